@@ -1,0 +1,73 @@
+"""The inference backend ``hf``: causal language models run here by Transformers, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from psyctl_core.components import Component, option
+from psyctl_core.errors import UsageError
+from psyctl_core.hookspecs import hookimpl
+
+
+@dataclass(frozen=True, slots=True)
+class HfConfig:
+    """Which model answers, and how it is run.
+
+    Attributes:
+        model: Hub name (``NAME@REVISION`` pins it), local folder, GGUF file, or ``embedded``.
+        batch_size: Prompts computed together; ``None`` derives it from the memory.
+        device: ``auto`` takes CUDA, then MPS, then the CPU.
+        dtype: ``auto`` takes bfloat16 where the hardware has it.
+        repetition_penalty: 1 switches it off; see https://arxiv.org/abs/1909.05858.
+    """
+
+    model: str = option(
+        "",
+        help="Hugging Face model name (NAME@REVISION pins it), local folder, GGUF file, or 'embedded'.",
+        flag="--model",
+        identity=False,
+    )
+    batch_size: int | None = option(
+        None,
+        help="Prompts computed together; by default from the memory.",
+        flag="--batch-size",
+        env="PSYCTL_INFERENCE_BATCH_SIZE",
+        parse=int,
+        identity=False,
+    )
+    device: str = option("auto", help="auto, cuda, cuda:1, mps or cpu.", identity=False)
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = option(
+        "auto", help="Number format; auto takes bfloat16 where the hardware has it."
+    )
+    repetition_penalty: float = option(1.1, help="Keeps small models from repeating themselves; 1 is off.")
+
+    def __post_init__(self) -> None:
+        if not self.model.strip():
+            raise UsageError("The backend 'hf' needs a model.", "Give --model NAME, such as --model embedded.")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UsageError(
+                f"A batch size of {self.batch_size} cannot be used.",
+                "Give --batch-size (or PSYCTL_INFERENCE_BATCH_SIZE) 1 or more.",
+            )
+        if self.repetition_penalty <= 0:
+            raise UsageError(
+                f"A repetition penalty of {self.repetition_penalty} cannot be used.",
+                "Give --hf-repetition-penalty above 0.",
+            )
+
+
+@hookimpl
+def psyctl_inference_backends() -> Sequence[Component]:
+    """Offer ``hf``."""
+    return [
+        Component(
+            name="hf",
+            factory="psyctl_hf.backend:HfBackend",
+            config=HfConfig,
+            summary="A local model through Transformers: Hub name, folder, GGUF file or 'embedded'",
+            extra="hf",
+            implied_by=("model",),
+        )
+    ]

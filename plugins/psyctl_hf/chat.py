@@ -1,0 +1,56 @@
+"""Writes a request the way the model was trained to read it, with data kept from being control tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jinja2
+
+from psyctl_core.records import ChatRequest
+
+
+def render(tokenizer: Any, request: ChatRequest) -> str:
+    """The prompt's text, ending with the beginning of the answer.
+
+    Uses the tokenizer's chat template; where it refuses a system turn, the system text leads the user
+    turn; where there is no template, the texts follow each other as plain paragraphs.
+    """
+    special = special_texts(tokenizer)
+    messages = [(m.role, without_special(m.content, special)) for m in request.messages]
+    prefill = without_special(request.prefill, special)
+    if not tokenizer.chat_template:
+        return "\n\n".join([*(text for _, text in messages), prefill])
+    try:
+        return _templated(tokenizer, messages) + prefill
+    except jinja2.TemplateError:
+        merged = [("user", "\n\n".join(text for _, text in messages))]
+        return _templated(tokenizer, merged) + prefill
+
+
+def special_texts(tokenizer: Any) -> list[str]:
+    """The texts that the tokenizer would read as control tokens, longest first."""
+    added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return sorted((added | set(tokenizer.all_special_tokens)) - {""}, key=len, reverse=True)
+
+
+def without_special(text: str, special: list[str]) -> str:
+    """The text with a space put into whatever would be a control token.
+
+    A scenario can then not end the user's turn or begin the assistant's. The dataset keeps the text as
+    it was; only the prompt is changed.
+    """
+    while found := next((token for token in special if token in text), None):
+        broken = f"{found[0]} {found[1:]}"
+        text = text.replace(found, " ") if len(found) < 2 or found in broken else text.replace(found, broken)
+    return text
+
+
+def _templated(tokenizer: Any, messages: Sequence[tuple[str, str]]) -> str:
+    text: str = tokenizer.apply_chat_template(
+        [{"role": role, "content": content} for role, content in messages],
+        tokenize=False,
+        add_generation_prompt=True,
+        enable_thinking=False,  # templates that do not know it ignore it
+    )
+    return text

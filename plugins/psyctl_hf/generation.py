@@ -1,0 +1,132 @@
+"""Runs a loaded model: prompts in, lines out, every row stopped where its line ends."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers.utils import logging as transformers_logging
+
+from psyctl_core.records import ChatRequest, Completion
+from psyctl_hf import HfConfig, chat, loading
+from psyctl_hf.locate import Located
+
+
+class Generator:
+    """A model with its tokenizer on a device."""
+
+    def __init__(self, located: Located, config: HfConfig) -> None:
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        self._device = loading.pick_device(config.device)
+        self._tokenizer, self._model = loading.load(
+            located, self._device, loading.pick_dtype(config.dtype, self._device)
+        )
+        self._penalty = config.repetition_penalty
+        self._texts = self._tokenizer.batch_decode([[i] for i in range(len(self._tokenizer))])
+        self._ends: dict[tuple[str, ...], torch.Tensor] = {}
+
+    @property
+    def description(self) -> str:
+        """Device and number format, for the log."""
+        return f"{self._model.dtype} on {self._device}".replace("torch.", "")
+
+    def rows_that_fit(self, new_tokens: int) -> int:
+        """How many prompts to compute together."""
+        return loading.rows_that_fit(self._model, self._device, new_tokens)
+
+    def encode(self, requests: Sequence[ChatRequest]) -> list[list[int]]:
+        """The requests' prompts as token ids."""
+        texts = [chat.render(self._tokenizer, request) for request in requests]
+        plain = not self._tokenizer.chat_template  # a template writes the special tokens itself
+        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=plain)["input_ids"]
+        return ids
+
+    @torch.inference_mode()
+    def generate(self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]]) -> list[Completion]:
+        """Answer requests that share stops, token limit and temperature.
+
+        Args:
+            requests: What is asked.
+            prompts: Their token ids, as :meth:`encode` gave them.
+        """
+        first = requests[0]
+        inputs = self._tokenizer.pad({"input_ids": list(prompts)}, return_tensors="pt").to(self._device)
+        ends = self._end_tokens(first.stop)
+        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            torch.manual_seed(first.seed)
+            output = self._model.generate(
+                **inputs,
+                generation_config=self._generation_config(first),
+                stopping_criteria=StoppingCriteriaList([_LineEnds(ends)]),
+            )
+        new = output[:, inputs["input_ids"].shape[1] :]
+        finished = ends[new]
+        lengths = torch.where(finished.any(1), finished.int().argmax(1) + 1, new.shape[1]).tolist()
+        done = finished.any(1).tolist()
+        texts = self._tokenizer.batch_decode(
+            [row[:length] for row, length in zip(new.tolist(), lengths, strict=True)],
+            skip_special_tokens=True,
+        )
+        return [
+            Completion(
+                id=request.id,
+                text=text,
+                finish_reason="stop" if stopped else "length",
+                prompt_tokens=len(prompt),
+                completion_tokens=length,
+            )
+            for request, prompt, text, length, stopped in zip(requests, prompts, texts, lengths, done, strict=True)
+        ]
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """Whether an error says that memory ran out; the CPU's allocator tells only in words."""
+        words = ("out of memory", "can't allocate memory", "not enough memory")
+        return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(w in str(error) for w in words)
+
+    def free_memory(self) -> None:
+        """Give back what a failed batch held."""
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _generation_config(self, request: ChatRequest) -> GenerationConfig:
+        sampling: dict[str, Any] = {"do_sample": False}
+        if request.temperature > 0:
+            sampling = {"do_sample": True, "temperature": request.temperature, "top_k": 0, "top_p": 1.0}
+        return GenerationConfig(
+            max_new_tokens=request.max_tokens,
+            repetition_penalty=self._penalty,
+            pad_token_id=self._tokenizer.pad_token_id,
+            eos_token_id=self._eos(),
+            **sampling,
+        )
+
+    def _eos(self) -> list[int]:
+        own = self._model.generation_config.eos_token_id
+        ids = own if isinstance(own, list) else [own]
+        return sorted({i for i in [*ids, self._tokenizer.eos_token_id] if i is not None})
+
+    def _end_tokens(self, stop: tuple[str, ...]) -> torch.Tensor:
+        """For each token whether an answer ends with it: its text holds a stop, or it ends the turn."""
+        if stop not in self._ends:
+            size = max(self._model.config.get_text_config().vocab_size, len(self._texts))
+            mask = torch.zeros(size, dtype=torch.bool)
+            mask[[i for i, text in enumerate(self._texts) if any(s in text for s in stop)]] = True
+            mask[self._eos()] = True
+            self._ends[stop] = mask.to(self._device)
+        return self._ends[stop]
+
+
+class _LineEnds(StoppingCriteria):
+    """Ends each row with the first token that ends its line."""
+
+    def __init__(self, ends: torch.Tensor) -> None:
+        self._ends = ends
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> Any:
+        del scores, kwargs
+        return self._ends[input_ids[:, -1]]

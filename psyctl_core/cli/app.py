@@ -1,0 +1,51 @@
+"""The commands of ``psyctl``, with the flags of every installed component."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import importlib_metadata
+import typer
+
+from psyctl_core.cli import build, inspect_dataset, plugins
+from psyctl_core.registry import discover
+
+HELP = """Build contrastive (CAA) datasets that steering vectors are extracted from.
+
+Start with: psyctl dataset.build.caa --model embedded --source starter --prompter static
+--personality Extroversion --limit-samples 20 --output ./dataset/extroversion
+"""
+
+
+def make_app() -> typer.Typer:
+    """The application; its flags depend on what is installed, so it is made anew each time."""
+    registry = discover()
+    app = typer.Typer(
+        name="psyctl", help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+        rich_markup_mode=None if _plain() else "rich",
+    )  # fmt: skip
+
+    @app.callback()
+    def root(
+        version: Annotated[
+            bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+        ] = False,
+    ) -> None:
+        del version
+
+    app.command("dataset.build.caa")(build.command(registry))
+    app.command("dataset.show")(inspect_dataset.show)
+    app.command("plugins.list")(plugins.command(registry))
+    return app
+
+
+def _plain() -> bool:
+    import os
+
+    return os.environ.get("TERM") == "dumb"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"psyctl {importlib_metadata.version('psyctl')}")
+        raise typer.Exit

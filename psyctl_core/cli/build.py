@@ -1,0 +1,153 @@
+"""``psyctl dataset.build.caa``: core options, and a flag for every field of every component's config."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from psyctl_core.choice import DEFAULTS, choose
+from psyctl_core.cli import render
+from psyctl_core.components import KINDS
+from psyctl_core.flags import flags_of
+from psyctl_core.pipeline import CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_ENV, build_caa, plan_caa
+from psyctl_core.registry import Registry
+from psyctl_core.traits import BIG_FIVE, DARK_TRIAD
+
+COMPONENTS = "Components"
+GENERATION = "Generation"
+RUN = "Run"
+
+
+def command(registry: Registry) -> Callable[..., None]:
+    """The command with the flags of what is installed."""
+
+    def build(
+        personality: Annotated[
+            str,
+            typer.Option(
+                help="Traits, comma-separated: Big Five ("
+                + ", ".join(BIG_FIVE)
+                + "), Dark Triad ("
+                + ", ".join(DARK_TRIAD)
+                + "), or any other.",
+            ),
+        ],
+        output: Annotated[Path, typer.Option(help="Folder the dataset goes to; several traits get a folder each.")],
+        limit_samples: Annotated[
+            int | None, typer.Option(help="Pairs wanted in each dataset (default: all the source gives).")
+        ] = None,
+        source: Annotated[
+            str | None,
+            typer.Option(help=_names("Where scenarios come from", "source"), rich_help_panel=COMPONENTS),
+        ] = None,
+        prompter: Annotated[
+            str | None,
+            typer.Option(help=_names("How personas are described", "prompter"), rich_help_panel=COMPONENTS),
+        ] = None,
+        backend: Annotated[
+            str | None,
+            typer.Option(help="Who answers (default: follows from --model or a key).", rich_help_panel=COMPONENTS),
+        ] = None,
+        sink: Annotated[
+            str | None, typer.Option(help=_names("Where pairs go", "sink"), rich_help_panel=COMPONENTS)
+        ] = None,
+        seed: Annotated[
+            int, typer.Option(help="Decides answer positions and sampling.", rich_help_panel=GENERATION)
+        ] = 0,
+        temperature: Annotated[float, typer.Option(help="0 decodes greedily.", rich_help_panel=GENERATION)] = 0.0,
+        max_tokens: Annotated[
+            int, typer.Option(help="New tokens an answer may have at most.", rich_help_panel=GENERATION)
+        ] = 64,
+        checkpoint_interval: Annotated[
+            int | None,
+            typer.Option(
+                help=f"Pairs between two checkpoints (default: {CHECKPOINT_INTERVAL}; env: {CHECKPOINT_INTERVAL_ENV}).",
+                rich_help_panel=RUN,
+            ),
+        ] = None,
+        fresh: Annotated[
+            bool,
+            typer.Option("--fresh", help="Start another file, even where one could go on.", rich_help_panel=RUN),
+        ] = False,
+        dry_run: Annotated[
+            bool,
+            typer.Option("--dry-run", help="Show what would happen; ask and write nothing.", rich_help_panel=RUN),
+        ] = False,
+        quiet: Annotated[
+            bool,
+            typer.Option("--quiet", help="Print errors and the datasets' paths only.", rich_help_panel=RUN),
+        ] = False,
+        debug: Annotated[
+            bool,
+            typer.Option("--debug", help="Show details, and the traceback of an error.", rich_help_panel=RUN),
+        ] = False,
+        **flags: Any,
+    ) -> None:
+        """Build a contrastive dataset; the same command again continues where it stopped.
+
+        The backend follows from what is given: --model takes hf, --openrouter-api-key takes openrouter.
+        """
+        names = {"source": source, "prompter": prompter, "backend": backend, "sink": sink}
+        given = {spellings[name]: value for name, value in flags.items() if value is not None}
+        choices = choose(registry, {kind: name for kind in KINDS if (name := names[kind])}, given)
+        components: dict[str, Any] = {kind: choice.config for kind, choice in choices.items()}
+        settings: dict[str, Any] = {
+            "limit_samples": limit_samples,
+            "seed": seed,
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            **components,
+        }
+        if dry_run:
+            with render.logging_to_stderr(quiet=quiet, debug=debug):
+                render.plan(plan_caa(personality, output, **settings))
+            return
+        with render.progress(quiet=quiet, debug=debug) as report_progress:
+            report = build_caa(
+                personality, output, **settings,
+                checkpoint_interval=checkpoint_interval, fresh=fresh, progress=report_progress,
+            )  # fmt: skip
+        render.summary(report, quiet=quiet)
+
+    parameters = [p for p in inspect.signature(build, eval_str=True).parameters.values() if p.name != "flags"]
+    extra, spellings = _component_parameters(registry)
+    build.__signature__ = inspect.Signature([*parameters, *extra])  # type: ignore[attr-defined]
+    build.__annotations__ = {p.name: p.annotation for p in [*parameters, *extra]}
+    return build
+
+
+def _names(what: str, kind: Any) -> str:
+    return f"{what} (default: {DEFAULTS[kind]}); `psyctl plugins.list` shows all."
+
+
+def _component_parameters(registry: Registry) -> tuple[list[inspect.Parameter], dict[str, str]]:
+    """A parameter for each flag of each component, and the flag each parameter stands for."""
+    parameters: dict[str, inspect.Parameter] = {}
+    spellings = {}
+    for found in registry.usable():
+        assert found.component is not None
+        panel = f"{str(found.kind).capitalize()} '{found.name}'"
+        for flag in flags_of(found.component):
+            name = flag.spelling.lstrip("-").replace("-", "_")
+            if name in parameters:
+                continue
+            both = f"{flag.spelling}/--no-{flag.spelling[2:]}" if flag.type is bool else flag.spelling
+            option = typer.Option(
+                both,
+                help=flag.help.replace("[", r"\["),
+                rich_help_panel=panel,
+                hidden=flag.hidden,
+                show_default=False,
+            )
+            parameters[name] = inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[flag.type | None, option],
+            )
+            spellings[name] = flag.spelling
+    return list(parameters.values()), spellings

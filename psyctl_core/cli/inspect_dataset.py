@@ -1,0 +1,43 @@
+"""``psyctl dataset.show``: a dataset's pairs, readable."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from psyctl_core import schema
+from psyctl_core.errors import OutputError, UsageError
+from psyctl_core.run import PREFIX
+
+
+def show(
+    output: Annotated[Path, typer.Argument(help="A dataset file, or a folder: then its newest dataset.")],
+    count: Annotated[int, typer.Option(help="How many pairs.", min=1)] = 3,
+) -> None:
+    """Show the first pairs of a dataset, the answer with the trait and the neutral one."""
+    path = _newest(output) if output.is_dir() else output
+    if not path.is_file():
+        raise UsageError(f"There is no dataset at '{path}'.", "Give the folder that --output named, or a .jsonl file.")
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(islice(file, count), 1):
+            try:
+                record = json.loads(line)
+                wrong = schema.problem("caa-record", record)
+            except ValueError as error:
+                wrong = str(error)
+            if wrong:
+                raise OutputError(f"Line {number} of {path} is no CAA record: {wrong}.", "Give a psyctl dataset.")
+            typer.echo(f"{number}. {record['situation']}")
+            typer.echo(f"   {record['character']}, {record['trait']} {record['positive']}): {record['positive_text']}")
+            typer.echo(f"   {record['character']}, neutral {record['neutral']}): {record['neutral_text']}\n")
+
+
+def _newest(folder: Path) -> Path:
+    files = sorted(folder.rglob(f"{PREFIX}_*.jsonl"), key=lambda path: path.name)
+    if not files:
+        raise UsageError(f"The folder '{folder}' holds no dataset.", "Give the folder that --output named.")
+    return files[-1]

@@ -1,0 +1,214 @@
+"""What a person sees: progress, the plan of a dry run, and the summary at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import typer
+
+from psyctl_core.pipeline import DatasetReport, Plan, Progress, Report
+
+REFRESH_SECONDS = 0.1
+PLAIN_SECONDS = 10.0
+
+log = logging.getLogger("psyctl")
+
+
+@contextlib.contextmanager
+def logging_to_stderr(*, quiet: bool, debug: bool, write: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Show what psyctl logs, as plain lines or through ``write``."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            prefix = "Warning: " if record.levelno >= logging.WARNING else ""
+            (write or _to_stderr)(prefix + record.getMessage())
+
+    handler = Lines()
+    log.addHandler(handler)
+    log.setLevel(logging.ERROR if quiet else logging.DEBUG if debug else logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+@contextlib.contextmanager
+def progress(*, quiet: bool, debug: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """Show progress for as long as the block runs: a bar on a terminal, a line now and then elsewhere."""
+    if quiet:
+        with logging_to_stderr(quiet=True, debug=debug):
+            yield None
+    elif sys.stderr.isatty():
+        with _bar(debug) as update:
+            yield update
+    else:
+        with logging_to_stderr(quiet=False, debug=debug):
+            yield _every(PLAIN_SECONDS, lambda p: _to_stderr(_line(p)))
+
+
+@contextlib.contextmanager
+def _bar(debug: bool) -> Iterator[Callable[[Progress], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True, highlight=False)
+    columns = (SpinnerColumn(), BarColumn(), TextColumn("{task.description}", markup=False))
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("getting ready", total=None)
+
+        def update(p: Progress) -> None:
+            bar.update(task, completed=p.accepted, total=p.wanted, description=_line(p))
+
+        def write(line: str) -> None:
+            console.print(line, markup=False)
+
+        with logging_to_stderr(quiet=False, debug=debug, write=write):
+            yield _every(REFRESH_SECONDS, update)
+
+
+def _every(seconds: float, tell: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    last = time.monotonic()
+
+    def tell_now_and_then(p: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            last = time.monotonic()
+            tell(p)
+
+    return tell_now_and_then
+
+
+def _line(p: Progress) -> str:
+    """Progress in one line: count, rate, time to go, rejected, cost."""
+    parts = [f"{p.accepted}/{p.wanted} pairs" if p.wanted is not None else f"{p.accepted} pairs"]
+    if p.new:
+        parts.append(f"{p.rate:.2f}/s")
+    if p.eta is not None:
+        parts.append(f"{timedelta(seconds=round(p.eta))} to go")
+    parts.append(f"{p.rejected} rejected")
+    if p.skipped:
+        parts.append(f"{p.skipped} rows skipped")
+    if p.cost is not None:
+        parts.append(f"${p.cost:.4f}")
+    return ", ".join(parts)
+
+
+def summary(report: Report, *, quiet: bool) -> None:
+    """Print what was done, or with ``quiet`` the datasets' places alone."""
+    if quiet:
+        for dataset in report.datasets:
+            typer.echo(dataset.location)
+        return
+    for dataset in report.datasets:
+        _print_rows([*_dataset_rows(dataset), *_pass_rows(report)])
+    typer.echo(_next_step(report))
+
+
+def _dataset_rows(dataset: DatasetReport) -> list[tuple[str, str]]:
+    return [
+        ("Trait", dataset.trait),
+        ("Dataset", dataset.location),
+        ("Run folder", str(dataset.run_folder)),
+        ("Pairs", f"{dataset.pairs} ({dataset.new_pairs} new)"),
+        ("Rejected", _counts(dataset.rejected)),
+        *([("Rows skipped", _counts(dataset.skipped))] if dataset.skipped else []),
+    ]
+
+
+def _pass_rows(report: Report) -> list[tuple[str, str]]:
+    new = sum(dataset.new_pairs for dataset in report.datasets)
+    rows = [("Time", f"{report.seconds:.1f} s, {report.generating_seconds:.1f} s of it generating")]
+    if new and report.generating_seconds:
+        rows.append(("Rate", f"{new / report.generating_seconds:.2f} pairs/s"))
+    usage = report.usage
+    rows.append(("Requests", f"{report.requests} ({usage.requests} over all resumes, {usage.failed_requests} failed)"))
+    rows.append(("Tokens", f"{usage.prompt_tokens} read, {usage.completion_tokens} generated (over all resumes)"))
+    if usage.cost is not None:
+        unknown = f", {usage.unpriced_requests} requests of unknown cost" if usage.unpriced_requests else ""
+        pairs = sum(dataset.pairs for dataset in report.datasets)
+        per_1000 = f", ${1000 * usage.cost / pairs:.4f} per 1,000 pairs" if pairs else ""
+        rows.append(("Cost", f"${usage.cost:.6f}{per_1000}{unknown} (over all resumes)"))
+    return rows
+
+
+def _next_step(report: Report) -> str:
+    location = report.datasets[0].location
+    exhausted = [d for d in report.datasets if d.exhausted and (report.limit is None or d.pairs < report.limit)]
+    if exhausted and report.limit is not None:
+        ended = f"The source has no more scenarios: {exhausted[0].pairs} of {report.limit} pairs. "
+    elif not report.requests:
+        ended = "Already complete: nothing was asked. "
+    else:
+        ended = ""
+    more = (
+        ""
+        if report.limit is None or exhausted
+        else "\nFor more pairs run the same command with a higher --limit-samples."
+    )
+    return f"{ended}Look at it with: psyctl dataset.show {location}{more}"
+
+
+def plan(found: Plan) -> None:
+    """Print what a run would do."""
+    wanted = "all the source gives" if found.limit is None else str(found.limit)
+    rows = [
+        ("Traits", ", ".join(found.traits)),
+        *((kind.capitalize(), text) for kind, text in found.components.items()),
+        ("Folders", ", ".join(map(str, found.folders))),
+        ("Pairs wanted", f"{wanted} for each trait"),
+        ("Rows in source", "unknown" if found.rows is None else str(found.rows)),
+        (
+            "Requests",
+            "unknown" if found.requests is None else f"{found.requests}, and more for each rejected pair",
+        ),
+    ]
+    if found.estimate is not None:
+        e = found.estimate
+        rows.append(("Tokens", f"about {e.prompt_tokens} read, at most {e.completion_tokens} generated"))
+        rows.append(("Cost", "unknown" if e.cost is None else f"at most about ${e.cost:.4f}"))
+    _print_rows(rows)
+    for trait, prompts in found.persona_prompts.items():
+        for number, messages in enumerate(prompts, 1):
+            _section(f"Persona prompt {number}, {trait}", [(m.role, m.content) for m in messages])
+    for trait, description in found.personas.items():
+        _section(f"Persona, {trait}", [("description", description)])
+    example = found.example
+    begun = [("assistant, begun", example.prefill)] if example.prefill else []
+    _section("Example request", [*((m.role, m.content) for m in example.messages), *begun])
+    typer.echo("Dry run: nothing was asked and nothing was written.")
+
+
+def _section(title: str, parts: list[tuple[str, str]]) -> None:
+    typer.echo(f"--- {title}")
+    for role, text in parts:
+        typer.echo(f"[{role}]\n{text}")
+    typer.echo("")
+
+
+def _print_rows(rows: list[tuple[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table: Any = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in rows:
+        table.add_row(Text(name, "bold"), Text(value, overflow="fold"))
+    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+    typer.echo("")
+
+
+def _counts(counts: Any) -> str:
+    total = sum(counts.values())
+    reasons = ", ".join(f"{reason}: {n}" for reason, n in sorted(counts.items(), key=lambda item: -item[1]))
+    return f"{total} ({reasons})" if total else "0"
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress and log lines belong on stderr

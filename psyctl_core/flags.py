@@ -1,0 +1,77 @@
+"""Turns the fields of a component's config into command-line flags."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psyctl_core.components import Component
+
+FLAG_TYPES = (str, int, float, bool, Path)
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One command-line flag that sets one field of a component's config.
+
+    Attributes:
+        spelling: As typed, such as ``--hf-batch-size`` or the shorter ``--batch-size``.
+        field: The config field it sets.
+        type: One of ``str``, ``int``, ``float``, ``bool``, ``Path`` or a ``Literal``.
+        help: What it does, with its default and environment variable.
+        short: Whether this is the shorter spelling, which several components may share.
+        hidden: Whether ``--help`` leaves it out because a shorter spelling is shown.
+    """
+
+    spelling: str
+    field: str
+    type: Any
+    help: str
+    short: bool
+    hidden: bool
+
+
+def flags_of(component: Component) -> list[Flag]:
+    """The flags that a component's config fields become.
+
+    Raises:
+        TypeError: A field has a type no flag can have.
+    """
+    hints = typing.get_type_hints(component.config)
+    flags = []
+    for field in dataclasses.fields(component.config):
+        if not field.init:
+            continue
+        kind = _flag_type(field.name, hints[field.name])
+        short = field.metadata.get("flag", "")
+        text = _help(field)
+        long = f"--{component.name}-{field.name}".replace("_", "-")
+        flags.append(Flag(long, field.name, kind, text, short=False, hidden=bool(short)))
+        if short:
+            flags.append(Flag(short, field.name, kind, text, short=True, hidden=False))
+    return flags
+
+
+def _flag_type(name: str, hint: Any) -> Any:
+    members = [m for m in typing.get_args(hint) if m is not type(None)]
+    if typing.get_origin(hint) in (typing.Union, types.UnionType) and len(members) == 1:
+        hint = members[0]
+    if hint in FLAG_TYPES or typing.get_origin(hint) is typing.Literal:
+        return hint
+    allowed = ", ".join(t.__name__ for t in FLAG_TYPES)
+    raise TypeError(f"its config field '{name}' has the type {hint}; a flag can be {allowed} or a Literal of text")
+
+
+def _help(field: dataclasses.Field[Any]) -> str:
+    notes = []
+    default = field.metadata.get("default", field.default)
+    if default not in (None, "", dataclasses.MISSING) and not isinstance(default, bool):
+        notes.append(f"default: {default}")
+    if field.metadata.get("env"):
+        notes.append(f"env: {field.metadata['env']}")
+    text = str(field.metadata.get("help", ""))
+    return f"{text} ({'; '.join(notes)})" if notes else text

@@ -1,0 +1,35 @@
+"""The four hooks a plugin may implement, and the marker to implement them with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pluggy
+
+from psyctl_core.components import Component
+
+PROJECT = "psyctl"
+"""The entry-point group that plugins are found in, and pluggy's project name."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def psyctl_scenario_sources() -> Sequence[Component]:  # type: ignore[empty-body]
+    """Components whose factory returns a :class:`~psyctl_core.components.ScenarioSource`."""
+
+
+@hookspec
+def psyctl_personality_prompters() -> Sequence[Component]:  # type: ignore[empty-body]
+    """Components whose factory returns a :class:`~psyctl_core.components.PersonalityPrompter`."""
+
+
+@hookspec
+def psyctl_inference_backends() -> Sequence[Component]:  # type: ignore[empty-body]
+    """Components whose factory returns an :class:`~psyctl_core.components.InferenceBackend`."""
+
+
+@hookspec
+def psyctl_output_sinks() -> Sequence[Component]:  # type: ignore[empty-body]
+    """Components whose factory returns an :class:`~psyctl_core.components.OutputSink`."""

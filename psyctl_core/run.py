@@ -1,0 +1,253 @@
+"""A run's identity and folder: run.json, the rejects, and finding the run that a command continues."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from psyctl_core import schema
+from psyctl_core.errors import OutputError
+from psyctl_core.files import write_atomically
+from psyctl_core.records import Completion, Persona
+
+PREFIX = "caa_dataset"
+RUN_FILE = "run.json"
+REJECTS_FILE = "rejects.jsonl"
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a pass has used, over all its resumes.
+
+    Attributes:
+        requests: Answers received, failed ones included.
+        failed_requests: Those that failed for good.
+        prompt_tokens: Tokens read, as far as told.
+        completion_tokens: Tokens generated, as far as told.
+        cost: US dollars, as far as told; ``None`` where no answer's cost is known.
+        unpriced_requests: Answers whose cost is unknown.
+        seconds: Wall time spent generating.
+    """
+
+    requests: int = 0
+    failed_requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+    unpriced_requests: int = 0
+    seconds: float = 0.0
+
+    def add(self, completion: Completion) -> None:
+        """Book one answer."""
+        self.requests += 1
+        self.failed_requests += completion.finish_reason == "error"
+        self.prompt_tokens += completion.prompt_tokens or 0
+        self.completion_tokens += completion.completion_tokens or 0
+        if completion.cost is None:
+            self.unpriced_requests += 1
+        else:
+            self.cost = (self.cost or 0.0) + completion.cost
+
+
+@dataclass(slots=True)
+class Run:
+    """One dataset's run folder, ``NAME.run``, and what its run.json says.
+
+    Attributes:
+        folder: The folder that holds the dataset and the run folder.
+        name: Such as ``caa_dataset_20250107_143022``.
+        trait: The dataset's trait.
+        identity: What decides the dataset.
+        settings: What does not, as last used.
+        versions: Distributions and Python, for the record.
+        personas: Under ``positive`` and ``neutral``, as far as described.
+        usage: Totals over all resumes.
+        status: ``running``, ``stopped`` or ``complete``.
+        created: Local time, ISO 8601.
+    """
+
+    folder: Path
+    name: str
+    trait: str
+    identity: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    personas: dict[str, Persona] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+    status: str = "running"
+    created: str = field(default_factory=lambda: now())
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder / f"{self.name}.run"
+
+    def save(self, accepted: int, rejected: Mapping[str, int], skipped: Mapping[str, int]) -> None:
+        """Write run.json, replacing the last one atomically.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        data = {
+            "format_version": schema.VERSION,
+            "name": self.name,
+            "trait": self.trait,
+            "status": self.status,
+            "created": self.created,
+            "updated": now(),
+            "identity": self.identity,
+            "settings": self.settings,
+            "personas": {role: dataclasses.asdict(persona) for role, persona in self.personas.items()},
+            "versions": self.versions,
+            "statistics": {
+                "accepted": accepted,
+                "rejected": dict(rejected),
+                "skipped": dict(skipped),
+                **dataclasses.asdict(self.usage),
+            },
+        }
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path / RUN_FILE, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+
+    def rejects(self, place: int) -> dict[str, str]:
+        """The reasons of the scenarios rejected from ``place`` on, by id; half a line at the end is cut off."""
+        path = self.path / REJECTS_FILE
+        lines = _lines(path)
+        whole = [line for line in lines if _is_json(line)]
+        if whole != lines:
+            self._replace_rejects(whole)
+        entries = [json.loads(line) for line in whole]
+        return {entry["id"]: entry["reason"] for entry in entries if entry["place"] >= place}
+
+    def reject(self, place: int, scenario_id: str, reason: str) -> None:
+        """Append one rejected scenario to the rejects.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        entry = {"place": place, "id": scenario_id, "reason": reason}
+        path = self.path / REJECTS_FILE
+        with writing(path), path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+    def forget_reject(self, scenario_id: str) -> None:
+        """Take a scenario out of the rejects. Raises OutputError."""
+        lines = _lines(self.path / REJECTS_FILE)
+        self._replace_rejects([line for line in lines if json.loads(line)["id"] != scenario_id])
+
+    def _replace_rejects(self, lines: list[str]) -> None:
+        path = self.path / REJECTS_FILE
+        with writing(path):
+            write_atomically(path, "".join(f"{line}\n" for line in lines))
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses into an error that names the path and the way out."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write {path}: {error.strerror or error}.",
+            "Make room or give access, then run the same command again: it goes on from what is saved.",
+        ) from error
+
+
+def now() -> str:
+    """Local time to the microsecond, ISO 8601, as in the specification's checkpoint."""
+    return datetime.now().isoformat()
+
+
+def find_runs(folder: Path, trait: str) -> list[Run]:
+    """Every readable run of a trait in a folder, newest first."""
+    runs = []
+    for path in sorted(folder.glob(f"{PREFIX}_*.run/{RUN_FILE}"), reverse=True):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if not schema.problem("run", data) and data["trait"] == trait:
+                runs.append(_from_json(path.parent, data))
+    return runs
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two identities, as ``setting: old -> new`` texts."""
+    before, after = _flat(old), _flat(new)
+    return [
+        f"{name}: {json.dumps(before.get(name), ensure_ascii=False)}"
+        f" -> {json.dumps(after.get(name), ensure_ascii=False)}"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
+
+
+def free_name(folders: list[Path]) -> str:
+    """A name with the present second in it, or the next second that no folder has a run of."""
+    moment = datetime.now()
+    while True:
+        name = f"{PREFIX}_{moment:%Y%m%d_%H%M%S}"
+        if not any(any(folder.glob(f"{name}.*")) for folder in folders):
+            return name
+        moment += timedelta(seconds=1)
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder and show that it can be written before anything is paid for.
+
+    Raises:
+        OutputError: It cannot.
+    """
+    probe = folder / f".psyctl-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write to the output folder {folder}: {error.strerror or error}.",
+            "Choose another with --output, or give yourself access to this one.",
+        ) from error
+
+
+def _from_json(path: Path, data: Mapping[str, Any]) -> Run:
+    statistics = data["statistics"]
+    return Run(
+        folder=path.parent,
+        name=data["name"],
+        trait=data["trait"],
+        identity=data["identity"],
+        settings=data["settings"],
+        versions=data["versions"],
+        personas={
+            role: Persona(p["trait"], p["description"], tuple(p["keywords"])) for role, p in data["personas"].items()
+        },
+        usage=Usage(**{f.name: statistics[f.name] for f in dataclasses.fields(Usage)}),
+        status=data["status"],
+        created=data["created"],
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+
+
+def _is_json(line: str) -> bool:
+    try:
+        entry = json.loads(line)
+        return {"place", "id", "reason"} <= entry.keys()
+    except (ValueError, AttributeError):
+        return False
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {name: value}
+    parts = (_flat(inner, f"{name}.{key}" if name else str(key)) for key, inner in value.items())
+    return {key: inner for part in parts for key, inner in part.items()}

@@ -1,0 +1,49 @@
+"""Finds the published JSON Schemas and applies them."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
+NAMES = ("caa-record", "scenario", "checkpoint", "run")
+VERSION = 1
+
+
+def path(name: str) -> Path:
+    """Where a schema's file is: inside the installed package, or at the top of a checkout."""
+    file = f"{name}.v{VERSION}.schema.json"
+    here = Path(__file__).resolve().parent
+    installed = here / "schemas" / file
+    return installed if installed.exists() else here.parent / "schemas" / file
+
+
+def load(name: str) -> dict[str, Any]:
+    """A schema as a dictionary; ``name`` is one of :data:`NAMES`."""
+    schema: dict[str, Any] = json.loads(path(name).read_text(encoding="utf-8"))
+    return schema
+
+
+@functools.cache
+def validator(name: str) -> Draft202012Validator:
+    """The validator of one schema, made once (importing jsonschema only now)."""
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(load(name))
+
+
+def problem(name: str, instance: object) -> str:
+    """What is wrong with ``instance`` in one line, or nothing.
+
+    Args:
+        name: The schema's name.
+        instance: JSON values: dictionaries, lists, texts, numbers, booleans, None.
+    """
+    for error in validator(name).iter_errors(instance):
+        where = "/".join(str(step) for step in error.absolute_path) or "the whole"
+        return f"{where}: {error.message[:300]}"
+    return ""

@@ -1,0 +1,131 @@
+"""A deterministic backend, a tiny source and a sink in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from psyctl_core.components import Checkpoint, InferenceBackend, OutputSink, ScenarioSource, SinkTarget
+from psyctl_core.records import CaaRecord, ChatRequest, Completion, Scenario, SkippedRow, Turn
+
+
+class FakeBackend(InferenceBackend):
+    """Answers every request with a sentence that depends on the request alone.
+
+    Args:
+        block: As :attr:`InferenceBackend.block`.
+        in_flight: How many requests it holds before it answers one of them, picked by ``order_seed``.
+        order_seed: Decides the order of the answers, never their text.
+        answer: Makes the completion instead; gets the request.
+    """
+
+    def __init__(
+        self,
+        *,
+        block: int = 0,
+        in_flight: int = 8,
+        order_seed: int = 0,
+        answer: Callable[[ChatRequest], Completion] | None = None,
+    ) -> None:
+        self.block = block
+        self.asked: list[ChatRequest] = []
+        self.most_in_flight = 0
+        self.starts = 0
+        self.closes = 0
+        self._in_flight = in_flight
+        self._order = random.Random(order_seed)  # noqa: S311 - an order, not a secret
+        self._answer = answer or fake_answer
+
+    def start(self, spent: float) -> None:
+        """Count the call."""
+        del spent
+        self.starts += 1
+
+    def generate(self, requests: Iterable[ChatRequest]) -> Iterator[Completion]:
+        """Hold up to ``in_flight`` requests, answering one at a time in a shuffled order."""
+        requests = iter(requests)
+        held: list[ChatRequest] = []
+        while True:
+            new = list(islice(requests, self._in_flight - len(held)))
+            self.asked.extend(new)
+            held.extend(new)
+            self.most_in_flight = max(self.most_in_flight, len(held))
+            if not held:
+                return
+            yield self._answer(held.pop(self._order.randrange(len(held))))
+
+    def close(self) -> None:
+        """Count the call."""
+        self.closes += 1
+
+
+def fake_answer(request: ChatRequest) -> Completion:
+    """A short sentence that depends on the request's messages alone."""
+    text = "\n".join(message.content for message in request.messages)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Completion(request.id, f"Answer {digest[:12]}.", prompt_tokens=len(text.split()), completion_tokens=2)
+
+
+class FakeSource(ScenarioSource):
+    """Yields so many scenarios, with a skipped row wherever ``skip`` says so."""
+
+    def __init__(self, count: int, *, skip: Callable[[int], bool] = lambda place: False) -> None:
+        self._count = count
+        self._skip = skip
+
+    def total(self) -> int:
+        """How many rows there are."""
+        return self._count
+
+    def scenarios(self, start: int) -> Iterator[Scenario | SkippedRow]:
+        """Yield the rows from ``start`` on."""
+        for place in range(start, self._count):
+            yield SkippedRow(place, "skipped on purpose") if self._skip(place) else fake_scenario(place)
+
+
+def fake_scenario(place: int) -> Scenario:
+    """The scenario that :class:`FakeSource` has at a place."""
+    return Scenario(
+        id=f"fake-{place}",
+        place=place,
+        situation=f"Robin and Kim wait at stop {place}.",
+        character="Kim",
+        dialogue=(Turn("Robin", f"Is this bus number {place}?"),),
+    )
+
+
+class MemorySink(OutputSink):
+    """Keeps records and the checkpoint in memory; outlives runs for as long as the object does."""
+
+    def __init__(self) -> None:
+        self.records: list[CaaRecord] = []
+        self.saved: Checkpoint | None = None
+        self.closes = 0
+        self._name = ""
+
+    def open(self, target: SinkTarget) -> Checkpoint | None:
+        """Return the last checkpoint."""
+        self._name = target.name
+        return self.saved
+
+    def record_ids(self, start: int) -> Iterator[str]:
+        """The ids of the records from ``start`` on."""
+        return (record.id for record in self.records[start:])
+
+    def write(self, record: CaaRecord) -> None:
+        """Append the record."""
+        self.records.append(record)
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep the checkpoint."""
+        self.saved = checkpoint
+
+    def location(self) -> str:
+        """An address that is none."""
+        return f"memory:{self._name}"
+
+    def close(self) -> None:
+        """Count the call."""
+        self.closes += 1

@@ -1,0 +1,163 @@
+"""Fixtures for the whole suite: real entry points in a folder of their own, and a run over fakes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from psyctl_core import Report, build_caa, pipeline
+from psyctl_core.components import API_VERSION, Component
+from psyctl_core.registry import Found, Registry, discover
+from psyctl_core.testing import FakeBackend, FakeSource
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """Real dialogue rows, where they lie beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"real dialogue rows are not at {SHARED.name}/ beside this checkout")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep every test off the Hub and out of the user's settings, unless it sets its own."""
+    for name in ("PSYCTL_INFERENCE_BATCH_SIZE", "PSYCTL_CHECKPOINT_INTERVAL", "OPENROUTER_API_KEY", "HF_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeConfig:
+    """No settings."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeSourceConfig:
+    """No settings; a class of its own so that the source can be told from the backend."""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Build a dataset with a fake source and backend and everything else real.
+
+    Returns a function that takes build_caa's options, ``source=`` and ``backend=`` as objects, and
+    returns the report, the backend and the files' lines.
+    """
+
+    def build(
+        personality: str = "Extroversion",
+        *,
+        source: Any = None,
+        backend: Any = None,
+        output: Path = tmp_path / "out",
+        raises: type[BaseException] | None = None,
+        **options: Any,
+    ) -> SimpleNamespace:
+        fakes = {"source": source or FakeSource(1000), "backend": backend or FakeBackend()}
+        configs = {"source": FakeSourceConfig, "backend": FakeConfig}
+        extra = [
+            Found(kind, "fake", "psyctl-fakes", "1.0", Component("fake", f"fakes:{kind}", configs[kind], "A fake"))
+            for kind in ("source", "backend")
+        ]
+        module = SimpleNamespace(**{kind: lambda config, context, fake=fake: fake for kind, fake in fakes.items()})
+        monkeypatch.setitem(sys.modules, "fakes", module)
+        monkeypatch.setattr(pipeline, "discover", lambda: Registry([*discover().found, *extra]))
+        report: Report | None = None
+        error: BaseException | None = None
+        try:
+            report = build_caa(
+                personality,
+                output,
+                source=FakeSourceConfig(),
+                backend=FakeConfig(),
+                prompter=options.pop("prompter", "static"),
+                **options,
+            )
+        except BaseException as caught:
+            if raises is None or not isinstance(caught, raises):
+                raise
+            error = caught
+        assert raises is None or error is not None, f"expected {raises}"
+        datasets = sorted(output.rglob("caa_dataset_*.jsonl"))
+        return SimpleNamespace(
+            report=report,
+            error=error,
+            backend=fakes["backend"],
+            paths=datasets,
+            lines=[line for path in datasets for line in path.read_text(encoding="utf-8").splitlines()],
+        )
+
+    return build
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put a distribution with a ``psyctl`` entry point on the path, as pip would."""
+
+    def put(distribution: str, code: str, *, version: str = "1.0", module: str = "") -> None:
+        site = tmp_path / "site"
+        module = module or distribution.replace("-", "_")
+        info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[psyctl]\n{distribution} = {module}\n")
+        (site / f"{module}.py").write_text(code)
+        monkeypatch.syspath_prepend(str(site))
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+    return put
+
+
+@pytest.fixture
+def psyctl(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Type ``psyctl ...`` in an empty folder and get what it printed and its exit code."""
+
+    def typed(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from psyctl_core.cli import main; main()", *arguments]
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "COLUMNS": "200", **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return typed
+
+
+COMPONENT_CODE = f"""
+import dataclasses
+from psyctl_core import Component, hookimpl
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    pass
+
+@hookimpl
+def psyctl_scenario_sources():
+    return [Component({{name!r}}, {{factory!r}}, Config, "A stranger's source", api_version={API_VERSION})]
+"""
+
+
+@pytest.fixture
+def source_code() -> Callable[..., str]:
+    """The code of a plugin that offers one source."""
+
+    def code(name: str = "mine", factory: str = "nowhere:Source") -> str:
+        return COMPONENT_CODE.format(name=name, factory=factory)
+
+    return code

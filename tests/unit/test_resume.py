@@ -1,0 +1,195 @@
+"""The same command continues: nothing lost, nothing doubled, nothing asked again that is written."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from psyctl_core import Completion, OutputError, PluginError, UsageError
+from psyctl_core.testing import FakeBackend, FakeSource
+from psyctl_core.testing.fakes import fake_answer
+
+
+class Dies(FakeBackend):
+    """Answers so many requests and then fails, as a process that is killed."""
+
+    def __init__(self, after: int, **options):
+        super().__init__(**options)
+        self._after = after
+
+    def generate(self, requests):
+        for answer in super().generate(requests):
+            if not self._after:
+                raise RuntimeError("killed")
+            self._after -= 1
+            yield answer
+
+
+def sometimes(request):
+    """Every fifth scenario's answers fail."""
+    place = int(request.id.split(":")[0])
+    return Completion(request.id, "", "error", error="moderation") if place % 5 == 4 else fake_answer(request)
+
+
+def test_the_same_command_again_asks_nothing_and_changes_nothing(run):
+    first = run(limit_samples=7)
+    before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in first.paths[0].parent.rglob("*") if p.is_file()}
+    again = run(limit_samples=7)
+    after = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in first.paths[0].parent.rglob("*") if p.is_file()}
+    assert after == before
+    assert again.backend.asked == []
+    assert again.backend.starts == 0
+    assert again.report.datasets[0].new_pairs == 0
+
+
+def test_a_raised_limit_goes_on_in_the_same_file(run):
+    first = run(limit_samples=7, backend=FakeBackend(answer=sometimes))
+    more = run(limit_samples=12, backend=FakeBackend(answer=sometimes))
+    assert more.paths == first.paths
+    assert more.lines[:7] == first.lines
+    assert len(more.lines) == 12
+    assert len(more.backend.asked) == 2 * 6
+
+
+def test_a_lower_limit_leaves_what_is_there(run):
+    first = run(limit_samples=7)
+    assert run(limit_samples=3).lines == first.lines
+
+
+def test_an_exhausted_source_is_not_read_again(run):
+    run(source=FakeSource(4))
+    again = run(source=FakeSource(4))
+    assert again.backend.asked == []
+    assert len(again.lines) == 4
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    stops=st.lists(st.integers(0, 25), max_size=4),
+    block=st.sampled_from([0, 4, 10]),
+    interval=st.sampled_from([1, 3, 100]),
+    torn=st.integers(0, 40),
+    drop_checkpoint=st.booleans(),
+    traits=st.sampled_from(["Extroversion", "Extroversion, Openness"]),
+)
+def test_stopped_anywhere_it_ends_as_if_undisturbed(
+    run, tmp_path_factory, stops, block, interval, torn, drop_checkpoint, traits
+):
+    whole = run(
+        traits, limit_samples=12, output=tmp_path_factory.mktemp("whole"), backend=FakeBackend(answer=sometimes)
+    )
+    output = tmp_path_factory.mktemp("stopped")
+    options = {"limit_samples": 12, "output": output, "checkpoint_interval": interval}
+    for after in stops:
+        backend = Dies(after, answer=sometimes, block=block)
+        try:
+            stopped = run(traits, backend=backend, **options)
+        except PluginError:
+            stopped = None
+        for path in output.rglob("caa_dataset_*.jsonl"):
+            data = path.read_bytes()
+            path.write_bytes(data[: len(data) - torn] if stopped is None else data)
+        if drop_checkpoint:
+            for path in output.rglob("*.checkpoint.json"):
+                path.unlink()
+    end = run(traits, backend=FakeBackend(answer=sometimes, block=block), **options)
+    assert end.lines == whole.lines
+    assert [d.rejected for d in end.report.datasets] == [d.rejected for d in whole.report.datasets]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"num_generated": "many"}', "null", "\udcff"])
+def test_a_corrupt_checkpoint_is_rebuilt_from_the_dataset(run, content, caplog):
+    first = run(limit_samples=5)
+    checkpoint = first.paths[0].with_suffix(".checkpoint.json")
+    checkpoint.write_bytes(content.encode("utf-8", errors="surrogateescape"))
+    more = run(limit_samples=8)
+    assert more.lines[:5] == first.lines
+    assert len(more.lines) == 8
+    assert "Failed to load checkpoint" in caplog.text
+    assert str(checkpoint) in caplog.text
+
+
+def test_a_foreign_line_in_the_dataset_is_refused_with_its_number(run):
+    first = run(limit_samples=5)
+    first.paths[0].with_suffix(".checkpoint.json").unlink()
+    first.paths[0].write_text("\n".join([*first.lines[:2], "not json", *first.lines[2:]]) + "\n")
+    failed = run(limit_samples=8, raises=OutputError)
+    assert "Line 3 of" in str(failed.error)
+
+
+def test_a_dataset_from_other_scenarios_is_refused(run):
+    run(limit_samples=5)
+    failed = run(limit_samples=8, source=FakeSource(1000, skip=lambda place: place == 2), raises=None)
+    assert len(failed.lines) == 8  # the checkpoint is trusted: only what follows is read
+    failed.paths[0].with_suffix(".checkpoint.json").unlink()
+    refused = run(limit_samples=9, source=FakeSource(20, skip=lambda place: place == 2), raises=OutputError)
+    assert "fake-2" in str(refused.error)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"seed": 1}, {"temperature": 0.5}, {"max_tokens": 10}, {"prompter": "p2"}],
+)
+def test_other_settings_start_another_file_and_say_which(run, changed, caplog):
+    first = run(limit_samples=3)
+    other = run(limit_samples=3, **changed)
+    assert len(other.paths) == 2
+    assert first.lines == other.paths[0].read_text().splitlines()
+    name = next(iter(changed)).removeprefix("prompter") or "prompter"
+    assert name in caplog.text
+
+
+def test_fresh_starts_another_file(run):
+    run(limit_samples=3)
+    assert len(run(limit_samples=3, fresh=True).paths) == 2
+
+
+def test_a_moved_folder_goes_on_there(run, tmp_path):
+    first = run(limit_samples=3)
+    (tmp_path / "out").rename(tmp_path / "elsewhere")
+    more = run(limit_samples=5, output=tmp_path / "elsewhere")
+    assert more.lines[:3] == first.lines
+    assert len(more.paths) == 1
+
+
+def test_checkpoints_are_written_at_the_interval_and_at_the_end(run, monkeypatch):
+    monkeypatch.setenv("PSYCTL_CHECKPOINT_INTERVAL", "4")
+    result = run(limit_samples=10, backend=Dies(2 * 9, in_flight=1), raises=PluginError)
+    checkpoint = json.loads(result.paths[0].with_suffix(".checkpoint.json").read_text())
+    assert checkpoint["num_generated"] == 9
+    assert checkpoint["output_file"] == str(result.paths[0].resolve())
+    assert checkpoint["resume"] == {"place": 9, "accepted": 9, "rejected": {}, "skipped": {}, "exhausted": False}
+
+
+def test_a_bad_checkpoint_interval_is_a_usage_error(run, monkeypatch):
+    monkeypatch.setenv("PSYCTL_CHECKPOINT_INTERVAL", "often")
+    assert "PSYCTL_CHECKPOINT_INTERVAL" in str(run(limit_samples=1, raises=UsageError).error)
+
+
+def test_the_personas_are_described_once(run):
+    first = run(limit_samples=2, prompter="p2")
+    again = run(limit_samples=4, prompter="p2")
+    assert sum(request.id.startswith("persona:") for request in first.backend.asked) == 4
+    assert not any(request.id.startswith("persona:") for request in again.backend.asked)
+    run_file = next(first.paths[0].parent.rglob("run.json"))
+    personas = json.loads(run_file.read_text())["personas"]
+    assert set(personas) == {"positive", "neutral"}
+    assert "{character}" in personas["positive"]["description"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_unwritable_output_is_told_before_anything_is_asked(run, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    result = run(limit_samples=2, output=tmp_path / "locked" / "out", raises=OutputError)
+    assert result.backend.asked == []
+
+
+def test_an_output_that_is_a_file_is_told_before_anything_is_asked(run, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    result = run(limit_samples=2, output=tmp_path / "taken", raises=OutputError)
+    assert "Cannot write to the output folder" in str(result.error)
+    assert result.backend.asked == []
