@@ -64,7 +64,7 @@ class Dataset:
             self._written = deque(self._sink.record_ids(self._safe.accepted))
         self.accepted = self._safe.accepted
         self.start_place = self._next_place = self._safe.place
-        self.rejected = Counter(self._safe.rejected)
+        self.rejected = Counter(found.rejected if found else self.run.rejects(0).values())
         self.skipped = Counter(self._safe.skipped)
         self.exhausted = self._safe.exhausted and not self._written
         self._saved = found
@@ -80,6 +80,7 @@ class Dataset:
 
     def start(self) -> None:
         """Make ready to write: read the rejects that are about to be met again."""
+        self.rejected = Counter(self._safe.rejected)
         self._old_reasons = self.run.rejects(self.start_place)
 
     def already(self, scenario: Scenario) -> bool | None:

@@ -130,7 +130,7 @@ def _explained(name: str, error: Exception) -> SourceError:
             "2. Ensure the dataset is public, or that HF_TOKEN is set.\n"
             "3. Verify the spelling of the name.",
         )
-    if isinstance(error, (OSError, hub_errors.OfflineModeIsEnabled)):
+    if isinstance(error, (OSError, hub_errors.OfflineModeIsEnabled)) or _is_transport_error(error):
         return SourceError(
             f"Dataset '{name}' cannot be reached: {_first_line(error)}",
             "Check the network (or HF_HUB_OFFLINE), or work without it: --source starter, or --dataset FILE.",
@@ -139,6 +139,11 @@ def _explained(name: str, error: Exception) -> SourceError:
         f"Dataset '{name}' cannot be read: {type(error).__name__}: {_first_line(error)}",
         f"See {page}, or give a local file with --dataset FILE.",
     )
+
+
+def _is_transport_error(error: Exception) -> bool:
+    """Whether the Hub's HTTP client could not connect; which client it is differs between versions."""
+    return any(kind.__name__ == "TransportError" for kind in type(error).__mro__)
 
 
 def _first_line(error: Exception) -> str:

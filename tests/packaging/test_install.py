@@ -1,0 +1,84 @@
+"""The built wheel in a fresh environment, beside a stranger's package."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+THIRD_PARTY = Path(__file__).parent / "psyctl-thirdparty"
+
+
+def check(*command: object, **options) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    check(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT)
+    return next(folder.glob("psyctl-*.whl"))
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory, wheel) -> Path:
+    """A virtual environment with the wheel and the third-party package: base dependencies only."""
+    folder = tmp_path_factory.mktemp("env")
+    venv.create(folder, with_pip=True)
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "-q"]
+    check(*pip, "-c", ROOT / "constraints.txt", wheel, THIRD_PARTY)
+    return folder / "bin"
+
+
+def test_the_wheel_holds_what_it_needs_and_nothing_called_plugins(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {"psyctl_core", "psyctl_soda", "psyctl_p2", "psyctl_static", "psyctl_hf", "psyctl_openrouter"} <= tops
+    assert not {"plugins", "schemas", "tests"} & tops
+    assert "psyctl_core/schemas/caa-record.v1.schema.json" in names
+    assert "psyctl_soda/starter.jsonl" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_base_install_has_no_torch(environment):
+    listed = check(environment / "python", "-m", "pip", "list", "--format", "json").stdout
+    names = {row["name"] for row in json.loads(listed)}
+    assert not {"torch", "transformers", "accelerate"} & names
+    assert {"psyctl", "psyctl-thirdparty"} <= names
+
+
+def test_a_missing_extra_is_named_with_its_pip_line(environment, tmp_path):
+    done = subprocess.run(
+        [environment / "psyctl", "dataset.build.caa", "--model", "embedded", "--source", "starter"]
+        + ["--personality", "Openness", "--output", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "pip install 'psyctl[hf]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_strangers_source_and_backend_make_a_dataset(environment, tmp_path):
+    (tmp_path / "scenes.txt").write_text("\n".join(f"Sam stands at gate {n}." for n in range(9)), encoding="utf-8")
+    rows = json.loads(check(environment / "psyctl", "plugins.list", "--json").stdout)
+    mine = {(row["kind"], row["name"]) for row in rows if row["distribution"] == "psyctl-thirdparty"}
+    assert mine == {("source", "lines"), ("backend", "echo")}
+    command = [environment / "psyctl", "dataset.build.caa", "--source", "lines", "--lines-path", "scenes.txt"]
+    command += ["--backend", "echo", "--echo-shout", "--prompter", "static", "--personality", "Openness"]
+    done = check(*command, "--output", "out", "--limit-samples", "6", cwd=tmp_path)
+    assert "6 (6 new)" in done.stdout
+    records = [json.loads(line) for line in next((tmp_path / "out").glob("*.jsonl")).read_text().splitlines()]
+    assert [record["id"] for record in records] == [f"line-{n}" for n in range(6)]
+    assert records[0]["positive_text"].startswith("SAM IS CURIOUS")

@@ -1,0 +1,169 @@
+"""Plugins are found through real entry points; a broken one is named and hurts nobody else."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from psyctl_core import Component, Context, PluginError, UsageError, option
+from psyctl_core.choice import choose
+from psyctl_core.components import InferenceBackend, ScenarioSource
+from psyctl_core.flags import flags_of
+from psyctl_core.registry import create, discover
+
+
+def problems() -> dict[str, str]:
+    return {found.name: found.problem for found in discover().found if found.problem}
+
+
+def test_the_built_ins_come_from_their_entry_points():
+    names = {(found.kind, found.name) for found in discover().usable()}
+    assert {
+        ("source", "soda"),
+        ("source", "starter"),
+        ("prompter", "p2"),
+        ("prompter", "static"),
+        ("backend", "hf"),
+        ("backend", "openrouter"),
+        ("sink", "jsonl"),
+    } <= names
+    assert problems() == {}
+
+
+def test_a_strangers_component_is_found_beside_them(install, source_code):
+    install("psyctl-mine", source_code())
+    assert discover().get("source", "mine").distribution == "psyctl-mine"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import no_such_module_anywhere", "ModuleNotFoundError"),
+        ("raise SystemExit(3)", "SystemExit"),
+        ("this is no python", "SyntaxError"),
+        (
+            "from psyctl_core import hookimpl\n@hookimpl\ndef psyctl_scenario_source():\n    return []",
+            "psyctl_scenario_source",
+        ),
+        (
+            "from psyctl_core import hookimpl\n@hookimpl\ndef psyctl_scenario_sources():\n    return ['soda']",
+            "not a Component",
+        ),
+        (
+            "from psyctl_core import hookimpl\n@hookimpl\ndef psyctl_output_sinks():\n    return 1 / 0",
+            "ZeroDivisionError",
+        ),
+    ],
+)
+def test_a_broken_plugin_is_listed_with_its_reason(install, code, words):
+    install("psyctl-broken", code)
+    assert words in problems()["psyctl-broken"]
+    assert discover().get("source", "starter")
+
+
+def test_choosing_a_broken_plugin_tells_why(install):
+    install("broken", "1 / 0")
+    with pytest.raises(UsageError, match=r"'broken' \(from broken 1.0\) cannot be used: ZeroDivisionError"):
+        discover().get("source", "broken")
+
+
+def test_another_api_version_is_refused_with_both_named(install, source_code):
+    install("psyctl-future", source_code().replace("api_version=1", "api_version=2"))
+    with pytest.raises(UsageError, match="made for plugin API 2; this psyctl has 1"):
+        discover().get("source", "mine")
+
+
+def test_two_components_of_one_name_are_both_named(install, source_code):
+    install("psyctl-impostor", source_code(name="soda"))
+    registry = discover()
+    with pytest.raises(UsageError, match=r"psyctl 0\.\S+ and psyctl-impostor 1\.0"):
+        registry.get("source", "soda")
+    assert registry.get("source", "psyctl:soda").distribution == "psyctl"
+    assert registry.get("source", "psyctl-impostor:soda").distribution == "psyctl-impostor"
+    assert registry.get("source", "starter")
+
+
+def test_an_unknown_name_suggests_a_near_one():
+    with pytest.raises(UsageError, match="Did you mean 'starter'"):
+        discover().get("source", "startre")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    size: int = option(3, help="How many.", env="FAKE_SIZE", parse=int)
+    token: str = option("", help="A key.", secret=True)
+
+
+def test_config_fields_become_flags_and_read_the_environment(monkeypatch):
+    component = Component("fake", "fakes:Fake", Config, "A fake")
+    assert [(flag.spelling, flag.type) for flag in flags_of(component)] == [("--fake-size", int), ("--fake-token", str)]
+    monkeypatch.setenv("FAKE_SIZE", "8")
+    assert Config().size == 8
+    monkeypatch.setenv("FAKE_SIZE", "eight")
+    with pytest.raises(UsageError, match="FAKE_SIZE='eight'"):
+        Config()
+    assert "hidden" not in repr(Config(size=1, token="hidden"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Unflaggable:
+    names: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def test_a_field_that_no_flag_can_have_is_told():
+    with pytest.raises(TypeError, match="'names'"):
+        flags_of(Component("fake", "fakes:Fake", Unflaggable, "A fake"))
+
+
+def test_the_backend_follows_from_what_is_given():
+    registry = discover()
+    assert choose(registry, {}, {"--model": "embedded"})["backend"].found.name == "hf"
+    assert choose(registry, {}, {"--openrouter-api-key": "k"})["backend"].found.name == "openrouter"
+    with pytest.raises(UsageError, match="ask for different backends"):
+        choose(registry, {}, {"--model": "embedded", "--openrouter-api-key": "k"})
+
+
+def test_nothing_is_guessed_into_paid_calls(monkeypatch):
+    monkeypatch.setenv("OPENROUTER_API_KEY", "sk-or-v1-secret")
+    with pytest.raises(UsageError, match="No model and no key") as caught:
+        choose(discover(), {}, {})
+    assert "OPENROUTER_API_KEY is set" in str(caught.value)
+    assert "sk-or-v1-secret" not in str(caught.value)
+
+
+def test_a_flag_of_a_component_not_chosen_is_refused():
+    with pytest.raises(UsageError, match="--openrouter-model belongs to the backend 'openrouter'"):
+        choose(discover(), {}, {"--model": "embedded", "--openrouter-model": "x"})
+    with pytest.raises(UsageError, match="--dataset belongs to the source 'soda'"):
+        choose(discover(), {"source": "starter"}, {"--model": "embedded", "--dataset": "x"})
+
+
+def test_both_spellings_of_a_flag_are_refused():
+    with pytest.raises(UsageError, match="a second time"):
+        choose(discover(), {}, {"--model": "embedded", "--hf-model": "other"})
+
+
+def test_a_factory_that_needs_an_extra_names_the_pip_line(install, source_code):
+    install(
+        "psyctl-heavy",
+        source_code(factory="no_such_heavy_module:Source").replace("api_version", "extra='big', api_version"),
+    )
+    found = discover().get("source", "mine")
+    with pytest.raises(UsageError, match=r"pip install 'psyctl-heavy\[big\]'"):
+        create(found, None, Context(), ScenarioSource)
+
+
+def test_a_factory_that_fails_or_returns_something_else_is_named(install, source_code):
+    install("psyctl-odd", source_code(factory="builtins:dict"))
+    found = discover().get("source", "mine")
+    with pytest.raises(PluginError, match=r"'mine' \(from psyctl-odd 1.0\) failed: TypeError"):
+        create(found, 1, Context(), ScenarioSource)
+    with pytest.raises(PluginError, match="is no InferenceBackend"):
+        create(
+            dataclasses.replace(found, component=dataclasses.replace(found.component, factory="builtins:divmod")),
+            7,
+            2,
+            InferenceBackend,
+        )
