@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from psyctl_core.components import Component, Context, option
 from psyctl_core.errors import (
     BackendError,
@@ -12,7 +15,6 @@ from psyctl_core.errors import (
     UsageError,
 )
 from psyctl_core.hookspecs import hookimpl
-from psyctl_core.pipeline import DatasetReport, Plan, Progress, Report, build_caa, plan_caa
 from psyctl_core.records import (
     CaaRecord,
     ChatRequest,
@@ -24,6 +26,12 @@ from psyctl_core.records import (
     SkippedRow,
     Turn,
 )
+
+if TYPE_CHECKING:
+    from psyctl_core.pipeline import DatasetReport, Plan, Progress, Report, build_caa, plan_caa
+
+_PIPELINE = ("DatasetReport", "Plan", "Progress", "Report", "build_caa", "plan_caa")
+"""Imported when first asked for: plugins and `--help` need none of it."""
 
 __all__ = [
     "BackendError",
@@ -52,3 +60,9 @@ __all__ = [
     "option",
     "plan_caa",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PIPELINE:
+        return getattr(importlib.import_module("psyctl_core.pipeline"), name)
+    raise AttributeError(f"module 'psyctl_core' has no attribute '{name}'")

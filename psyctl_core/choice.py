@@ -17,6 +17,10 @@ DEFAULTS: Mapping[Kind, str] = {"source": "soda", "prompter": "p2", "sink": "jso
 """What is used where nothing is said. Backends have none: they may cost money or gigabytes."""
 
 
+CHECKPOINT_INTERVAL = 100
+CHECKPOINT_INTERVAL_ENV = "PSYCTL_CHECKPOINT_INTERVAL"
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """A component and the config it will be made with."""

@@ -18,7 +18,7 @@ from typing import Any
 import importlib_metadata
 
 from psyctl_core import run as runs
-from psyctl_core.choice import DEFAULTS, Choice
+from psyctl_core.choice import CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_ENV, DEFAULTS, Choice
 from psyctl_core.components import (
     KINDS,
     Ask,
@@ -41,9 +41,6 @@ from psyctl_core.registry import Registry, blamed, blamed_items, create, discove
 from psyctl_core.traits import Trait, parse_traits
 
 log = logging.getLogger("psyctl")
-
-CHECKPOINT_INTERVAL = 100
-CHECKPOINT_INTERVAL_ENV = "PSYCTL_CHECKPOINT_INTERVAL"
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,7 +241,7 @@ def _lines(path: Path) -> list[str]:
 def _is_json(line: str) -> bool:
     try:
         entry = json.loads(line)
-        return {"place", "id", "reason"} <= entry.keys()
+        return bool({"place", "id", "reason"} <= entry.keys())
     except (ValueError, AttributeError):
         return False
 

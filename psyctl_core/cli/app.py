@@ -22,7 +22,7 @@ def make_app() -> typer.Typer:
     registry = discover()
     app = typer.Typer(
         name="psyctl", help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-        rich_markup_mode=None if _plain() else "rich",
+        rich_markup_mode=None,
     )  # fmt: skip
 
     @app.callback()
@@ -33,16 +33,10 @@ def make_app() -> typer.Typer:
     ) -> None:
         del version
 
-    app.command("dataset.build.caa")(build.command(registry))
+    app.command("dataset.build.caa", cls=build.GroupedCommand)(build.command(registry))
     app.command("dataset.show")(inspect_dataset.show)
     app.command("plugins.list")(plugins.command(registry))
     return app
-
-
-def _plain() -> bool:
-    import os
-
-    return os.environ.get("TERM") == "dumb"
 
 
 def _show_version(wanted: bool) -> None:

@@ -11,7 +11,6 @@ import typer
 
 from psyctl_core import schema
 from psyctl_core.errors import OutputError, UsageError
-from psyctl_core.run import PREFIX
 
 
 def show(
@@ -37,6 +36,8 @@ def show(
 
 
 def _newest(folder: Path) -> Path:
+    from psyctl_core.run import PREFIX
+
     files = sorted(folder.rglob(f"{PREFIX}_*.jsonl"), key=lambda path: path.name)
     if not files:
         raise UsageError(f"The folder '{folder}' holds no dataset.", "Give the folder that --output named.")
