@@ -271,6 +271,11 @@ class OutputSink(Protocol):
         """
         ...
 
+    def inspect(self, target: SinkTarget) -> tuple[int | None, list[str]]:
+        """How many records are there (``None``: cannot tell) and what is wrong with them; changes nothing."""
+        del target
+        return None, []
+
     def record_ids(self, start: int) -> Iterator[str]:
         """The ids of the records already there, in order, from the record numbered ``start`` on."""
         ...

@@ -41,6 +41,7 @@ class Dataset:
         self.rejected: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.exhausted = False
+        self.found_records = 0
         self._sink = sink
         self._found = sink_found
         self._interval = interval
@@ -68,6 +69,17 @@ class Dataset:
         self.skipped = Counter(self._safe.skipped)
         self.exhausted = self._safe.exhausted and not self._written
         self._saved = found
+        self.found_records = self.num_generated
+
+    @property
+    def saved_place(self) -> int:
+        """From where a run would go on if this process ended now."""
+        return self._saved.place if self._saved else 0
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether a good checkpoint and a finished run.json were found, or have been written."""
+        return self._saved is not None and self.run.status == "complete"
 
     @property
     def num_generated(self) -> int:
@@ -185,7 +197,8 @@ class Dataset:
 
     def _refuse_foreign_rows(self) -> None:
         raise OutputError(
-            f"{self.location()} holds a record of scenario '{self._written[0]}', which the source does not yield.",
+            f"Failed to load checkpoint: {self.location()} holds a record of scenario '{self._written[0]}', "
+            "which the source does not yield.",
             "The source or the file was changed since. Start another file with --fresh.",
         )
 

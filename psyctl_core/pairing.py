@@ -10,6 +10,7 @@ from psyctl_core import answers, schema
 from psyctl_core.components import InferenceBackend
 from psyctl_core.dataset import Dataset
 from psyctl_core.errors import BackendError, PluginError
+from psyctl_core.journal import Journal
 from psyctl_core.prompts import answer_request
 from psyctl_core.records import (
     NEUTRAL,
@@ -22,9 +23,13 @@ from psyctl_core.records import (
 )
 from psyctl_core.registry import Found, blamed_items
 from psyctl_core.run import Usage
+from psyctl_core.stopping import Stop
 
 MOST_OPEN = 10_000
 """Scenarios asked about and not yet settled, at most: bounds memory while one answer is late."""
+
+PRUNE_EVERY = 1_000
+"""Scenarios settled between two times that the journal drops what it need not keep any longer."""
 
 MOST_REJECTED = 100
 """Scenarios in a row without a pair after which going on would only waste time or money."""
@@ -72,6 +77,8 @@ class Pairing:
         sampling: How answers are drawn.
         limit: Records wanted in each dataset, or ``None`` for all there are.
         usage: Where requests, tokens and cost are added up.
+        journal: Where completions are kept until their scenario is settled.
+        stop: Whether the user wants to stop.
         on_progress: Called after each settled scenario.
     """
 
@@ -87,6 +94,8 @@ class Pairing:
         sampling: Sampling,
         limit: int | None,
         usage: Usage,
+        journal: Journal,
+        stop: Stop,
         on_progress: Callable[[], None],
     ) -> None:
         self._datasets = datasets
@@ -98,9 +107,12 @@ class Pairing:
         self._sampling = sampling
         self._limit = limit
         self._usage = usage
+        self._journal = journal
+        self._stop = stop
         self._on_progress = on_progress
         self._line: deque[_Open | SkippedRow] = deque()
         self._under_way: dict[str, tuple[_Open, str]] = {}
+        self._settled = 0
         self._late: deque[ChatRequest] = deque()
         self._hopes = Counter({d.trait.slug: 0 for d in datasets})
         self._last_seen = -1
@@ -118,27 +130,35 @@ class Pairing:
         while self._wants_more() or self._line:
             requests = iter(self._next_block()) if self._block else self._flow()
             for completion in blamed_items(self._backend_found, self._backend.generate(requests)):
-                self._receive(completion)
-                self._settle()
+                with self._stop.deferred():
+                    self._receive(completion)
+                    self._settle()
             self._check_all_answered()
-            self._settle()
-            if not self._line:
-                for dataset in self._datasets:
-                    dataset.mark()
+            with self._stop.deferred():
+                self._settle()
+                if not self._line:
+                    self._mark_all()
+            self._stop.leave_if_requested()
         for dataset in self._datasets:
             if self._exhausted and self._lacks(dataset):
                 dataset.mark(exhausted=True)
         return self._met
 
+    def _mark_all(self) -> None:
+        for dataset in self._datasets:
+            dataset.mark()
+
     def _flow(self) -> Iterator[ChatRequest]:
         """Requests for as long as there are any, for a backend that takes them as room appears."""
-        while True:
-            while self._late:
+        while not self._stop.requested:
+            if self._late:
                 yield self._late.popleft()
-            opened = self._open_next()
-            if opened is None:
+            elif opened := self._open_next():
+                asked = self._ask(opened, [d for d in opened.hopers if d.trait.slug not in opened.already])
+                self._late.extend(request for request in asked if not self._answer_from_journal(request))
+                self._settle()
+            else:
                 return
-            yield from self._ask(opened, [d for d in opened.hopers if d.trait.slug not in opened.already])
 
     def _next_block(self) -> list[ChatRequest]:
         """The requests of one block: what is late, then the next scenarios, cut by place alone.
@@ -154,7 +174,18 @@ class Pairing:
         if any(d.trait.slug not in opened.already for opened in block for d in opened.hopers):
             for opened in block:
                 requests.extend(self._ask(opened, opened.hopers))
+        if all(self._journal.get(request) for request in requests):
+            requests = [request for request in requests if not self._answer_from_journal(request)]
         return requests
+
+    def _answer_from_journal(self, request: ChatRequest) -> bool:
+        """Take the answer that an earlier process got, if it got one: it is paid for and counted."""
+        completion = self._journal.get(request)
+        if completion is None:
+            return False
+        opened, role = self._under_way.pop(request.id)
+        opened.answers[role] = completion
+        return True
 
     def _wants_more(self) -> bool:
         return not self._exhausted and len(self._line) < MOST_OPEN and any(map(self._has_room, self._datasets))
@@ -212,6 +243,7 @@ class Pairing:
                 f"Tell {self._backend_found.distribution}'s authors; what is written so far is kept.",
             )
         opened, role = place
+        self._journal.put(opened.asked[role], opened.scenario.place, completion)
         opened.answers[role] = completion
         self._usage.add(completion)
 
@@ -235,7 +267,8 @@ class Pairing:
             else:
                 concerned = [d for d in first.takers if d.trait.slug in first.already or self._lacks(d)]
                 unsettled = [d for d in concerned if d.trait.slug not in first.already]
-                self._late.extend(self._ask(first, unsettled))
+                late = self._ask(first, unsettled)
+                self._late.extend(r for r in late if self._block or not self._answer_from_journal(r))
                 if unsettled and not {NEUTRAL, *(d.trait.slug for d in unsettled)} <= first.answers.keys():
                     return
                 self._hopes.subtract(d.trait.slug for d in first.hopers)
@@ -245,7 +278,18 @@ class Pairing:
             self._line.popleft()
             for dataset in concerned:
                 dataset.settle_up_to(place + 1, resumable=not self._block)
+            self._settled += 1
+            if self._settled % PRUNE_EVERY == 0:
+                self._prune_journal()
             self._on_progress()
+
+    def _prune_journal(self) -> None:
+        """Save how far the datasets are, and forget the answers from before that."""
+        lacking = [dataset for dataset in self._datasets if self._lacks(dataset)]
+        for dataset in lacking:
+            dataset.checkpoint()
+        if lacking:
+            self._journal.forget_before(min(dataset.saved_place for dataset in lacking), self._usage)
 
     def _lacks(self, dataset: Dataset) -> bool:
         return self._limit is None or dataset.accepted < self._limit

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 import logging
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,15 @@ from psyctl_core.components import (
     settings,
 )
 from psyctl_core.dataset import Dataset, close_all
-from psyctl_core.errors import BackendError, SourceError, UsageError
+from psyctl_core.errors import BackendError, PsyctlError, SourceError, UsageError
+from psyctl_core.journal import PERSONA, Journal
+from psyctl_core.lock import locked
 from psyctl_core.pairing import Pairing, Sampling
 from psyctl_core.prompts import PROMPT_VERSION, answer_request, request_seed
 from psyctl_core.question import FORMAT_VERSION
-from psyctl_core.records import NEUTRAL, ChatRequest, Completion, Message, Persona, Scenario
+from psyctl_core.records import NEUTRAL, ChatRequest, Message, Persona, Scenario, SkippedRow
 from psyctl_core.registry import Registry, blamed, blamed_items, create, discover
+from psyctl_core.stopping import Stop, stoppable
 from psyctl_core.traits import Trait, parse_traits
 
 log = logging.getLogger("psyctl")
@@ -162,7 +166,8 @@ class _Job:
     def sink(self) -> OutputSink:
         """A new sink; each dataset has one of its own."""
         found, config = self.choices["sink"].found, self.choices["sink"].config
-        return create(found, config, self.context, OutputSink)  # type: ignore[type-abstract]
+        sink: OutputSink = create(found, config, self.context, OutputSink)
+        return sink
 
 
 def build_caa(
@@ -206,48 +211,27 @@ def build_caa(
         PsyctlError: With a message and a way out; what was written before stays and can be continued.
     """
     began = time.monotonic()
-    with _prepared(
-        personality, output, backend, source, prompter, sink, limit_samples, seed, temperature, max_tokens,
-        checkpoint_interval,
-    ) as job:  # fmt: skip
-        for trait in job.traits:
-            runs.prepare_folder(job.folder(trait))
+    with (
+        _prepared(
+            personality, output, backend, source, prompter, sink, limit_samples, seed, temperature, max_tokens,
+            checkpoint_interval,
+        ) as job,
+        stoppable() as stop,
+        _folders(job),
+    ):  # fmt: skip
+        stop.draining = not job.backend.block
         datasets = _open_datasets(job, fresh=fresh)
         try:
-            usage = datasets[0].run.usage
-            before = [d.num_generated for d in datasets]
-            asked = usage.requests
-            generating = 0.0
-            lacking = [d for d in datasets if d.lacks(job.limit)]
-            if lacking:
-                started = time.monotonic()
-                try:
-                    _generate(job, datasets, lacking, _reporter(job, datasets, before, progress, started))
-                finally:
-                    generating = time.monotonic() - started
-                    usage.seconds += generating
-                    _save(job, datasets)
+            usage = _finish(job, datasets, stop, progress)
         finally:
             close_all(datasets)
         return Report(
-            datasets=tuple(
-                DatasetReport(
-                    trait=d.trait.name,
-                    location=d.location(),
-                    run_folder=d.run.path,
-                    pairs=d.num_generated,
-                    new_pairs=d.num_generated - was,
-                    rejected=dict(d.rejected),
-                    skipped=dict(d.skipped),
-                    exhausted=d.exhausted,
-                )
-                for d, was in zip(datasets, before, strict=True)
-            ),
+            datasets=tuple(_dataset_report(dataset) for dataset in datasets),
             limit=job.limit,
-            usage=usage,
+            usage=usage.total,
             seconds=time.monotonic() - began,
-            generating_seconds=generating,
-            requests=usage.requests - asked,
+            generating_seconds=usage.seconds,
+            requests=usage.requests,
         )
 
 
@@ -325,6 +309,87 @@ def plan_caa(
             estimate=estimate,
             limit=job.limit,
         )
+
+
+@dataclass(slots=True)
+class _Used:
+    """What a call used: the pass's totals, and this call's part of them."""
+
+    total: runs.Usage
+    seconds: float = 0.0
+    requests: int = 0
+
+
+@contextlib.contextmanager
+def _folders(job: _Job) -> Iterator[None]:
+    """Make the output folders, and keep other processes off them."""
+    runs.prepare_folder(job.output)
+    with locked(job.output):
+        for trait in job.traits:
+            runs.prepare_folder(job.folder(trait))
+        yield
+
+
+def _finish(job: _Job, datasets: Sequence[Dataset], stop: Stop, progress: Callable[[Progress], None] | None) -> _Used:
+    """Bring every dataset to its limit, saving however that ends; do nothing where nothing is to be done."""
+    first = datasets[0].run
+    lacking = [dataset for dataset in datasets if dataset.lacks(job.limit)]
+    if not lacking and all(dataset.is_saved for dataset in datasets):
+        return _Used(first.usage)
+    journal = Journal(first.path, first.identity["backend"], first.usage)
+    used = _Used(journal.usage())
+    asked, seconds, started = used.total.requests, first.usage.seconds, time.monotonic()
+    for dataset in datasets:
+        dataset.run.usage = used.total
+
+    def save() -> None:
+        used.seconds = time.monotonic() - started
+        used.requests = used.total.requests - asked
+        used.total.seconds = seconds + used.seconds
+        for dataset in datasets:
+            dataset.run.status = "stopped" if dataset.lacks(job.limit) else "complete"
+            dataset.checkpoint()
+            dataset.save()
+
+    try:
+        if lacking:
+            _generate(job, datasets, lacking, journal, stop, _reporter(job, datasets, progress, started))
+        save()
+    except BaseException:
+        if not used.total.requests and not any(dataset.num_generated for dataset in datasets):
+            journal.close()
+            for dataset in datasets:
+                dataset.run.discard()
+            raise
+        with contextlib.suppress(PsyctlError):  # what went wrong first is what to tell
+            save()
+            _say_how_to_go_on(datasets)
+        journal.close()
+        raise
+    journal.close(remove=not any(dataset.lacks(job.limit) for dataset in datasets))
+    return used
+
+
+def _say_how_to_go_on(datasets: Sequence[Dataset]) -> None:
+    for dataset in datasets:
+        log.warning(
+            "Stopped with %d pairs saved in %s. Run the same command again to go on from there.",
+            dataset.num_generated,
+            dataset.location(),
+        )
+
+
+def _dataset_report(dataset: Dataset) -> DatasetReport:
+    return DatasetReport(
+        trait=dataset.trait.name,
+        location=dataset.location(),
+        run_folder=dataset.run.path,
+        pairs=dataset.num_generated,
+        new_pairs=dataset.num_generated - dataset.found_records,
+        rejected=dict(dataset.rejected),
+        skipped=dict(dataset.skipped),
+        exhausted=dataset.exhausted,
+    )
 
 
 @contextlib.contextmanager
@@ -453,7 +518,6 @@ def _open_datasets(job: _Job, *, fresh: bool) -> list[Dataset]:
         )
     for dataset in datasets:
         dataset.open()
-        dataset.run.usage = datasets[0].run.usage
         if (neutral := datasets[0].run.personas.get(NEUTRAL)) is not None:
             dataset.run.personas[NEUTRAL] = neutral
     return datasets
@@ -465,15 +529,22 @@ def _versions(job: _Job) -> dict[str, str]:
 
 
 def _generate(
-    job: _Job, datasets: Sequence[Dataset], lacking: Sequence[Dataset], on_progress: Callable[[], None]
+    job: _Job,
+    datasets: Sequence[Dataset],
+    lacking: Sequence[Dataset],
+    journal: Journal,
+    stop: Stop,
+    on_progress: Callable[[], None],
 ) -> None:
     """Describe the personas that are not described yet, then pair until nothing is lacking."""
     for dataset in datasets:
         dataset.run.status = "running"
         dataset.start()
     start_backend = _starter(job, datasets[0].run.usage)
-    personas = _personas(job, datasets, start_backend)
+    ask = _asker(job, datasets[0].run.usage, journal, stop, start_backend)
+    personas = _personas(job, datasets, ask)
     start_backend()
+    stop.leave_if_requested()
     start = min(dataset.start_place for dataset in lacking)
     scenarios = _scenarios(job, start)
     try:
@@ -487,15 +558,17 @@ def _generate(
             sampling=job.sampling,
             limit=job.limit,
             usage=datasets[0].run.usage,
+            journal=journal,
+            stop=stop,
             on_progress=on_progress,
         ).run()
     finally:
-        scenarios.close()  # type: ignore[attr-defined]
+        scenarios.close()
     if not met and start == 0:
         raise _no_scenario(job)
 
 
-def _scenarios(job: _Job, start: int) -> Iterator[Any]:
+def _scenarios(job: _Job, start: int) -> Generator[Scenario | SkippedRow, None, None]:
     found = job.choices["source"].found
     with blamed(found):
         items = job.source.scenarios(start)
@@ -521,7 +594,7 @@ def _starter(job: _Job, usage: runs.Usage) -> Callable[[], None]:
     return start
 
 
-def _personas(job: _Job, datasets: Sequence[Dataset], start_backend: Callable[[], None]) -> dict[str, Persona]:
+def _personas(job: _Job, datasets: Sequence[Dataset], ask: Ask) -> dict[str, Persona]:
     """The personas by trait slug and under ``neutral``; each new one is saved before the next is asked for."""
     wanted = [(NEUTRAL, NEUTRAL, list(datasets)), *((d.trait.slug, d.trait.name, [d]) for d in datasets)]
     personas = {}
@@ -531,7 +604,7 @@ def _personas(job: _Job, datasets: Sequence[Dataset], start_backend: Callable[[]
         if persona is None:
             log.info("Describing the %s persona with %s", trait, job.choices["prompter"].found)
             with blamed(job.choices["prompter"].found):
-                persona = job.prompter.describe(trait, _asker(job, trait, datasets[0].run.usage, start_backend))
+                persona = job.prompter.describe(trait, ask)
             for owner in owners:
                 owner.run.personas[role] = persona
                 owner.save()
@@ -539,34 +612,34 @@ def _personas(job: _Job, datasets: Sequence[Dataset], start_backend: Callable[[]
     return personas
 
 
-def _asker(job: _Job, trait: str, usage: runs.Usage, start_backend: Callable[[], None]) -> Ask:
+def _asker(job: _Job, usage: runs.Usage, journal: Journal, stop: Stop, start_backend: Callable[[], None]) -> Ask:
     """What a prompter asks through: one request after the other to the chosen backend."""
     found = job.choices["backend"].found
-    asked = 0
+    numbers = itertools.count(1)
 
     def ask(messages: tuple[Message, ...], *, max_tokens: int, prefill: str = "") -> str:
-        nonlocal asked
-        start_backend()
-        asked += 1
-        name = f"persona:{trait}:{asked}"
         request = ChatRequest(
-            id=name,
+            id=f"persona:{next(numbers)}",
             messages=messages,
             prefill=prefill,
             max_tokens=max_tokens,
             temperature=job.sampling.temperature,
-            seed=request_seed(job.sampling.seed, name),
+            seed=request_seed(job.sampling.seed, "\n".join(message.content for message in messages)),
         )
-        answers: list[Completion] = list(blamed_items(found, job.backend.generate([request])))
-        for answer in answers:
-            usage.add(answer)
-        if len(answers) != 1 or answers[0].finish_reason == "error":
-            why = answers[0].error if answers else "no answer"
+        answer = journal.get(request)
+        if answer is None:
+            start_backend()
+            for answer in blamed_items(found, job.backend.generate([request])):
+                usage.add(answer)
+                if answer.finish_reason != "error":
+                    journal.put(request, PERSONA, answer)
+            stop.leave_if_requested()
+        if answer is None or answer.finish_reason == "error":
             raise BackendError(
-                f"The {found} could not describe the {trait} persona: {why}.",
+                f"The {found} could not describe a persona: {answer.error if answer else 'it gave no answer'}.",
                 "Run the same command again, or use --prompter static.",
             )
-        return answers[0].text.strip().removeprefix(prefill.strip()).strip()
+        return answer.text.strip().removeprefix(prefill.strip()).strip()
 
     return ask
 
@@ -574,7 +647,6 @@ def _asker(job: _Job, trait: str, usage: runs.Usage, start_backend: Callable[[],
 def _reporter(
     job: _Job,
     datasets: Sequence[Dataset],
-    before: Sequence[int],
     progress: Callable[[Progress], None] | None,
     started: float,
 ) -> Callable[[], None]:
@@ -588,18 +660,10 @@ def _reporter(
                 wanted=None if job.limit is None else job.limit * len(datasets),
                 rejected=sum(d.rejected.total() for d in datasets),
                 skipped=sum(d.skipped.total() for d in datasets),
-                new=accepted - sum(before),
+                new=accepted - sum(d.found_records for d in datasets),
                 seconds=time.monotonic() - started,
                 cost=datasets[0].run.usage.cost,
             )
         )
 
     return report
-
-
-def _save(job: _Job, datasets: Sequence[Dataset]) -> None:
-    """Write the last checkpoint and statistics, whether the run is complete or stopped."""
-    for dataset in datasets:
-        dataset.run.status = "stopped" if dataset.lacks(job.limit) else "complete"
-        dataset.checkpoint()
-        dataset.save()

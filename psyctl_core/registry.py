@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, TypeVar
@@ -121,7 +121,7 @@ def discover() -> Registry:
     return Registry(found)
 
 
-def create(found: Found, config: object, context: Context, protocol: type[T]) -> T:
+def create(found: Found, config: object, context: Context, protocol: type[Any]) -> Any:
     """Import a component's factory and call it.
 
     Raises:
@@ -163,7 +163,7 @@ def blamed(found: Found) -> Iterator[None]:
         raise _fault(found, error) from error
 
 
-def blamed_items(found: Found, items: Iterable[T]) -> Iterator[T]:
+def blamed_items(found: Found, items: Iterable[T]) -> Generator[T, None, None]:
     """Iterate over what a component yields, with :func:`blamed` around each step."""
     with blamed(found):
         yield from items

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -116,6 +117,10 @@ class Run:
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path / RUN_FILE, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+
+    def discard(self) -> None:
+        """Remove the run folder of a run that came to nothing."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def rejects(self, place: int) -> dict[str, str]:
         """The reasons of the scenarios rejected from ``place`` on, by id; half a line at the end is cut off."""

@@ -6,13 +6,14 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 import typer
 
 from psyctl_core.pipeline import DatasetReport, Plan, Progress, Report
+from psyctl_core.status import RunStatus
 
 REFRESH_SECONDS = 0.1
 PLAIN_SECONDS = 10.0
@@ -153,6 +154,34 @@ def _next_step(report: Report) -> str:
         else "\nFor more pairs run the same command with a higher --limit-samples."
     )
     return f"{ended}Look at it with: psyctl dataset.show {location}{more}"
+
+
+def run_status(run: RunStatus) -> None:
+    """Print one run of a folder."""
+    parts = ("source", "prompter", "backend", "sink")
+    statistics = run.statistics
+    rows = [
+        ("Run", f"{run.folder}/{run.name}"),
+        ("Trait", run.trait),
+        ("State", run.state),
+        ("Pairs", "unknown" if run.records is None else str(run.records)),
+    ]
+    if statistics:
+        rows.append(("Rejected", _counts(statistics["rejected"])))
+        if statistics["skipped"]:
+            rows.append(("Rows skipped", _counts(statistics["skipped"])))
+        rows.append(("Requests", f"{statistics['requests']} ({statistics['failed_requests']} failed)"))
+        cost = statistics["cost"]
+        rows.append(("Cost", "unknown" if cost is None else f"${cost:.6f}"))
+        rows += [(part.capitalize(), _inline(run.identity.get(part, {}))) for part in parts]
+        rows.append(("Sampling", _inline(run.identity.get("sampling", {}))))
+    rows += [("Problem", problem) for problem in run.problems]
+    _print_rows(rows)
+
+
+def _inline(settings: Mapping[str, Any]) -> str:
+    rest = [f"{name}={value}" for name, value in settings.items() if name not in ("name", "distribution")]
+    return ", ".join([str(settings["name"])] * ("name" in settings) + rest)
 
 
 def plan(found: Plan) -> None:

@@ -1,0 +1,34 @@
+"""``psyctl dataset.status``: every run in a folder, how far it is, and what does not fit together."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from psyctl_core.registry import Registry
+
+
+def command(registry: Registry) -> Callable[..., None]:
+    """The command for what is installed."""
+
+    def dataset_status(
+        output: Annotated[Path, typer.Argument(help="The folder that --output named.")],
+        as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    ) -> None:
+        """Show every run in a folder: settings, pairs, rejected, cost, whether it can go on."""
+        from psyctl_core.cli.render import run_status
+        from psyctl_core.status import status
+
+        found = status(output, registry)
+        if as_json:
+            typer.echo(json.dumps([dataclasses.asdict(run) for run in found], ensure_ascii=False, indent=2))
+        else:
+            for run in found:
+                run_status(run)
+
+    return dataset_status

@@ -1,0 +1,139 @@
+"""Completions kept the moment they arrive, so that none is asked or paid for twice after a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from psyctl_core.errors import OutputError
+from psyctl_core.records import ChatRequest, Completion
+from psyctl_core.run import Usage
+
+FILE = "journal.sqlite"
+PERSONA = -1
+"""The place under which a prompter's answers are kept: before every scenario, so never pruned."""
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS completions (
+    key TEXT PRIMARY KEY, place INTEGER NOT NULL, text TEXT NOT NULL, finish_reason TEXT NOT NULL,
+    prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL, error TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS usage (only INTEGER PRIMARY KEY CHECK (only = 1), totals TEXT NOT NULL);
+"""
+
+
+class Journal:
+    """A run's completions whose scenarios are not all settled yet, in SQLite with a write-ahead log.
+
+    A committed completion survives the process being killed at any moment (SQLite, "Write-Ahead
+    Logging", https://www.sqlite.org/wal.html); a power cut may take the last few.
+
+    Args:
+        folder: The run folder; the journal's file lies in it.
+        backend: The backend's identity, part of every key.
+        usage: What the run had used when it last said so; what the journal holds counts on top.
+
+    Raises:
+        OutputError: The file cannot be opened or written.
+    """
+
+    def __init__(self, folder: Path, backend: Mapping[str, Any], usage: Usage) -> None:
+        self._path = folder / FILE
+        self._backend = json.dumps(backend, sort_keys=True)
+        with self._errors():
+            self._db = self._open(usage)
+            self._kept = {key for (key,) in self._db.execute("SELECT key FROM completions")}
+
+    def usage(self) -> Usage:
+        """What the run has used in all, to the last completion."""
+        with self._errors():
+            (totals,) = self._db.execute("SELECT totals FROM usage").fetchone()
+            usage = Usage(**json.loads(totals))
+            for completion in self._completions("SELECT * FROM completions"):
+                usage.add(completion)
+        return usage
+
+    def get(self, request: ChatRequest) -> Completion | None:
+        """The completion that an earlier process got for the same request, under the request's id."""
+        if not self._kept or (key := self._key(request)) not in self._kept:
+            return None
+        with self._errors():
+            found = next(self._completions("SELECT * FROM completions WHERE key = ?", key))
+        return dataclasses.replace(found, id=request.id)
+
+    def put(self, request: ChatRequest, place: int, completion: Completion) -> None:
+        """Keep a completion. Raises OutputError."""
+        c = completion
+        row = (
+            self._key(request), place, c.text, c.finish_reason, c.prompt_tokens, c.completion_tokens, c.cost, c.error,
+        )  # fmt: skip
+        with self._errors():
+            self._db.execute("INSERT OR REPLACE INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def forget_before(self, place: int, usage: Usage) -> None:
+        """Drop what belongs to scenarios before ``place``, booking it under the totals.
+
+        Args:
+            place: From which the run would go on.
+            usage: Totals to date; what is still kept is counted out of them again when read back.
+        """
+        with self._errors():
+            (totals,) = self._db.execute("SELECT totals FROM usage").fetchone()
+            base = Usage(**json.loads(totals))
+            gone = "FROM completions WHERE place >= 0 AND place < ?"
+            for completion in self._completions(f"SELECT * {gone}", place):
+                base.add(completion)
+            base.seconds = usage.seconds
+            self._db.execute("BEGIN")
+            self._db.execute(f"DELETE {gone}", (place,))
+            self._db.execute("UPDATE usage SET totals = ?", (json.dumps(dataclasses.asdict(base)),))
+            self._db.execute("COMMIT")
+
+    def close(self, *, remove: bool = False) -> None:
+        """Close the journal, and with ``remove`` delete it: the run is complete."""
+        self._db.close()
+        if remove:
+            for path in (self._path, *map(self._path.with_name, (f"{FILE}-wal", f"{FILE}-shm"))):
+                path.unlink(missing_ok=True)
+
+    def _open(self, usage: Usage) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(self._path, isolation_level=None)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.executescript(_TABLES)
+        db.execute("INSERT OR IGNORE INTO usage VALUES (1, ?)", (json.dumps(dataclasses.asdict(usage)),))
+        return db
+
+    def _completions(self, query: str, *values: object) -> Iterator[Completion]:
+        for key, _, text, reason, prompt_tokens, completion_tokens, cost, error in self._db.execute(query, values):
+            yield Completion(key, text, reason, prompt_tokens, completion_tokens, cost, error)
+
+    def _key(self, request: ChatRequest) -> str:
+        """A digest of all that decides the answer; the request's id only names it."""
+        asked = (
+            [(message.role, message.content) for message in request.messages],
+            request.prefill,
+            request.stop,
+            request.max_tokens,
+            request.temperature,
+            request.seed,
+        )
+        return hashlib.sha256(f"{self._backend}{json.dumps(asked)}".encode()).hexdigest()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise OutputError(
+                f"The journal {self._path} cannot be used: {error}.",
+                "Make room or give access, then run the same command again. If the file is damaged, delete it: "
+                "only answers that are not in the dataset yet are asked for again.",
+            ) from error

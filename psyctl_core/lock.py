@@ -1,0 +1,61 @@
+"""One process at a time on an output folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+
+from psyctl_core.errors import OutputError
+
+LOCK_FILE = ".psyctl.lock"
+OWNER_FILE = ".psyctl.pid"
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder; the operating system frees it when the process ends, however it ends.
+
+    Raises:
+        OutputError: Another process holds it; the message names the process.
+    """
+    lock = filelock.FileLock(folder / LOCK_FILE, timeout=0)
+    owner = folder / OWNER_FILE
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise OutputError(
+            f"Another psyctl ({holder(folder) or 'unknown process'}) is writing to {folder}.",
+            "Wait for it or stop it, or choose another --output.",
+        ) from error
+    try:
+        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            owner.unlink(missing_ok=True)
+        lock.release()
+
+
+def holder(folder: Path) -> str:
+    """Who says it holds the folder, or nothing; after a crash the name may be stale."""
+    try:
+        return (folder / OWNER_FILE).read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a living process holds the folder."""
+    if not (folder / LOCK_FILE).exists():
+        return False
+    lock = filelock.FileLock(folder / LOCK_FILE, timeout=0)
+    try:
+        with lock:
+            return False
+    except filelock.Timeout:
+        return True

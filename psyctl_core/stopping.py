@@ -1,0 +1,75 @@
+"""Ctrl-C and SIGTERM: finish the write in hand, save, leave; a second one leaves at once."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+
+log = logging.getLogger("psyctl")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop:
+    """Whether the user asked to stop, and how to.
+
+    Attributes:
+        draining: Answers under way are waited for (they may be paid for) instead of being dropped.
+    """
+
+    def __init__(self) -> None:
+        self.draining = False
+        self._signal: int | None = None
+        self._deferred = False
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has come."""
+        return self._signal is not None
+
+    def leave_if_requested(self) -> None:
+        """Raise KeyboardInterrupt after Ctrl-C, SystemExit(143) after SIGTERM, nothing otherwise."""
+        if self._signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self._signal is not None:
+            raise SystemExit(128 + self._signal)
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Let what is being written be finished before a signal takes effect."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+        if not self.draining:
+            self.leave_if_requested()
+
+    def handle(self, number: int, frame: object) -> None:
+        """The signal handler: from now on the next signal ends the process at once."""
+        del frame
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        self._signal = number
+        if self.draining:
+            log.warning("Stopping: waiting for the answers under way. Once more stops at once; nothing is lost.")
+        elif not self._deferred:
+            self.leave_if_requested()
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[Stop]:
+    """Handle Ctrl-C and SIGTERM for as long as the block runs; in another thread than the main one, don't."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, stop.handle) for number in SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
