@@ -113,6 +113,7 @@ class Pairing:
         self._line: deque[_Open | SkippedRow] = deque()
         self._under_way: dict[str, tuple[_Open, str]] = {}
         self._settled = 0
+        self._gaps = 0
         self._late: deque[ChatRequest] = deque()
         self._hopes = Counter({d.trait.slug: 0 for d in datasets})
         self._last_seen = -1
@@ -151,6 +152,7 @@ class Pairing:
     def _flow(self) -> Iterator[ChatRequest]:
         """Requests for as long as there are any, for a backend that takes them as room appears."""
         while not self._stop.requested:
+            self._fill_gaps()
             if self._late:
                 yield self._late.popleft()
             elif opened := self._open_next():
@@ -166,6 +168,7 @@ class Pairing:
         A block that an earlier process settled in part is asked again whole, because answers may depend
         on which requests are computed together; one that it settled wholly is not asked at all.
         """
+        self._fill_gaps()
         requests = list(self._late)
         self._late.clear()
         block: list[_Open] = []
@@ -204,16 +207,36 @@ class Pairing:
             if isinstance(item, Scenario):
                 self._met += 1
                 takers = [d for d in self._datasets if item.place >= d.start_place]
-                hopers = [d for d in takers if self._has_room(d)]
                 known = {d.trait.slug: d.already(item) for d in takers}
                 already = {slug: was for slug, was in known.items() if was is not None}
-                self._hopes.update(d.trait.slug for d in hopers)
-                self._line.append(opened := _Open(item, takers, hopers, already))
+                self._line.append(opened := _Open(item, takers, [], already))
+                self._gaps += len(takers)
+                for dataset in takers:
+                    self._hope(opened, dataset)
                 return opened
             self._line.append(item)
             if len(self._line) == 1:
                 self._settle()
         return None
+
+    def _hope(self, opened: _Open, dataset: Dataset) -> bool:
+        """Count on a pair for the dataset from this scenario, if the dataset has room for one more."""
+        if not self._has_room(dataset):
+            return False
+        opened.hopers.append(dataset)
+        self._hopes[dataset.trait.slug] += 1
+        self._gaps -= 1
+        return True
+
+    def _fill_gaps(self) -> None:
+        """Let a dataset that lost a pair take one from a scenario already open, before a new one is opened."""
+        if not self._gaps or not any(map(self._has_room, self._datasets)):
+            return
+        for opened in [item for item in self._line if isinstance(item, _Open)]:
+            for dataset in opened.takers:
+                if dataset not in opened.hopers and self._hope(opened, dataset):
+                    asked = self._ask(opened, [d for d in [dataset] if d.trait.slug not in opened.already])
+                    self._late.extend(r for r in asked if self._block or not self._answer_from_journal(r))
 
     def _ask(self, opened: _Open, datasets: Sequence[Dataset]) -> list[ChatRequest]:
         """The requests, not made yet, that these datasets need for a pair from the scenario."""
@@ -248,10 +271,10 @@ class Pairing:
         self._usage.add(completion)
 
     def _check_all_answered(self) -> None:
-        if self._under_way:
+        unanswered = sorted(self._under_way.keys() - {request.id for request in self._late})
+        if unanswered:
             raise PluginError(
-                f"The {self._backend_found} left {len(self._under_way)} requests unanswered, "
-                f"'{next(iter(self._under_way))}' among them.",
+                f"The {self._backend_found} left {len(unanswered)} requests unanswered, '{unanswered[0]}' among them.",
                 f"Tell {self._backend_found.distribution}'s authors; what is written so far is kept.",
             )
 
@@ -267,11 +290,11 @@ class Pairing:
             else:
                 concerned = [d for d in first.takers if d.trait.slug in first.already or self._lacks(d)]
                 unsettled = [d for d in concerned if d.trait.slug not in first.already]
-                late = self._ask(first, unsettled)
-                self._late.extend(r for r in late if self._block or not self._answer_from_journal(r))
+                self._fill_gaps()
                 if unsettled and not {NEUTRAL, *(d.trait.slug for d in unsettled)} <= first.answers.keys():
                     return
                 self._hopes.subtract(d.trait.slug for d in first.hopers)
+                self._gaps -= len(first.takers) - len(first.hopers)
                 for dataset in concerned:
                     self._settle_for(dataset, first)
                 place = first.scenario.place

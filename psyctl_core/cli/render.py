@@ -181,7 +181,7 @@ def run_status(run: RunStatus) -> None:
 
 def _inline(settings: Mapping[str, Any]) -> str:
     rest = [f"{name}={value}" for name, value in settings.items() if name not in ("name", "distribution")]
-    return ", ".join([str(settings["name"])] * ("name" in settings) + rest)
+    return ", ".join([settings["name"], *rest] if "name" in settings else rest)
 
 
 def plan(found: Plan) -> None:

@@ -18,11 +18,11 @@ def ids(lines: list[str]) -> list[str]:
     return [json.loads(line)["id"] for line in lines]
 
 
-def failing(*places: int, role: str = "neutral"):
-    """An answer function that fails the role's request at these places."""
+def failing(*places: int, role: str = "neutral", also: frozenset[str] = frozenset()):
+    """An answer function that fails the role's request at these places, and the requests with these ids."""
 
     def answer(request: ChatRequest) -> Completion:
-        if request.id in {f"{place}:{role}" for place in places}:
+        if request.id in {f"{place}:{role}" for place in places} | also:
             return Completion(request.id, "", "error", error="moderation", cost=0.0)
         return fake_answer(request)
 
@@ -56,19 +56,20 @@ def test_half_of_the_records_have_the_positive_first(run):
     assert sum(record["positive"] == "(1" for record in records) == 30
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     in_flight=st.integers(1, 40),
     order=st.integers(),
     block=st.sampled_from([0, 1, 2, 6, 64]),
     bad=st.sets(st.integers(0, 30)),
+    worse=st.frozensets(st.integers(0, 14)),
     traits=st.sampled_from(["Extroversion", "Extroversion, Openness", "Openness, Neuroticism, Psychopathy"]),
 )
-def test_the_dataset_depends_on_the_answers_alone(run, tmp_path_factory, in_flight, order, block, bad, traits):
+def test_the_dataset_depends_on_the_answers_alone(run, tmp_path_factory, in_flight, order, block, bad, worse, traits):
     def dataset(backend: FakeBackend) -> list[str]:
         return run(traits, limit_samples=12, backend=backend, output=tmp_path_factory.mktemp("out")).lines
 
-    answer = failing(*bad, role="openness")
+    answer = failing(*bad, role="openness", also=frozenset(f"{n}:extroversion" for n in worse))
     expected = dataset(FakeBackend(in_flight=1, answer=answer))
     assert dataset(FakeBackend(in_flight=in_flight, order_seed=order, block=block, answer=answer)) == expected
 
@@ -86,6 +87,15 @@ def test_a_trait_that_lost_a_pair_gets_the_next_scenario_alone(run):
     result = run("Extroversion, Openness", limit_samples=3, backend=FakeBackend(answer=failing(0, role="openness")))
     assert ids(result.lines) == ["fake-0", "fake-1", "fake-2", "fake-1", "fake-2", "fake-3"]
     assert "3:extroversion" not in {request.id for request in result.backend.asked}
+
+
+def test_what_an_earlier_scenario_turns_out_to_need_is_asked_after_the_flow_has_ended(run):
+    answer = failing(0, role="extroversion", also=frozenset({"11:openness"}))
+    result = run("Extroversion, Openness", limit_samples=12, backend=FakeBackend(in_flight=6, answer=answer))
+    assert ids(result.lines) == [*(f"fake-{n}" for n in range(1, 13)), *(f"fake-{n}" for n in (*range(11), 12))]
+    asked = [request.id for request in result.backend.asked]
+    assert asked[-1] == "12:openness"
+    assert len(asked) == len(set(asked))
 
 
 def test_the_source_may_end_before_the_limit(run):

@@ -14,7 +14,6 @@ from psyctl_p2.prompter import P2Prompter
 from psyctl_static import StaticConfig
 from psyctl_static.prompter import StaticPrompter
 
-
 SCENE = fake_scenario(1)
 
 

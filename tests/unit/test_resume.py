@@ -20,12 +20,14 @@ class Dies(FakeBackend):
     def __init__(self, after: int, **options):
         super().__init__(**options)
         self._after = after
+        self.answered: set[str] = set()
 
     def generate(self, requests):
         for answer in super().generate(requests):
             if not self._after:
                 raise RuntimeError("killed")
             self._after -= 1
+            self.answered.add(answer.id)
             yield answer
 
 
@@ -84,21 +86,55 @@ def test_stopped_anywhere_it_ends_as_if_undisturbed(
     )
     output = tmp_path_factory.mktemp("stopped")
     options = {"limit_samples": 12, "output": output, "checkpoint_interval": interval}
+    answered: set[str] = set()
     for after in stops:
         backend = Dies(after, answer=sometimes, block=block)
         try:
-            stopped = run(traits, backend=backend, **options)
+            run(traits, backend=backend, **options)
+            killed = False
         except PluginError:
-            stopped = None
+            killed = True
+        assert block or not answered & {request.id for request in backend.asked}
+        answered |= backend.answered
         for path in output.rglob("caa_dataset_*.jsonl"):
-            data = path.read_bytes()
-            path.write_bytes(data[: len(data) - torn] if stopped is None else data)
+            if killed:
+                path.write_bytes(path.read_bytes()[: path.stat().st_size - torn])
         if drop_checkpoint:
             for path in output.rglob("*.checkpoint.json"):
                 path.unlink()
-    end = run(traits, backend=FakeBackend(answer=sometimes, block=block), **options)
+    backend = FakeBackend(answer=sometimes, block=block)
+    end = run(traits, backend=backend, **options)
     assert end.lines == whole.lines
     assert [d.rejected for d in end.report.datasets] == [d.rejected for d in whole.report.datasets]
+    assert block or not answered & {request.id for request in backend.asked}
+    assert not list(output.rglob("journal.sqlite*"))
+    assert {json.loads(p.read_text())["status"] for p in output.rglob("run.json")} == {"complete"}
+    if not block:
+        assert end.report.usage.requests == whole.report.usage.requests
+
+
+def test_a_dataset_cut_at_every_byte_of_its_last_two_lines_ends_the_same(run, tmp_path):
+    whole = run(limit_samples=4)
+    data = whole.paths[0].read_bytes()
+    start = len(b"".join(data.splitlines(keepends=True)[:2]))
+    kept = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    for cut in range(start, len(data), 7 if len(data) - start > 1500 else 1):
+        for path, content in kept.items():
+            path.write_bytes(content)
+        whole.paths[0].write_bytes(data[:cut])
+        again = run(limit_samples=4)
+        assert again.paths[0].read_bytes() == data, cut
+        assert len(again.backend.asked) <= 4
+
+
+def test_another_runs_checkpoint_is_not_believed(run, caplog):
+    first = run(limit_samples=6)
+    second = run(limit_samples=3, fresh=True)
+    checkpoints = [path.with_suffix(".checkpoint.json") for path in second.paths]
+    checkpoints[1].write_bytes(checkpoints[0].read_bytes())
+    more = run(limit_samples=8)
+    assert "it belongs to caa_dataset_" in caplog.text
+    assert more.paths[1].read_text().splitlines()[:6] == first.lines
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"num_generated": "many"}', "null", "\udcff"])

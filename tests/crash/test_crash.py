@@ -1,0 +1,36 @@
+"""The crash harness, short."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def harness():
+    spec = importlib.util.spec_from_file_location("psyctl_crash_harness", Path(__file__).with_name("harness.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def check(outcome, kills: int) -> None:
+    assert outcome.kills >= kills
+    assert outcome.different == []
+    assert outcome.paid_twice == []
+
+
+@pytest.mark.parametrize("traits", ["Extroversion", "Extroversion, Openness"])
+def test_killed_against_the_misbehaving_server(harness, traits):
+    check(harness.crash_server(kills=6, seed=7, pairs=60, traits=traits), 6)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="the extra 'hf' is not installed")
+def test_killed_with_a_local_model(harness, tiny_model):
+    check(harness.crash_local(kills=4, seed=7, model=str(tiny_model), pairs=40), 4)

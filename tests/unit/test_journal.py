@@ -1,0 +1,66 @@
+"""Completions are kept the moment they arrive, found again by what was asked, and gone at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from psyctl_core import ChatRequest, Completion, Message, OutputError
+from psyctl_core.journal import FILE, PERSONA, Journal
+from psyctl_core.run import Usage
+
+BACKEND = {"name": "fake", "model": "m"}
+REQUEST = ChatRequest("1:neutral", (Message("user", "Hi"),), 'Kim: "', ("\n",), 10, 0.5, 7)
+ANSWER = Completion("1:neutral", "Hello.", "stop", 3, 2, 0.25)
+
+
+def test_an_answer_is_found_again_by_another_process_under_the_new_requests_id(tmp_path):
+    Journal(tmp_path, BACKEND, Usage()).put(REQUEST, 1, ANSWER)
+    journal = Journal(tmp_path, BACKEND, Usage())
+    assert journal.get(REQUEST) == ANSWER
+    assert journal.get(dataclasses.replace(REQUEST, id="other")).id == "other"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"messages": (Message("user", "Ho"),)},
+        {"messages": (Message("system", "Hi"),)},
+        {"prefill": ""},
+        {"stop": ()},
+        {"max_tokens": 11},
+        {"temperature": 0.0},
+        {"seed": 8},
+    ],
+)
+def test_whatever_decides_the_answer_is_part_of_the_key(tmp_path, change):
+    Journal(tmp_path, BACKEND, Usage()).put(REQUEST, 1, ANSWER)
+    assert Journal(tmp_path, BACKEND, Usage()).get(dataclasses.replace(REQUEST, **change)) is None
+    assert Journal(tmp_path, {**BACKEND, "model": "other"}, Usage()).get(REQUEST) is None
+
+
+def test_usage_counts_every_answer_once_whatever_is_forgotten(tmp_path):
+    journal = Journal(tmp_path, BACKEND, Usage(requests=5, cost=1.0))
+    for place in (PERSONA, 0, 1, 2):
+        journal.put(dataclasses.replace(REQUEST, seed=place), place, ANSWER)
+    total = journal.usage()
+    assert (total.requests, total.cost, total.prompt_tokens) == (9, 2.0, 12)
+    journal.forget_before(2, total)
+    assert Journal(tmp_path, BACKEND, Usage()).usage() == total
+    assert Journal(tmp_path, BACKEND, Usage()).get(dataclasses.replace(REQUEST, seed=0)) is None
+    assert Journal(tmp_path, BACKEND, Usage()).get(dataclasses.replace(REQUEST, seed=PERSONA)) is not None
+
+
+def test_it_is_gone_when_the_run_is_complete(tmp_path):
+    journal = Journal(tmp_path, BACKEND, Usage())
+    journal.put(REQUEST, 1, ANSWER)
+    journal.close(remove=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_file_is_told_with_the_way_out(tmp_path):
+    (tmp_path / FILE).write_bytes(b"no database at all, " * 100)
+    with pytest.raises(OutputError, match="journal") as caught:
+        Journal(tmp_path, BACKEND, Usage())
+    assert "delete it" in str(caught.value)
