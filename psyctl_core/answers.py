@@ -24,6 +24,7 @@ _LEAD = re.compile(
     re.VERBOSE,
 )
 _SENTENCE_END = re.compile(r"""[.!?…。！？]["'”’)]*(?=\s|$)|[。！？]""")
+_NOT_A_WORD = re.compile(r"[\W_]+")
 _AI_TALK = re.compile(r"\bas an? (?:AI|artificial intelligence)\b|\blanguage model\b", re.IGNORECASE)
 
 
@@ -44,23 +45,25 @@ def clean_answer(completion: Completion, scenario: Scenario, prefill: str) -> tu
     text = text.removeprefix(prefill.strip()).strip()
     line, whole = _first_line(text)
     line = _without_quotes(_without_lead(line, scenario.character))
-    line = " ".join("".join(ch if ch.isprintable() else " " for ch in line).split())
+    if not line.isprintable():
+        line = "".join(ch if ch.isprintable() else " " for ch in line)
+    line = " ".join(line.split())
     if completion.finish_reason == "length" and whole:
         line = _whole_sentences(line)
         if not line:
             return "", CUT_OFF
-    if not any(ch.isalnum() for ch in line):
+    if not comparable(line):
         return "", EMPTY
     if _AI_TALK.search(line):
         return "", OUT_OF_CHARACTER
-    if any(comparable(line) == comparable(turn.text) for turn in scenario.dialogue):
+    if comparable(line) in [comparable(turn.text) for turn in scenario.dialogue]:
         return "", PARROTED
     return line, ""
 
 
 def comparable(line: str) -> str:
     """A line reduced to what makes two lines different: letters and digits, case folded."""
-    return "".join(ch for ch in line.casefold() if ch.isalnum())
+    return _NOT_A_WORD.sub("", line.casefold())
 
 
 def _first_line(text: str) -> tuple[str, bool]:

@@ -126,7 +126,7 @@ class Dataset:
             OutputError: The sink cannot write.
         """
         record = to_record(pair, self.accepted, self._seed)
-        wrong = schema.problem("caa-record", dataclasses.asdict(record))
+        wrong = schema.problem("caa-record", record.as_json())
         if wrong:
             raise PluginError(
                 f"The record for scenario '{pair.scenario.id}' is refused by the schema caa-record: {wrong}.",

@@ -142,3 +142,7 @@ class CaaRecord:
     situation: str
     positive_text: str
     neutral_text: str
+
+    def as_json(self) -> dict[str, str]:
+        """The record as the dataset's line has it, in the order of the fields."""
+        return {name: getattr(self, name) for name in self.__slots__}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,15 @@ def validator(name: str) -> Draft202012Validator:
     return Draft202012Validator(load(name))
 
 
+@functools.cache
+def _accepts(name: str) -> Callable[[object], object]:
+    """The schema compiled to Python code: an order of magnitude quicker where nothing is wrong."""
+    import fastjsonschema
+
+    accepts: Callable[[object], object] = fastjsonschema.compile(load(name))
+    return accepts
+
+
 def problem(name: str, instance: object) -> str:
     """What is wrong with ``instance`` in one line, or nothing.
 
@@ -43,6 +53,11 @@ def problem(name: str, instance: object) -> str:
         name: The schema's name.
         instance: JSON values: dictionaries, lists, texts, numbers, booleans, None.
     """
+    try:
+        _accepts(name)(instance)
+        return ""
+    except ValueError:
+        pass  # jsonschema says best what is wrong
     for error in validator(name).iter_errors(instance):
         where = "/".join(str(step) for step in error.absolute_path) or "the whole"
         return f"{where}: {error.message[:300]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import json
 import logging
@@ -76,7 +75,7 @@ class JsonlSink(OutputSink):
 
     def write(self, record: CaaRecord) -> None:
         """Append one line and hand it to the operating system."""
-        line = json.dumps(dataclasses.asdict(record), ensure_ascii=False) + "\n"
+        line = json.dumps(record.as_json(), ensure_ascii=False) + "\n"
         with writing(self._path):
             if self._file is None:
                 self._file = self._path.open("ab", buffering=0)

@@ -1,0 +1,74 @@
+"""What psyctl itself costs: pairs a second with a backend that answers at once, and memory as scenarios grow."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+PAIRS = 20_000
+SCENARIOS = (10_000, 100_000, 1_000_000)
+SHORT = os.environ.get("PSYCTL_BENCH_SHORT") == "1"
+
+CHILD = """
+import json, resource, sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from psyctl_core import Completion, Component, build_caa, pipeline
+from psyctl_core.components import InferenceBackend
+from psyctl_core.registry import Found, Registry, discover
+from psyctl_core.testing import FakeSource
+import dataclasses
+
+@dataclasses.dataclass(frozen=True)
+class SourceConfig: pass
+@dataclasses.dataclass(frozen=True)
+class BackendConfig: pass
+
+class Instant(InferenceBackend):
+    "Answers at once; with accept_every=N all scenarios but every Nth get two equal answers."
+    def __init__(self, accept_every):
+        self.n = accept_every
+    def generate(self, requests):
+        for r in requests:
+            place, _, role = r.id.partition(":")
+            kept = int(place) % self.n == 0
+            yield Completion(r.id, f"Answer {role if kept else ''} {place}.", prompt_tokens=1, completion_tokens=1)
+
+scenarios, every, out = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+parts = {"source": FakeSource(scenarios), "backend": Instant(every)}
+configs = {"source": SourceConfig, "backend": BackendConfig}
+sys.modules["fakes"] = SimpleNamespace(**{k: lambda c, x, v=v: v for k, v in parts.items()})
+extra = [Found(k, "fake", "psyctl-fakes", "1", Component("fake", f"fakes:{k}", configs[k], "")) for k in parts]
+found = Registry([*discover().found, *extra])
+pipeline.discover = lambda: found
+report = build_caa("Openness", Path(out), source=SourceConfig(), backend=BackendConfig(), prompter="static")
+print(json.dumps([report.datasets[0].pairs, report.generating_seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+"""
+
+
+def run(scenarios: int, accept_every: int) -> tuple[int, float, float]:
+    """Pairs, seconds of generating, and peak memory in MiB of one whole run in its own process."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "-c", CHILD, str(scenarios), str(accept_every), out]
+        pairs, seconds, kib = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return pairs, seconds, kib / 1024
+
+
+def measure() -> list[dict[str, object]]:
+    """Rows of what was run, pairs, pairs a second, scenarios a second, and peak memory."""
+    rows = []
+    for scenarios, every in [(PAIRS, 1), *((n, 50) for n in SCENARIOS[: 2 if SHORT else None])]:
+        pairs, seconds, memory = run(scenarios, every)
+        rows.append(
+            {
+                "scenarios": scenarios,
+                "pairs": pairs,
+                "pairs/s": round(pairs / seconds),
+                "scenarios/s": round(scenarios / seconds),
+                "peak MiB": round(memory),
+            }
+        )
+    return rows
