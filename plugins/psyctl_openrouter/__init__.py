@@ -1,0 +1,93 @@
+"""The backends ``openrouter`` and ``openai``: answers over HTTP, from OpenRouter or a server of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from psyctl_core.components import Component, option
+from psyctl_core.hookspecs import hookimpl
+
+DEFAULT_MODEL = "qwen/qwen3-next-80b-a3b-instruct"
+OPENROUTER_URL = "https://openrouter.ai/api/v1"
+LOCAL_URL = "http://localhost:8000/v1"
+
+MAX_WORKERS_HELP = "Requests on their way at the same time"
+TIMEOUT_HELP = "Seconds to wait for an answer"
+RETRIES_HELP = "How often one request is tried again before it counts as failed"
+PATIENCE_HELP = "Seconds of nothing but failures after which the run stops, saved"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRouterConfig:
+    """Settings of the ``openrouter`` backend.
+
+    The base URL decides who answers, so it is part of a run's identity as the model and the routing are.
+    The answer is begun for the model by default: OpenRouter documents it, and a model that does not
+    honour it mostly still answers in character.
+    """
+
+    api_key: str = option("", help="OpenRouter API key", env="OPENROUTER_API_KEY", secret=True, identity=False)
+    model: str = option(DEFAULT_MODEL, help="OpenRouter model")
+    max_workers: int = option(1, help=MAX_WORKERS_HELP, identity=False)
+    max_cost: float | None = option(
+        None, help="US dollars the run may cost in all, resumes included; it stops before more is spent", identity=False
+    )
+    provider: str = option("", help="Providers to use, comma-separated, in this order")
+    allow_fallbacks: bool = option(True, help="Let other providers answer when those cannot")
+    quantizations: str = option("", help="Number formats to accept, comma-separated, such as fp8,bf16")
+    data_collection: Literal["allow", "deny"] = option(
+        "allow", help="deny: only providers that do not keep or train on what is sent"
+    )
+    reasoning: Literal["none", "low", "medium", "high"] = option(
+        "none", help="How much a reasoning model may think, beyond --max-tokens and at your cost"
+    )
+    prefill: Literal["on", "off"] = option("on", help="Begin the answer for the model; off for models that refuse it")
+    timeout: float = option(120.0, help=TIMEOUT_HELP, identity=False)
+    retries: int = option(5, help=RETRIES_HELP, identity=False)
+    patience: float = option(60.0, help=PATIENCE_HELP, identity=False)
+    base_url: str = option(OPENROUTER_URL, help="Where the API is", env="OPENROUTER_BASE_URL")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIConfig:
+    """Settings of the ``openai`` backend.
+
+    Beginning the answer is off by default: there is no common way to ask for it. vLLM wants two extra
+    fields, which stricter servers refuse; others end the begun turn and answer with another one.
+    """
+
+    base_url: str = option(LOCAL_URL, help="Where the server's API is, mostly ending in /v1", env="OPENAI_BASE_URL")
+    model: str = option("", help="Model to ask for; left out, the only one the server lists")
+    api_key: str = option(
+        "", help="API key, if the server wants one", env="OPENAI_API_KEY", secret=True, identity=False
+    )
+    max_workers: int = option(1, help=MAX_WORKERS_HELP, identity=False)
+    prefill: Literal["on", "off"] = option(
+        "off", help="Begin the answer for the model; works with vLLM and llama.cpp, not with every server"
+    )
+    timeout: float = option(120.0, help=TIMEOUT_HELP, identity=False)
+    retries: int = option(5, help=RETRIES_HELP, identity=False)
+    patience: float = option(60.0, help=PATIENCE_HELP, identity=False)
+
+
+@hookimpl
+def psyctl_inference_backends() -> Sequence[Component]:
+    """Offer ``openrouter`` and ``openai``."""
+    return [
+        Component(
+            name="openrouter",
+            factory="psyctl_openrouter.backend:OpenRouterBackend",
+            config=OpenRouterConfig,
+            summary="Models in the cloud through openrouter.ai, paid per call",
+            implied_by=("api_key",),
+        ),
+        Component(
+            name="openai",
+            factory="psyctl_openrouter.backend:OpenAIBackend",
+            config=OpenAIConfig,
+            summary="Any server that speaks /v1/chat/completions: vLLM, llama.cpp, Ollama, TGI and others",
+            implied_by=("base_url",),
+        ),
+    ]

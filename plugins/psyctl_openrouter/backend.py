@@ -1,0 +1,281 @@
+"""The two backends: what to send to OpenRouter or to another server, and what to check before."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from psyctl_core.components import Context, Estimate, Identity, InferenceBackend
+from psyctl_core.errors import BackendError, UsageError
+from psyctl_core.records import ChatRequest, Completion
+from psyctl_openrouter import OpenAIConfig, OpenRouterConfig, models
+from psyctl_openrouter.client import Client
+from psyctl_openrouter.flow import Flow
+from psyctl_openrouter.money import Budget, prices_of, prompt_tokens
+from psyctl_openrouter.outcome import Outcome, Service, sort_reply
+from psyctl_openrouter.pace import Pace
+from psyctl_openrouter.payload import chat_body
+
+log = logging.getLogger("psyctl")
+
+THINKING_TOKENS: Mapping[str, int] = {"none": 0, "low": 1024, "medium": 4096, "high": 8192}
+"""Tokens allowed for thinking beyond the answer's own, which are too few for any thought."""
+
+
+class _HttpBackend(InferenceBackend):
+    """What both backends share: one client and one flow.
+
+    Args:
+        config: The backend's config.
+        service: Who is asked.
+        pace: How patient to be.
+        budget: What may be spent.
+        extra: Further fields of each request's body.
+        when_begun: Further fields where the answer is begun for the model.
+    """
+
+    def __init__(
+        self,
+        config: OpenRouterConfig | OpenAIConfig,
+        service: Service,
+        pace: Pace,
+        budget: Budget,
+        extra: Mapping[str, Any],
+        when_begun: Mapping[str, Any],
+    ) -> None:
+        self._service = service
+        self._pace = pace
+        self._prefill = config.prefill == "on"
+        self._extra = extra
+        self._when_begun = when_begun
+        self._client = Client(service.base_url, service.key, connections=config.max_workers, timeout=config.timeout)
+        self._flow = Flow(
+            self._exchange,
+            abort=self._client.abort,
+            workers=config.max_workers,
+            pace=pace,
+            budget=budget,
+            name=service.name,
+        )
+
+    def generate(self, requests: Iterable[ChatRequest]) -> Iterator[Completion]:
+        """Answer the requests through as many workers as allowed, in the order in which answers come.
+
+        Raises:
+            BackendError: The server refuses everything, is down, or the budget is reached; whatever was
+                answered has been yielded before.
+        """
+        return self._flow.run(requests)
+
+    def close(self) -> None:
+        """End the threads and close the connections."""
+        self._flow.close()
+        self._client.close()
+
+    def _exchange(self, request: ChatRequest) -> Outcome:
+        """Ask once; runs in a worker thread."""
+        body = chat_body(
+            request,
+            model=self._service.model,
+            prefill=self._prefill,
+            extra=self._extra,
+            when_begun=self._when_begun,
+        )
+        return sort_reply(self._client.chat(body), self._service)
+
+
+class OpenRouterBackend(_HttpBackend):
+    """Answers through openrouter.ai.
+
+    Args:
+        config: Its settings.
+        context: Not needed: each request brings its own seed.
+        pace: Other waiting times than the settings give, for tests.
+    """
+
+    def __init__(self, config: OpenRouterConfig, context: Context, pace: Pace | None = None) -> None:
+        del context
+        _check(config, "--openrouter")
+        if config.max_cost is not None and not config.max_cost > 0:
+            raise UsageError(
+                f"A budget of ${config.max_cost:g} pays for nothing.", "Give --openrouter-max-cost above 0."
+            )
+        service = Service(
+            name="OpenRouter",
+            flag="--openrouter",
+            base_url=_base_url(config.base_url, "--openrouter"),
+            model=config.model.strip(),
+            key=_key(config.api_key, "OpenRouter"),
+            priced=True,
+        )
+        if not service.model:
+            raise UsageError(
+                "No OpenRouter model is named.", "Give --openrouter-model, or leave it out for the default."
+            )
+        self._budget = Budget(config.max_cost, "--openrouter-max-cost")
+        self._budget.thinking = THINKING_TOKENS[config.reasoning]
+        super().__init__(config, service, pace or _pace(config), self._budget, _routing(config), {})
+
+    def estimate(self, example: ChatRequest, requests: int) -> Estimate | None:
+        """What so many requests would take at the model's listed prices, with answers of full length.
+
+        Asks ``GET /models``, which needs no key; ``None`` where that or the price cannot be had.
+
+        Raises:
+            BackendError: There is no such model.
+        """
+        try:
+            listed = models.list_models(self._client, self._service, self._pace, authorized=False)
+        except BackendError as error:
+            log.warning("No estimate: %s", error.message)
+            return None
+        prices = prices_of(models.find_model(listed, self._service))
+        if prices is None:
+            log.warning("No estimate: the price of %s is not listed.", self._service.model)
+            return None
+        read, made = prompt_tokens(example), example.max_tokens + self._budget.thinking
+        return Estimate(read * requests, made * requests, prices.cost(read, made) * requests)
+
+    def start(self, spent: float) -> None:
+        """Check the key, what it may still spend, and the model.
+
+        Raises:
+            UsageError: No key was given.
+            BackendError: Something is wrong with them, or the budget is spent.
+        """
+        if not self._service.key:
+            raise UsageError(
+                "No OpenRouter key was given.",
+                "Set OPENROUTER_API_KEY or give --openrouter-api-key; keys are made at https://openrouter.ai/settings/keys.",
+            )
+        models.check_key(self._client, self._service, self._pace)
+        listed = models.list_models(self._client, self._service, self._pace, authorized=False)
+        self._budget.prices = prices_of(models.find_model(listed, self._service))
+        self._budget.spent = spent
+        if self._budget.limit is not None and spent >= self._budget.limit:
+            raise BackendError(*self._budget.why_not())
+
+
+class OpenAIBackend(_HttpBackend):
+    """Answers through any server that speaks ``/v1/chat/completions``.
+
+    Args:
+        config: Its settings.
+        context: Not needed: each request brings its own seed.
+        pace: Other waiting times than the settings give, for tests.
+    """
+
+    def __init__(self, config: OpenAIConfig, context: Context, pace: Pace | None = None) -> None:
+        del context
+        _check(config, "--openai")
+        service = Service(
+            name="The server",
+            flag="--openai",
+            base_url=_base_url(config.base_url, "--openai"),
+            model=config.model.strip(),
+            key=_key(config.api_key, "server"),
+            priced=False,
+        )
+        # vLLM's way to have a last assistant message continued instead of answered.
+        when_begun = {"add_generation_prompt": False, "continue_final_message": True}
+        super().__init__(config, service, pace or _pace(config), Budget(None, ""), {}, when_begun)
+
+    def identity(self) -> Identity:
+        """The model, which the server names where the settings do not.
+
+        Raises:
+            BackendError: The server is needed for that and cannot be asked, or has several.
+        """
+        if not self._service.model:
+            listed = models.list_models(self._client, self._service, self._pace, authorized=True)
+            self._service = replace(self._service, model=models.only_model(listed, self._service))
+        return {"model": self._service.model}
+
+    def estimate(self, example: ChatRequest, requests: int) -> Estimate | None:
+        """About how many tokens so many requests have; a server of one's own asks no price."""
+        return Estimate(prompt_tokens(example) * requests, example.max_tokens * requests, None)
+
+    def start(self, spent: float) -> None:
+        """See that the server is there and which model it has.
+
+        A model that was named is not looked for: some servers answer to names they do not list.
+
+        Raises:
+            BackendError: The server cannot be reached or refuses the key, or the model is not clear.
+        """
+        del spent
+        if self._service.model:
+            with contextlib.suppress(models.NotThereError):  # not every server has such a list
+                models.list_models(self._client, self._service, self._pace, authorized=True)
+        self.identity()
+
+
+def _pace(config: OpenRouterConfig | OpenAIConfig) -> Pace:
+    return Pace(retries=config.retries, patience=config.patience)
+
+
+def _routing(config: OpenRouterConfig) -> dict[str, Any]:
+    """The fields ``provider`` and ``reasoning`` (OpenRouter: "Provider Routing", "Reasoning Tokens")."""
+    provider: dict[str, Any] = {}
+    if order := _names(config.provider):
+        provider["order"] = order
+    if not config.allow_fallbacks:
+        provider["allow_fallbacks"] = False
+    if quantizations := _names(config.quantizations):
+        provider["quantizations"] = quantizations
+    if config.data_collection == "deny":
+        provider["data_collection"] = "deny"
+    thinking = {"enabled": False} if config.reasoning == "none" else {"effort": config.reasoning}
+    fields = {"reasoning": thinking, "max_tokens": THINKING_TOKENS[config.reasoning]}
+    return {**fields, "provider": provider} if provider else fields
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _check(config: OpenRouterConfig | OpenAIConfig, flag: str) -> None:
+    if config.max_workers < 1:
+        raise UsageError(f"{config.max_workers} workers can do nothing.", f"Give {flag}-max-workers 1 or more.")
+    if config.retries < 0:
+        raise UsageError(f"{config.retries} retries make no sense.", f"Give {flag}-retries 0 or more.")
+    if not (config.timeout > 0 and math.isfinite(config.timeout)):
+        raise UsageError(f"A timeout of {config.timeout:g} s leaves no time.", f"Give {flag}-timeout above 0.")
+    if not config.patience >= 0:
+        raise UsageError(f"A patience of {config.patience:g} s makes no sense.", f"Give {flag}-patience 0 or more.")
+
+
+def _key(key: str, owner: str) -> str:
+    key = key.strip()
+    if not all("!" <= ch <= "~" for ch in key):
+        # Said here and without the key: the HTTP libraries would put it into their message.
+        raise UsageError(
+            f"The {owner} API key holds a character that no key has, such as a blank or a typographic quote.",
+            "Copy it again.",
+        )
+    return key
+
+
+def _base_url(url: str, flag: str) -> str:
+    url = url.strip().rstrip("/").removesuffix("/chat/completions")
+    wrong = ""
+    try:
+        parts = urlsplit(url)
+        if parts.username or parts.password:
+            wrong = "it holds a user name or password, which would be saved with the run"
+        elif parts.query or parts.fragment:
+            wrong = "it goes on after the path"
+        elif parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            wrong = f"'{url}' is no http or https address"
+    except ValueError:
+        wrong = "it is no http or https address"
+    if wrong:
+        raise UsageError(
+            f"The base URL cannot be used: {wrong}.", f"Give {flag}-base-url like http://localhost:8000/v1."
+        )
+    return url

@@ -1,0 +1,766 @@
+"""A stand-in for OpenRouter and for OpenAI-compatible servers, which misbehaves exactly as told.
+
+It needs nothing but the standard library, so any test suite can start it as a program:
+
+    python tests/openrouter/server.py --latency 0.2 --fault 429=0.05 --fault cutoff=0.05x2 --key sk-test
+
+It prints one line, ``listening on http://127.0.0.1:PORT/api/v1``, and serves until it is ended. In a test
+of one process it runs in a thread instead: ``with running(Script(latency=0.2)) as server: server.url``.
+
+What is answered depends on the request's content alone: the same body always gets the same words, and
+whether it meets a fault is decided by its hash, the seed and how often it came before. So a run against
+this server can be repeated, whatever the order in which its requests arrive.
+
+Faults (``--fault KIND=SHARE[xTIMES]``): that share of all different requests fails so many times before
+it is answered; ``xinf`` fails for ever. Kinds, each as the API documents it: see :data:`FAULTS`.
+Styles (``--style KIND=SHARE``): that share is answered in an awkward way; see :data:`STYLES`.
+
+Beside the API's own addresses below ``/api/v1`` and ``/v1`` (``/chat/completions``, ``/models``, ``/key``,
+``/generation?id=``) there are ``GET /_log`` (what happened so far, see :class:`Log`), ``POST /_set`` (a JSON
+object of Script fields to change while serving, such as ``{"faults": []}``) and ``POST /_reset`` (an empty log).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import json
+import random
+import re
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+FAULTS = {
+    "429": "rate limited, Retry-After and X-RateLimit headers",
+    "429plain": "rate limited by the provider, no header",
+    "402busy": "passing 402: in-flight budget, Retry-After",
+    "402": "out of credits",
+    "400": "request shape refused",
+    "401": "key refused",
+    "404": "no such model",
+    "408": "timed out",
+    "413": "body too large",
+    "context": "400 because the input is too long",
+    "moderation": "403 with the reasons",
+    "guardrail": "403 because a spending limit is used up",
+    "500": "server error",
+    "502": "provider down",
+    "503": "no provider, Retry-After",
+    "html": "a gateway's HTML page with status 502",
+    "html200": "an HTML page with status 200",
+    "error200": "an error inside HTTP 200, no choices",
+    "limit200": "a rate limit inside HTTP 200",
+    "choice": "a choice with its own error, finish_reason error (uncharged)",
+    "malformed": "status 200, a body that is no JSON (charged)",
+    "cutoff": "the body ends early (charged)",
+    "chunkcut": "a chunked body ends early (charged)",
+    "close": "the connection ends before the answer (charged)",
+    "reset": "the connection is reset before the answer (not charged)",
+    "slow": "the answer comes slow_seconds late",
+    "drip": "the body comes byte by byte over slow_seconds",
+    "empty": 'content "" (charged)',
+    "null": "content null, no tokens (uncharged)",
+    "reasoning": "content null, all tokens in reasoning (charged)",
+    "filtered": "finish_reason content_filter, no content",
+}
+"""What can go wrong, by kind."""
+
+STYLES = {
+    "echo": "the begun answer is repeated before the rest",
+    "quoted": "the begun answer is ignored: a new one in quotation marks",
+    "newline": "the begun answer is ignored: an empty line first",
+    "think": "thoughts in a <think> block before the answer",
+    "rambling": "the answer goes on over several lines",
+}
+"""Awkward ways to answer, by kind."""
+
+SUCCEEDING = {"slow", "drip"}
+"""Faults after which the request counts as answered, if somebody still listens."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """One fault or style: its kind, the share of requests it meets, and how often each of those meets it."""
+
+    kind: str
+    share: float
+    times: float = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """Read ``KIND=SHARE`` or ``KIND=SHARExTIMES``; raises ValueError."""
+        kind, _, rest = text.partition("=")
+        share, _, times = rest.partition("x")
+        if kind not in FAULTS and kind not in STYLES:
+            raise ValueError(f"no fault or style {kind!r}; there are {', '.join([*FAULTS, *STYLES])}")
+        return cls(kind, float(share), float(times) if times else 1)
+
+
+@dataclass
+class Script:
+    """How the server behaves.
+
+    Attributes:
+        seed: Decides which requests meet a fault, and the words of the answers.
+        latency: Seconds before an answer.
+        faults: What goes wrong; the shares add up to at most 1.
+        styles: How answers look; the shares add up to at most 1.
+        models: Ids that ``/models`` lists and that are answered; others get a 404.
+        key: The only key accepted, or ``""`` to accept any and none.
+        credit: Dollars left on the key, or ``None`` for no limit; each charge lowers it, at 0 comes a fatal 402.
+        prompt_price: Dollars a prompt token.
+        completion_price: Dollars a completion token.
+        priced: Whether answers and ``/models`` tell prices, as OpenRouter does and the others do not.
+        retry_after: Seconds in the Retry-After header.
+        slow_seconds: How late ``slow`` and ``drip`` are.
+        capacity: Requests at a time above which comes a 429, or 0 for any number.
+        per_minute: Requests a minute above which comes a 429, or 0 for any number.
+        down: Fail everything with 503 while the number of requests so far is in this range.
+        prefill: Whether a last assistant message is continued; if not, it is answered anew in quotes.
+        echo_key: Whether refusals repeat the key they were sent.
+    """
+
+    seed: int = 0
+    latency: float = 0.0
+    faults: Sequence[Share] = ()
+    styles: Sequence[Share] = ()
+    models: Sequence[str] = (
+        "qwen/qwen3-next-80b-a3b-instruct",
+        "qwen/qwen3-30b-a3b",
+        "meta-llama/llama-3.1-405b-instruct",
+    )
+    key: str = ""
+    credit: float | None = None
+    prompt_price: float = 1e-7
+    completion_price: float = 1e-6
+    priced: bool = True
+    retry_after: float = 1
+    slow_seconds: float = 5.0
+    capacity: int = 0
+    per_minute: int = 0
+    down: tuple[float, float] = (0, 0)
+    prefill: bool = True
+    echo_key: bool = True
+
+
+@dataclass
+class Log:
+    """What happened, as ``GET /_log`` tells it.
+
+    Attributes:
+        requests: Chat requests that came in whole.
+        answered: How often each body (its hash) got a usable answer that was sent off whole.
+        faults: How often each fault was met.
+        charged: Dollars charged, lost answers included.
+        lost: Dollars charged for answers that were thrown away (cut off, malformed, empty).
+        in_flight: Chat requests being answered now.
+        most_in_flight: The most there were at a time.
+        connections: Connections accepted.
+        stop_strings: Every stop string that was ever sent.
+    """
+
+    requests: int = 0
+    answered: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    charged: float = 0.0
+    lost: float = 0.0
+    in_flight: int = 0
+    most_in_flight: int = 0
+    connections: int = 0
+    stop_strings: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Answer:
+    """What is sent back; ``trick`` names what the connection does instead of sending it properly."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+    trick: str = ""
+    delay: float = 0.0
+    key: str = ""
+
+
+class Server:
+    """The behaviour, without the network: bodies in, answers out.
+
+    Args:
+        script: How to behave; may be changed at any time.
+    """
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.log = Log()
+        self.url = ""
+        self._attempts: Counter[str] = Counter()
+        self._recent: list[float] = []
+        self._generations: dict[str, float] = {}
+
+    def answered(self) -> Counter[str]:
+        """How often each request body was answered usably."""
+        return self.log.answered
+
+    def get(self, path: str, key: str) -> Answer:
+        """Answer a GET."""
+        path, _, query = path.partition("?")
+        if path == "/_log":
+            return _json(200, vars(self.log))
+        if not path.startswith(("/api/v1/", "/v1/")):
+            return Answer(404, b"<!DOCTYPE html><h1>Not Found</h1>", content_type="text/html")
+        if path.endswith("/models"):
+            if not self.script.priced and (refusal := self._refuse_key(key)):  # OpenRouter's list is public
+                return refusal
+            return _json(200, {"object": "list", "data": [self._model(name) for name in self.script.models]})
+        if path.endswith("/generation"):
+            cost = self._generations.get(query.removeprefix("id="))
+            return _error(404, "Generation not found") if cost is None else _json(200, {"data": {"total_cost": cost}})
+        if path.endswith("/key"):
+            if refusal := self._refuse_key(key):
+                return refusal
+            usage = {"label": "sk-...abc", "usage": self.log.charged, "is_free_tier": False}
+            credit = self.script.credit
+            return _json(200, {"data": {**usage, "limit": credit, "limit_remaining": credit}})
+        return _error(404, "Not found")
+
+    def post(self, path: str, body: bytes, key: str) -> Answer:
+        """Answer a POST."""
+        if path == "/_set":
+            for name, value in json.loads(body).items():
+                if name in ("faults", "styles"):
+                    value = [Share.parse(text) for text in value]
+                setattr(self.script, name, value)
+            return _json(200, {})
+        if path == "/_reset":
+            self.log = Log(in_flight=self.log.in_flight)
+            self._attempts.clear()
+            return _json(200, {})
+        if path not in ("/api/v1/chat/completions", "/v1/chat/completions"):
+            return _error(404, "Not found")
+        self.log.requests += 1
+        self.log.in_flight += 1
+        self.log.most_in_flight = max(self.log.most_in_flight, self.log.in_flight)
+        return self._chat(body, key)
+
+    def finished(self, answer: Answer, sent: bool) -> None:
+        """Note that a chat request is done with, and whether its answer went out whole."""
+        self.log.in_flight -= 1
+        if answer.key and sent:
+            self.log.answered[answer.key] += 1
+
+    def _chat(self, body: bytes, key: str) -> Answer:
+        script = self.script
+        if refusal := self._refuse_key(key):
+            return refusal
+        try:
+            request = json.loads(body)
+            messages = request["messages"]
+            model = request["model"]
+        except (ValueError, KeyError, TypeError):
+            return _error(400, "Bad request: no messages or no model", {"error_type": "invalid_request"})
+        if script.models and model not in script.models:
+            return _error(404, f"No endpoints found for {model}.", {"error_type": "not_found"})
+        for stop in request.get("stop") or ():
+            self.log.stop_strings[stop] += 1
+        if script.credit is not None and script.credit <= 0:
+            return _error(402, "Insufficient credits", {"error_type": "payment_required"})
+        if limited := self._limited():
+            return limited
+        if script.down[0] < self.log.requests <= script.down[1]:
+            self.log.faults["down"] += 1
+            return _error(503, "Service unavailable", {"error_type": "provider_unavailable"})
+        name = hashlib.sha256(body).hexdigest()[:16]
+        fault = self._fault(name)
+        if fault:
+            self.log.faults[fault] += 1
+            self._attempts[name] += 1
+            if fault not in SUCCEEDING:
+                return self._failure(fault, name, messages, request, key)
+        answer = self._success(name, messages, request)
+        answer.key = name
+        if fault:
+            answer.delay, answer.trick = (script.slow_seconds, "") if fault == "slow" else (0, "drip")
+        return answer
+
+    def _fault(self, name: str) -> str:
+        """The kind of fault that this attempt of the request meets, or ``""``."""
+        point = _fraction(f"{self.script.seed}:fault:{name}")
+        for share in self.script.faults:
+            if point < share.share:
+                return share.kind if self._attempts[name] < share.times else ""
+            point -= share.share
+        return ""
+
+    def _limited(self) -> Answer | None:
+        script = self.script
+        if script.capacity and self.log.in_flight > script.capacity:
+            self.log.faults["capacity"] += 1
+            return self._rate_limit()
+        if script.per_minute:
+            now = time.monotonic()
+            self._recent = [then for then in self._recent if now - then < 60]
+            if len(self._recent) >= script.per_minute:
+                self.log.faults["per_minute"] += 1
+                return self._rate_limit()
+            self._recent.append(now)
+        return None
+
+    def _rate_limit(self) -> Answer:
+        answer = _error(429, "Rate limit exceeded", {"error_type": "rate_limit_exceeded"})
+        reset = int((time.time() + self.script.retry_after) * 1000)
+        answer.headers = {
+            "Retry-After": f"{self.script.retry_after:g}",
+            "X-RateLimit-Limit": "20",
+            "X-RateLimit-Remaining": "0",
+            "X-RateLimit-Reset": str(reset),
+        }
+        return answer
+
+    def _refuse_key(self, key: str) -> Answer | None:
+        if not self.script.key or key == self.script.key:
+            return None
+        echo = f": {key}" if self.script.echo_key else ""
+        return _error(401, f"No auth credentials found or invalid key{echo}", {"error_type": "authentication"})
+
+    def _failure(self, kind: str, name: str, messages: Any, request: Any, key: str) -> Answer:
+        echo = f" (key {key})" if self.script.echo_key else ""
+        retry = {"Retry-After": f"{self.script.retry_after:g}"}
+        plain = {
+            "402": (402, "Insufficient credits", {"error_type": "payment_required"}),
+            "400": (400, f"Invalid parameter 'messages'{echo}", {"error_type": "invalid_request"}),
+            "401": (401, f"Key disabled{echo}", {"error_type": "authentication"}),
+            "404": (404, "No such model", {"error_type": "not_found"}),
+            "408": (408, "Request timed out", {"error_type": "timeout"}),
+            "413": (413, "Payload too large", {"error_type": "payload_too_large"}),
+            "context": (
+                400, "This endpoint's maximum context length is 4096.", {"error_type": "context_length_exceeded"},
+            ),
+            "moderation": (
+                403, "Your input was flagged",
+                {"reasons": ["harassment"], "flagged_input": "...", "provider_name": "P", "model_slug": "m"},
+            ),
+            "guardrail": (403, "Budget limit exceeded", {"limit_source": "openrouter_key_limit"}),
+            "500": (500, f"Internal error{echo}", {"error_type": "server"}),
+            "502": (502, "Provider returned error", {"error_type": "provider_unavailable", "provider_name": "P"}),
+            "429plain": (429, "Provider returned error", {"error_type": "rate_limit_exceeded", "provider_name": "P"}),
+        }  # fmt: skip
+        if kind in plain:
+            return _error(*plain[kind])
+        if kind == "429":
+            return self._rate_limit()
+        if kind == "402busy":
+            answer = _error(402, "In-flight budget", {"limit_source": "openrouter_in_flight_budget"})
+            answer.headers = retry
+            return answer
+        if kind == "503":
+            answer = _error(503, "No provider available", {"error_type": "provider_overloaded"})
+            answer.headers = retry
+            return answer
+        if kind in ("html", "html200"):
+            page = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>"
+            return Answer(502 if kind == "html" else 200, page, content_type="text/html")
+        if kind == "error200":
+            return _json(200, _error_body(502, "Upstream failed", {"error_type": "provider_unavailable"}))
+        if kind == "limit200":
+            meta = {"error_type": "rate_limit_exceeded", "retry_after_seconds": self.script.retry_after}
+            return _json(200, _error_body(429, "Upstream limit", meta))
+        if kind == "choice":
+            body = self._body(name, "I was abou", "error", 10, 3, 0.0, request)
+            body["choices"][0]["error"] = {"code": 502, "message": f"Provider disconnected{echo}"}
+            return _json(200, body)
+        if kind == "reset":
+            return Answer(200, b"", trick="reset")
+        if kind in ("empty", "null", "reasoning", "filtered"):
+            return self._empty(kind, name, messages, request)
+        answer = self._success(name, messages, request)
+        self.log.lost += json.loads(answer.body).get("usage", {}).get("cost") or 0.0
+        if kind == "malformed":
+            answer.body = answer.body[: len(answer.body) // 2] + b"\x00oops"
+        else:
+            answer.trick = kind
+        return answer
+
+    def _empty(self, kind: str, name: str, messages: Any, request: Any) -> Answer:
+        prompt = _prompt_tokens(messages)
+        made = {"empty": 1, "null": 0, "reasoning": 64, "filtered": 0}[kind]
+        cost = self._cost(prompt, made) if made else 0.0
+        finish = {"empty": "stop", "null": None, "reasoning": "length", "filtered": "content_filter"}[kind]
+        self._charge(cost)
+        self.log.lost += cost
+        body = self._body(name, "" if kind == "empty" else None, finish, prompt, made, cost, request)
+        if kind == "reasoning":
+            body["choices"][0]["message"]["reasoning"] = "Let me think about what she would say. Perhaps"
+            if "completion_tokens" in body["usage"]:
+                body["usage"]["completion_tokens_details"] = {"reasoning_tokens": made}
+        return _json(200, body)
+
+    def _success(self, name: str, messages: Any, request: Any) -> Answer:
+        text = self._text(name, messages)
+        finish = "stop"
+        for stop in request.get("stop") or ():
+            text = text.partition(stop)[0]
+        words = re.findall(r"\s*\S+", text)
+        most = int(request.get("max_tokens") or 10**6)
+        if len(words) > most:
+            text, finish = "".join(words[:most]), "length"
+        prompt, made = _prompt_tokens(messages), min(len(words), most)
+        cost = self._cost(prompt, made)
+        self._charge(cost)
+        return _json(200, self._body(name, text, finish, prompt, made, cost, request))
+
+    def _text(self, name: str, messages: Any) -> str:
+        begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
+        asked = next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")
+        if "adjectives" in asked:
+            text = ", ".join(_picks(name, ADJECTIVES, 8))
+        elif "describe how" in asked:
+            text = "{} {}. They {}.".format(*_pick(name, "d", TRAITS), _pick(name, "e", HABITS)[0])
+            begun = "" if begun and not self.script.prefill else begun
+            return text if begun else f"Alex is {text}"
+        else:
+            text = _sentence(name)
+        point = _fraction(f"{self.script.seed}:style:{name}")
+        style = ""
+        for share in self.script.styles:
+            if point < share.share:
+                style = share.kind
+                break
+            point -= share.share
+        if style == "echo" and begun:
+            return f'{begun}{text}"'
+        if style == "newline":
+            return f'\n\n"{text}"'
+        if style == "think":
+            return f'<think>\nShe would say something like "no".\n</think>\n\n{text}'
+        if style == "rambling":
+            return f'{text}"\n\nShe smiled and went on her way, thinking of "nothing" at all.'
+        if style == "quoted" or (begun and not self.script.prefill):
+            return f'"{text}"'
+        return f'{text}"' if begun else text
+
+    def _body(
+        self, name: str, text: str | None, finish: str | None, prompt: int, made: int, cost: float, request: Any
+    ) -> dict[str, Any]:
+        usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt + made}
+        if self.script.priced:
+            usage["cost"] = cost
+            if len(self._generations) < 100_000:
+                self._generations[f"gen-{name}"] = cost
+        message = {"role": "assistant", "content": text}
+        return {
+            "id": f"gen-{name}",
+            "object": "chat.completion",
+            "model": request["model"],
+            "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+            "usage": usage,
+        }
+
+    def _cost(self, prompt: int, made: int) -> float:
+        return prompt * self.script.prompt_price + made * self.script.completion_price
+
+    def _charge(self, cost: float) -> None:
+        self.log.charged += cost
+        if self.script.credit is not None:
+            self.script.credit -= cost
+
+    def _model(self, name: str) -> dict[str, Any]:
+        entry: dict[str, Any] = {"id": name, "object": "model"}
+        if self.script.priced:
+            entry["context_length"] = 262144
+            entry["pricing"] = {
+                "prompt": f"{self.script.prompt_price:.12f}",
+                "completion": f"{self.script.completion_price:.12f}",
+            }
+            entry["supported_parameters"] = ["max_tokens", "temperature", "seed"]
+        return entry
+
+
+class _Connection(asyncio.Protocol):
+    """One HTTP/1.1 keep-alive connection, parsed by hand because that is several times as fast."""
+
+    def __init__(self, server: Server, latency: asyncio.AbstractEventLoop) -> None:
+        self._server = server
+        self._loop = latency
+        self._transport: Any = None
+        self._buffer = b""
+        self._gone = False
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._server.log.connections += 1
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._gone = True
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while True:
+            end = self._buffer.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            head = self._buffer[:end].decode("latin-1")
+            lower = head.lower()
+            at = lower.find("\r\ncontent-length:")
+            length = int(head[at + 17 :].split("\r\n", 1)[0]) if at >= 0 else 0
+            if len(self._buffer) < end + 4 + length:
+                return
+            body = self._buffer[end + 4 : end + 4 + length]
+            self._buffer = self._buffer[end + 4 + length :]
+            at = lower.find("\r\nauthorization:")
+            key = head[at + 16 :].split("\r\n", 1)[0].strip().removeprefix("Bearer ") if at >= 0 else ""
+            method, path, _ = head.split(" ", 2)
+            if path.startswith("http://"):  # asked as a proxy
+                path = "/" + path.split("/", 3)[3]
+            self._handle(method, path, body, key)
+
+    def _handle(self, method: str, path: str, body: bytes, key: str) -> None:
+        if method == "GET":
+            self._send(self._server.get(path, key))
+            return
+        chat = path.endswith("/chat/completions")
+        answer = self._server.post(path, body, key)
+        delay = answer.delay + (self._server.script.latency if chat else 0)
+        if delay:
+            self._loop.call_later(delay, self._finish, answer, chat)
+        else:
+            self._finish(answer, chat)
+
+    def _finish(self, answer: Answer, chat: bool) -> None:
+        if chat:  # noted first, so that whoever has the answer finds it in the log
+            self._server.finished(answer, sent=not self._gone and answer.trick in ("", "drip"))
+        if not self._gone:
+            self._send(answer)
+
+    def _send(self, answer: Answer) -> None:
+        reason = HTTPStatus(answer.status).phrase
+        headers = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
+        start = f"HTTP/1.1 {answer.status} {reason}\r\nContent-Type: {answer.content_type}\r\n{headers}"
+        size = len(answer.body)
+        whole = f"{start}Content-Length: {size}\r\n\r\n".encode() + answer.body
+        if not answer.trick:
+            self._transport.write(whole)
+        elif answer.trick == "cutoff":
+            self._transport.write(whole[: -size // 2])
+            self._transport.close()
+        elif answer.trick == "chunkcut":
+            chunked = f"{start}Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n".encode() + answer.body[: size // 2]
+            self._transport.write(chunked)
+            self._transport.close()
+        elif answer.trick == "close":
+            self._transport.close()
+        elif answer.trick == "reset":
+            linger = struct.pack("ii", 1, 0)
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self._transport.abort()
+        else:
+            self._transport.write(f"{start}Transfer-Encoding: chunked\r\n\r\n".encode())
+            self._drip(answer.body, self._server.script.slow_seconds / max(1, size))
+
+    def _drip(self, rest: bytes, pause: float) -> None:
+        if self._gone:
+            return
+        if not rest:
+            self._transport.write(b"0\r\n\r\n")
+            return
+        self._transport.write(b"1\r\n" + rest[:1] + b"\r\n")
+        self._loop.call_later(pause, self._drip, rest[1:], pause)
+
+
+@contextlib.contextmanager
+def running(script: Script | None = None) -> Iterator[Server]:
+    """Serve from a thread of this process; yields the server, whose ``url`` ends in ``/api/v1``."""
+    server = Server(script or Script())
+    loop = asyncio.new_event_loop()
+    ready = threading.Event()
+
+    def serve() -> None:
+        asyncio.set_event_loop(loop)
+        listener = loop.run_until_complete(_listen(server, loop, 0))
+        ready.set()
+        loop.run_forever()
+        listener.close()
+        for transport in list(_open_transports(loop)):
+            transport.abort()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+
+    thread = threading.Thread(target=serve, name="stand-in", daemon=True)
+    thread.start()
+    if not ready.wait(10):
+        raise RuntimeError("the stand-in server did not start")
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+
+
+_TRANSPORTS: dict[int, list[Any]] = {}
+
+
+def _open_transports(loop: asyncio.AbstractEventLoop) -> list[Any]:
+    return [t for t in _TRANSPORTS.pop(id(loop), []) if not t.is_closing()]
+
+
+async def _listen(server: Server, loop: asyncio.AbstractEventLoop, port: int) -> asyncio.Server:
+    kept = _TRANSPORTS.setdefault(id(loop), [])
+
+    class Connection(_Connection):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            kept.append(transport)
+            if len(kept) > 1000:
+                kept[:] = [t for t in kept if not t.is_closing()]
+
+    listener = await loop.create_server(lambda: Connection(server, loop), "127.0.0.1", port, backlog=1024)
+    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/api/v1"
+    return listener
+
+
+def _json(status: int, data: object) -> Answer:
+    return Answer(status, json.dumps(data).encode())
+
+
+def _error_body(code: int, message: str, metadata: dict[str, Any] | None = None) -> dict[str, Any]:
+    error = {"code": code, "message": message}
+    return {"error": {**error, "metadata": metadata} if metadata else error}
+
+
+def _error(status: int, message: str, metadata: dict[str, Any] | None = None) -> Answer:
+    return _json(status, _error_body(status, message, metadata))
+
+
+def _prompt_tokens(messages: Any) -> int:
+    return sum(4 + len(m["content"]) // 4 for m in messages)
+
+
+def _fraction(text: str) -> float:
+    """A number from 0 to 1 that depends on the text alone."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+
+
+def _pick(name: str, salt: str, choices: Sequence[Any]) -> Any:
+    return choices[int(_fraction(f"{salt}:{name}") * len(choices))]
+
+
+def _picks(name: str, choices: Sequence[str], count: int) -> list[str]:
+    return random.Random(name).sample(list(choices), count)
+
+
+def _sentence(name: str) -> str:
+    """A short line of speech; two different requests practically never get the same."""
+    number = int(name, 16)
+    parts = []
+    for choices in (OPENINGS, WISHES, PLACES, TIMES, ENDINGS):
+        number, at = divmod(number, len(choices))
+        parts.append(choices[at])
+    return "{} {} {} {}{}".format(*parts)
+
+
+OPENINGS = [
+    "Honestly,", "Well,", "Oh, come on,", "You know,", "All right,", "To be fair,", "Listen,", "I admit,",
+    "Thanks, but", "Good point,", "Sure,", "Funny you say that,", "Between us,", "For once,", "Maybe so, but",
+    "Of course,", "Hm,",
+]  # fmt: skip
+WISHES = [
+    "I would rather talk it over", "we could invite everyone", "I want to hear what they think", "I need a quiet hour",
+    "let's sing something together", "I can manage it alone", "we should ask your sister",
+    "I'd love to tell that story",
+    "we might just wait and see", "I have been looking forward to this", "let me make us some tea", "I keep my notes",
+    "we can split the work", "I'd like to sit by the window", "let's go and say hello", "I shall write it all down",
+    "we ought to thank them", "I could show you the photographs", "let us try the other door",
+]  # fmt: skip
+PLACES = [
+    "at the station", "in the garden", "by the river", "over at the library", "in the kitchen", "on the porch",
+    "downtown",
+    "at the market", "behind the school", "near the bridge", "at my place", "in the little cafe", "on the roof",
+    "at the workshop", "in the back room", "along the beach", "at the theatre", "under the old oak", "next door",
+    "in the hallway", "at the clinic", "on the ferry", "in town",
+]  # fmt: skip
+TIMES = [
+    "this evening", "before lunch", "on Sunday", "right now", "after the rain", "tomorrow morning", "once it is dark",
+    "when the others come", "for an hour or two", "after work", "by Friday", "while there is time", "next week",
+]  # fmt: skip
+ENDINGS = [
+    ".", "!", ", if you like.", ", and that is that.", ", don't you think?", ", for a change.", ", no hurry.",
+    ", believe me.", ", with your help.", ", whatever they say.", ", just the two of us.",
+]  # fmt: skip
+ADJECTIVES = [
+    "outgoing", "talkative", "calm", "balanced", "curious", "careful", "warm", "energetic", "patient", "practical",
+    "thoughtful", "bold", "cheerful", "steady", "sociable", "precise", "gentle", "direct",
+]  # fmt: skip
+TRAITS = [
+    ("lively and open,", "and enjoys the company of other people"),
+    ("calm and even-tempered,", "and weighs things before deciding"),
+    ("quick to speak,", "and fills a room with good cheer"),
+    ("friendly but measured,", "and neither seeks nor avoids attention"),
+]
+HABITS = [("listen as much as they talk",), ("speak up early and often",), ("choose plain words and keep promises",)]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run as a program; prints the base URL and serves until ended."""
+    parser = argparse.ArgumentParser(description="A misbehaving stand-in for OpenRouter.", epilog=_kinds())
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds before an answer")
+    parser.add_argument("--fault", action="append", default=[], metavar="KIND=SHARE[xTIMES]", help="see below")
+    parser.add_argument("--style", action="append", default=[], metavar="KIND=SHARE", help="see below")
+    parser.add_argument("--model", action="append", default=[], help="a model id to list; several times for several")
+    parser.add_argument("--key", default="", help="the only key accepted")
+    parser.add_argument("--credit", type=float, help="dollars left on the key")
+    parser.add_argument("--prompt-price", type=float, default=Script.prompt_price, help="dollars a token")
+    parser.add_argument("--completion-price", type=float, default=Script.completion_price, help="dollars a token")
+    parser.add_argument("--unpriced", action="store_true", help="tell no prices, as servers other than OpenRouter")
+    parser.add_argument("--retry-after", type=float, default=1.0, help="seconds")
+    parser.add_argument("--slow-seconds", type=float, default=5.0)
+    parser.add_argument("--capacity", type=int, default=0, help="requests at a time above which comes a 429")
+    parser.add_argument("--per-minute", type=int, default=0, help="requests a minute above which comes a 429")
+    parser.add_argument("--down-after", type=float, default=0, help="fail everything after so many requests")
+    parser.add_argument("--down-for", type=float, default=0, help="for so many requests; inf for ever")
+    parser.add_argument("--no-prefill", action="store_true", help="answer anew instead of continuing a begun answer")
+    given = parser.parse_args(arguments)
+    script = Script(
+        seed=given.seed,
+        latency=given.latency,
+        faults=[Share.parse(text) for text in given.fault],
+        styles=[Share.parse(text) for text in given.style],
+        models=given.model or Script.models,
+        key=given.key,
+        credit=given.credit,
+        prompt_price=given.prompt_price,
+        completion_price=given.completion_price,
+        priced=not given.unpriced,
+        retry_after=given.retry_after,
+        slow_seconds=given.slow_seconds,
+        capacity=given.capacity,
+        per_minute=given.per_minute,
+        down=(given.down_after, given.down_after + given.down_for) if given.down_for else (0, 0),
+        prefill=not given.no_prefill,
+    )
+    loop = asyncio.new_event_loop()
+    server = Server(script)
+    loop.run_until_complete(_listen(server, loop, given.port))
+    print(f"listening on {server.url}", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        loop.run_forever()
+
+
+def _kinds() -> str:
+    rows = [f"  {kind:12}{text}" for kinds in (FAULTS, STYLES) for kind, text in kinds.items()]
+    return "faults, then styles:\n" + "\n".join(rows)
+
+
+if __name__ == "__main__":
+    main()
