@@ -21,16 +21,23 @@ PLAIN_SECONDS = 10.0
 log = logging.getLogger("psyctl")
 
 
+class _Lines(logging.Handler):
+    """Hands each record on as a line of text, with its level."""
+
+    def __init__(self, write: Callable[[str, int], None]) -> None:
+        super().__init__()
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand one record on."""
+        prefix = "Warning: " if record.levelno >= logging.WARNING else ""
+        self._write(prefix + record.getMessage(), record.levelno)
+
+
 @contextlib.contextmanager
-def logging_to_stderr(*, quiet: bool, debug: bool, write: Callable[[str], None] | None = None) -> Iterator[None]:
+def logging_to_stderr(*, quiet: bool, debug: bool, write: Callable[[str, int], None] | None = None) -> Iterator[None]:
     """Show what psyctl logs, as plain lines or through ``write``."""
-
-    class Lines(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            prefix = "Warning: " if record.levelno >= logging.WARNING else ""
-            (write or _to_stderr)(prefix + record.getMessage())
-
-    handler = Lines()
+    handler = _Lines(write or (lambda line, level: _to_stderr(line)))
     log.addHandler(handler)
     log.setLevel(logging.ERROR if quiet else logging.DEBUG if debug else logging.INFO)
     try:
@@ -64,11 +71,22 @@ def _bar(debug: bool) -> Iterator[Callable[[Progress], None]]:
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("getting ready", total=None)
 
-        def update(p: Progress) -> None:
-            bar.update(task, completed=p.accepted, total=p.wanted, description=_line(p))
+        said = ["getting ready", ""]  # the progress line, and what was logged last, such as what is waited for
 
-        def write(line: str) -> None:
-            console.print(line, markup=False)
+        def show() -> None:
+            bar.update(task, description=" · ".join(filter(None, said)))
+
+        def update(p: Progress) -> None:
+            said[0] = _line(p)
+            bar.update(task, completed=p.accepted, total=p.wanted)
+            show()
+
+        def write(line: str, level: int) -> None:
+            if level >= logging.WARNING or debug:
+                console.print(line, markup=False)
+            else:
+                said[1] = line
+                show()
 
         with logging_to_stderr(quiet=False, debug=debug, write=write):
             yield _every(REFRESH_SECONDS, update)
