@@ -210,7 +210,8 @@ class OpenAIBackend(_HttpBackend):
         """
         del spent
         if self._service.model:
-            with contextlib.suppress(models.NotThereError):  # not every server has such a list
+            # Not every server has such a list, and `transformers serve` fails to make one offline.
+            with contextlib.suppress(models.NotThereError, models.UnreadableError):
                 models.list_models(self._client, self._service, self._pace, authorized=True)
         self.identity()
 

@@ -112,6 +112,10 @@ class NotThereError(BackendError):
     """The server has nothing at that address."""
 
 
+class UnreadableError(BackendError):
+    """The server answers at that address, but not with what belongs there."""
+
+
 def get_json(client: Client, path: str, service: Service, pace: Pace, *, authorized: bool) -> Any:
     """GET a JSON document, trying again as for an answer.
 
@@ -150,7 +154,7 @@ def _try_json(
         said = problem.message
     else:
         said = f"HTTP {reply.status}" if reply.status != 200 else "no JSON"
-    error = BackendError(
+    error = (BackendError if reply.trouble else UnreadableError)(
         f"{url} cannot be read: {scrub(said, service.key)}.",
         f"Check {service.flag}-base-url and whether the server is up, then try again.",
     )
