@@ -1,0 +1,232 @@
+"""Writes what the pages say about commands, options, schemas and shapes of data, from the code.
+
+Run ``python docs/generate.py`` after changing one of them. Only the text between a pair of markers is
+replaced; what stands around them is written by hand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from psyctl_core import schema
+from psyctl_core.cli.app import make_app
+from psyctl_core.components import KINDS
+from psyctl_core.flags import Flag, flags_of
+from psyctl_core.registry import Found, discover
+from psyctl_soda.shapes import SHAPES
+
+DOCS = Path(__file__).resolve().parent
+REGION = re.compile(r"(<!-- generated: (?P<name>[\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+NOTES = re.compile(r" ?\((?:default: (?P<default>[^;)]+))?(?:; )?(?:env: (?P<env>\w+))?\)")
+VALUES = {str: "text", int: "whole number", float: "number", Path: "path", bool: "none"}
+LIMITS = {
+    "minimum": "at least {}",
+    "minLength": "at least {} character",
+    "maxLength": "at most {} characters",
+    "pattern": "matches `{}`",
+}
+DISTRIBUTION = "psyctl"
+"""Whose components are documented here; what else is installed has documentation of its own."""
+
+OPTION_HEAD = ("Option", "Value", "Default", "Environment", "What it does")
+FIELD_HEAD = ("Field", "Type", "Required", "What it is")
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One row of a table of options."""
+
+    spelling: str
+    value: str
+    default: str
+    env: str
+    text: str
+    group: str = "Options"
+
+    def row(self) -> tuple[str, ...]:
+        default = code(self.default) if self.default and " " not in self.default else self.default
+        return code(self.spelling), self.value, default, code(self.env) if self.env else "", self.text
+
+
+def pages() -> dict[Path, str]:
+    """Each generated page with the text it should have."""
+    regions = {
+        "reference/cli.md": command_line(),
+        "reference/schemas.md": schemas(),
+        "how-to/own-data.md": {"shapes": table(("Shape", "What it is"), [(code(s.NAME), s.SUMMARY) for s in SHAPES])},
+    }
+    return {DOCS / name: filled(DOCS / name, texts) for name, texts in regions.items()}
+
+
+def filled(page: Path, texts: Mapping[str, str]) -> str:
+    """The page with every region replaced."""
+    text = page.read_text(encoding="utf-8")
+    unmatched = set(texts) ^ {match["name"] for match in REGION.finditer(text)}
+    if unmatched:
+        raise SystemExit(f"{page.name}: regions and texts do not match for {', '.join(sorted(unmatched))}")
+    return REGION.sub(lambda match: f"{match[1]}\n{texts[match['name']]}\n\n{match[3]}", text)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    cells = ([" ".join(cell.replace("|", "\\|").split()) for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def code(value: object) -> str:
+    return f"`{value}`"
+
+
+# The command line
+
+
+def command_line() -> dict[str, str]:
+    """The regions of cli.md: the commands, the components' options, and the variables."""
+    app = make_app()
+    callbacks = {str(command.name): command.callback for command in app.registered_commands}
+    components = [f for kind in KINDS for f in discover().usable(kind) if f.distribution == DISTRIBUTION]
+    theirs = {flag.spelling for found in discover().usable() for flag in flags_of(found.component)}
+    commands = {name: [o for o in typed(callback) if o.spelling not in theirs] for name, callback in callbacks.items()}
+    settings = {found: list(component_options(found)) for found in components}
+    every = [option for options in [*commands.values(), *settings.values()] for option in options]
+    variables = dict.fromkeys((code(option.env), code(option.spelling)) for option in every if option.env)
+    sections = [
+        f"### psyctl {name}\n\n{inspect.getdoc(callbacks[name])}\n\n{command_text(options)}"
+        for name, options in commands.items()
+    ]
+    return {
+        "commands": "\n\n".join(sections),
+        "components": "\n\n".join(component_text(found, options) for found, options in settings.items()),
+        "variables": table(("Variable", "Stands in for"), list(variables)),
+    }
+
+
+def command_text(options: list[Option]) -> str:
+    """Tables of options, one for each group that ``--help`` shows."""
+    if not options:
+        return "It has no options."
+    groups = {option.group: [o.row() for o in options if o.group == option.group] for option in options}
+    title = "**{}**\n\n" if len(groups) > 1 else ""
+    return "\n\n".join(title.format(group) + table(OPTION_HEAD, rows) for group, rows in groups.items())
+
+
+def typed(callback: Callable[..., Any]) -> Iterator[Option]:
+    """A command's parameters, as typer is told about them."""
+    for parameter in inspect.signature(callback, eval_str=True).parameters.values():
+        hint, info = typing.get_args(parameter.annotation)
+        # What was declared first stands in `default`: typer moves it only when it builds the command.
+        declared = [d for d in (info.default, *(info.param_decls or ())) if str(d).startswith("--")]
+        spelling = (declared or [f"--{parameter.name.replace('_', '-')}"])[0].partition("/")[0]
+        if type(info).__name__ == "ArgumentInfo":
+            spelling = parameter.name.upper()
+        text, default, env = without_notes(info.help)
+        if parameter.default is inspect.Parameter.empty:
+            default = "none, required"
+        elif parameter.default is not None and parameter.default is not False:
+            default = str(parameter.default)
+        yield Option(spelling, value_of(hint), default, env, text, info.rich_help_panel or "Options")
+
+
+def component_options(found: Found) -> Iterator[Option]:
+    """The options that a component's config fields become, each under its shortest spelling."""
+    assert found.component is not None
+    declared = {field.name: field for field in dataclasses.fields(found.component.config)}
+    for flag in flags_of(found.component):
+        field = declared[flag.field]
+        default = field.metadata.get("default", field.default)
+        if isinstance(default, bool):
+            default = "on" if default else "off"
+        if default is None or default is dataclasses.MISSING:
+            default = ""
+        text = without_notes(flag.help)[0].rstrip(".") + "."
+        if not flag.hidden:
+            env = field.metadata.get("env", "")
+            yield Option(flag.spelling, value_of(flag.type), str(default), env, text + other_spelling(found, flag))
+
+
+def other_spelling(found: Found, flag: Flag) -> str:
+    if flag.short:
+        return f" Also spelled `--{found.name}-{flag.field.replace('_', '-')}`."
+    return f" `--no-{flag.spelling[2:]}` turns it off." if flag.type is bool else ""
+
+
+def component_text(found: Found, options: list[Option]) -> str:
+    """A component's section: what it is, how it is chosen, and its options."""
+    component = found.component
+    assert component is not None
+    text = f"### The {found.kind} `{found.name}`\n\n{component.summary}."
+    if component.extra:
+        text += f" Needs `pip install '{found.distribution}[{component.extra}]'`."
+    implied = [f.spelling for f in flags_of(component) if f.field in component.implied_by and not f.hidden]
+    if implied:
+        text += f" Typing {' or '.join(map(code, implied))} chooses it without `--{found.kind} {found.name}`."
+    return f"{text}\n\n{command_text(options)}"
+
+
+def without_notes(text: str) -> tuple[str, str, str]:
+    """A help text without its notes, and the default and the environment variable that they name."""
+    for notes in NOTES.finditer(text):
+        if notes["default"] or notes["env"]:
+            return text.replace(notes[0], ""), notes["default"] or "", notes["env"] or ""
+    return text, "", ""
+
+
+def value_of(hint: Any) -> str:
+    """What kind of value is typed for a type."""
+    members = [member for member in typing.get_args(hint) if member is not type(None)]
+    if typing.get_origin(hint) is typing.Literal:
+        return ", ".join(map(code, members))
+    return value_of(members[0]) if members else VALUES[hint]
+
+
+# The schemas
+
+
+def schemas() -> dict[str, str]:
+    """The regions of schemas.md, one for each schema."""
+    return {name: schema_text(schema.load(name), schema.path(name).name) for name in schema.NAMES}
+
+
+def schema_text(contents: Mapping[str, Any], file: str) -> str:
+    closed = contents.get("additionalProperties") is False
+    return (
+        f"{contents['description']}\n\n"
+        f"File: [`{file}`](../../schemas/{file}). Identifier: `{contents['$id']}`. "
+        f"Other fields: {'refused' if closed else 'allowed'}.\n\n{table(FIELD_HEAD, list(fields(contents)))}"
+    )
+
+
+def fields(contents: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, ...]]:
+    """A row for each field, then what lies inside it; ``*`` stands for any name and ``[]`` for any element."""
+    for name, inner in contents.get("properties", {}).items():
+        needed = "yes" if name in contents.get("required", ()) else "no"
+        yield code(where + name), type_of(inner), needed, inner.get("description", "")
+        yield from fields(inner, f"{where}{name}.")
+        yield from fields(inner.get("items", {}), f"{where}{name}[].")
+        yield from fields(inner.get("additionalProperties", {}), f"{where}{name}.*.")
+
+
+def type_of(contents: Mapping[str, Any]) -> str:
+    """A type with its limits, in words."""
+    if "const" in contents:
+        return f"always {code(contents['const'])}"
+    if "enum" in contents:
+        return " or ".join(map(code, contents["enum"]))
+    kinds = contents["type"]
+    words = kinds if isinstance(kinds, str) else " or ".join(kinds)
+    if inner := contents.get("items") or contents.get("additionalProperties"):
+        words += f" of {inner['type']}s"
+    return ", ".join([words, *(text.format(contents[key]) for key, text in LIMITS.items() if key in contents)])
+
+
+if __name__ == "__main__":
+    for page, text in pages().items():
+        page.write_text(text, encoding="utf-8", newline="\n")
+        print(f"wrote {page}")

@@ -1,0 +1,113 @@
+"""The pages, and what is written in them: code blocks, commands and tables."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/**/*.md"))
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A ``psyctl`` command as a page shows it."""
+
+    page: str
+    line: str
+    env: dict[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def words(self) -> list[str]:
+        return shlex.split(self.line)[1:]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One Markdown file."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return self.path.relative_to(ROOT).as_posix()
+
+    @property
+    def text(self) -> str:
+        return self.path.read_text(encoding="utf-8")
+
+    def blocks(self, *languages: str) -> list[tuple[str, str]]:
+        """Language and text of the fenced blocks in any of the languages, in order."""
+        return [(name, text) for name, text in BLOCK.findall(self.text) if name in languages]
+
+    def shell_lines(self) -> list[str]:
+        """The lines of the bash blocks, continued ones joined."""
+        text = "".join(text for _, text in self.blocks("bash")).replace("\\\n", " ")
+        return [line for line in text.splitlines() if line]
+
+    def commands(self) -> list[Command]:
+        return commands_in("\n".join(self.shell_lines()), str(self))
+
+    def cells(self, head: str) -> list[str]:
+        """The first cells of the tables whose first column has that head."""
+        tables = re.findall(rf"^\| {head} \|.*\n\|[ |-]+\n((?:\|.*\n?)+)", self.text, re.MULTILINE)
+        return [line.split("|")[1].strip() for table in tables for line in table.splitlines()]
+
+
+def commands_in(text: str, page: str) -> list[Command]:
+    """The ``psyctl`` commands in a shell text, each with the variables exported before it."""
+    env: dict[str, str] = {}
+    found = []
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.startswith("export "):
+            name, _, value = shlex.split(line)[1].partition("=")
+            env = {**env, name: value}
+        if line.startswith("psyctl "):
+            found.append(Command(page, line, env))
+    return found
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    pages = [Page(path) for path in PAGES]
+    if "page" in metafunc.fixturenames:
+        metafunc.parametrize("page", pages, ids=str)
+    if "python_page" in metafunc.fixturenames:
+        metafunc.parametrize("python_page", [page for page in pages if page.blocks("python")], ids=str)
+    if "command" in metafunc.fixturenames:
+        commands = [command for page in pages for command in page.commands()]
+        metafunc.parametrize("command", commands, ids=[f"{c.page}:{' '.join(c.line.split())[7:60]}" for c in commands])
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def read():
+    """A page by its path."""
+    return lambda path: Page(ROOT / path)
+
+
+@pytest.fixture(scope="session")
+def shell_commands():
+    return commands_in
+
+
+@cache
+def _texts() -> frozenset[str]:
+    files = [*ROOT.glob("psyctl_core/**/*.py"), *ROOT.glob("plugins/**/*.py")]
+    nodes = (node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    return frozenset(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+@pytest.fixture(scope="session")
+def texts_in_code() -> frozenset[str]:
+    """Every text in the code; of an f-string, the parts between what is filled in."""
+    return _texts()

