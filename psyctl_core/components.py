@@ -185,7 +185,7 @@ class InferenceBackend(Protocol):
     block: int = 0
 
     def identity(self) -> Identity:
-        """What decides the answers beyond the config, such as a model's revision or number format."""
+        """What decides the answers beyond the config, such as a model's revision."""
         return {}
 
     def estimate(self, example: ChatRequest, requests: int) -> Estimate | None:

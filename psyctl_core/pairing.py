@@ -79,7 +79,8 @@ class Pairing:
         usage: Where requests, tokens and cost are added up.
         journal: Where completions are kept until their scenario is settled.
         stop: Whether the user wants to stop.
-        on_progress: Called after each settled scenario.
+        on_progress: Called after each answer and each settled scenario with the number of answers that wait
+            for others of their scenario, or for an earlier one.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Pairing:
         usage: Usage,
         journal: Journal,
         stop: Stop,
-        on_progress: Callable[[], None],
+        on_progress: Callable[[int], None],
     ) -> None:
         self._datasets = datasets
         self._personas = personas
@@ -114,6 +115,7 @@ class Pairing:
         self._under_way: dict[str, tuple[_Open, str]] = {}
         self._settled = 0
         self._gaps = 0
+        self._waiting = 0
         self._late: deque[ChatRequest] = deque()
         self._hopes = Counter({d.trait.slug: 0 for d in datasets})
         self._last_seen = -1
@@ -188,6 +190,7 @@ class Pairing:
             return False
         opened, role = self._under_way.pop(request.id)
         opened.answers[role] = completion
+        self._waiting += 1
         return True
 
     def _wants_more(self) -> bool:
@@ -269,6 +272,11 @@ class Pairing:
         self._journal.put(opened.asked[role], opened.scenario.place, completion)
         opened.answers[role] = completion
         self._usage.add(completion)
+        self._waiting += 1
+        self._tell()
+
+    def _tell(self) -> None:
+        self._on_progress(self._waiting)
 
     def _check_all_answered(self) -> None:
         unanswered = sorted(self._under_way.keys() - {request.id for request in self._late})
@@ -295,6 +303,7 @@ class Pairing:
                     return
                 self._hopes.subtract(d.trait.slug for d in first.hopers)
                 self._gaps -= len(first.takers) - len(first.hopers)
+                self._waiting -= len(first.answers)
                 for dataset in concerned:
                     self._settle_for(dataset, first)
                 place = first.scenario.place
@@ -304,7 +313,7 @@ class Pairing:
             self._settled += 1
             if self._settled % PRUNE_EVERY == 0:
                 self._prune_journal()
-            self._on_progress()
+            self._tell()
 
     def _prune_journal(self) -> None:
         """Save how far the datasets are, and forget the answers from before that."""

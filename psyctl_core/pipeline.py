@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import platform
+import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,9 @@ class Progress:
         rejected: Scenarios that gave no pair.
         skipped: Rows that held no scenario.
         new: Records added by this process.
-        seconds: Since this process began to generate.
+        answers: Answers this process received.
+        answers_to_go: Answers still needed if no further pair is rejected, or ``None`` where unknown.
+        seconds: Since this process began to generate, loading aside.
         cost: US dollars so far, or ``None`` where unknown.
     """
 
@@ -66,6 +69,8 @@ class Progress:
     rejected: int
     skipped: int
     new: int
+    answers: int
+    answers_to_go: int | None
     seconds: float
     cost: float | None
 
@@ -76,8 +81,10 @@ class Progress:
 
     @property
     def eta(self) -> float | None:
-        """Seconds to go at that rate, or ``None`` where that cannot be told."""
-        return (self.wanted - self.accepted) / self.rate if self.wanted is not None and self.rate else None
+        """Seconds to go at the rate at which answers come, or ``None`` where that cannot be told."""
+        if self.answers_to_go is None or not self.answers:
+            return None
+        return self.answers_to_go * self.seconds / self.answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +360,7 @@ def _finish(job: _Job, datasets: Sequence[Dataset], stop: Stop, progress: Callab
 
     try:
         if lacking:
-            _generate(job, datasets, lacking, journal, stop, _reporter(job, datasets, progress, started))
+            _generate(job, datasets, lacking, journal, stop, progress)
         save()
     except BaseException:
         if not used.total.requests and not any(dataset.num_generated for dataset in datasets):
@@ -524,8 +531,24 @@ def _open_datasets(job: _Job, *, fresh: bool) -> list[Dataset]:
 
 
 def _versions(job: _Job) -> dict[str, str]:
-    names = {"psyctl": importlib_metadata.version("psyctl"), "python": platform.python_version()}
-    return names | {choice.found.distribution: choice.found.version for choice in job.choices.values()}
+    """Python, the chosen components' distributions, and what these ask for, as far as installed."""
+    versions = {"python": platform.python_version(), "psyctl": importlib_metadata.version("psyctl")}
+    for choice in job.choices.values():
+        versions[choice.found.distribution] = choice.found.version
+        extra = choice.found.component.extra if choice.found.component else None
+        for name in _requirements(choice.found.distribution, extra):
+            with contextlib.suppress(importlib_metadata.PackageNotFoundError):
+                versions[name] = importlib_metadata.version(name)
+    return versions
+
+
+def _requirements(distribution: str, extra: str | None) -> Iterator[str]:
+    """The names of what a distribution asks for, with one of its extras."""
+    with contextlib.suppress(importlib_metadata.PackageNotFoundError):
+        for requirement in importlib_metadata.requires(distribution) or []:
+            name, _, marker = requirement.partition(";")
+            if "extra" not in marker or (extra and re.search(rf"""extra == ['"]{extra}['"]""", marker)):
+                yield re.split(r"[^\w.-]", name.strip(), maxsplit=1)[0]
 
 
 def _generate(
@@ -534,7 +557,7 @@ def _generate(
     lacking: Sequence[Dataset],
     journal: Journal,
     stop: Stop,
-    on_progress: Callable[[], None],
+    progress: Callable[[Progress], None] | None,
 ) -> None:
     """Describe the personas that are not described yet, then pair until nothing is lacking."""
     for dataset in datasets:
@@ -560,7 +583,7 @@ def _generate(
             usage=datasets[0].run.usage,
             journal=journal,
             stop=stop,
-            on_progress=on_progress,
+            on_progress=_reporter(job, datasets, progress),
         ).run()
     finally:
         scenarios.close()
@@ -645,22 +668,26 @@ def _asker(job: _Job, usage: runs.Usage, journal: Journal, stop: Stop, start_bac
 
 
 def _reporter(
-    job: _Job,
-    datasets: Sequence[Dataset],
-    progress: Callable[[Progress], None] | None,
-    started: float,
-) -> Callable[[], None]:
-    def report() -> None:
+    job: _Job, datasets: Sequence[Dataset], progress: Callable[[Progress], None] | None
+) -> Callable[[int], None]:
+    """What pairing calls with the number of answers that wait for their scenario to be settled."""
+    started, answers = time.monotonic(), datasets[0].run.usage.requests
+    traits = len(datasets)
+
+    def report(waiting: int) -> None:
         if progress is None:
             return
         accepted = sum(d.num_generated for d in datasets)
+        wanted = None if job.limit is None else job.limit * traits
         progress(
             Progress(
                 accepted=accepted,
-                wanted=None if job.limit is None else job.limit * len(datasets),
+                wanted=wanted,
                 rejected=sum(d.rejected.total() for d in datasets),
                 skipped=sum(d.skipped.total() for d in datasets),
                 new=accepted - sum(d.found_records for d in datasets),
+                answers=datasets[0].run.usage.requests - answers,
+                answers_to_go=None if wanted is None else (wanted - accepted) * (traits + 1) // traits - waiting,
                 seconds=time.monotonic() - started,
                 cost=datasets[0].run.usage.cost,
             )

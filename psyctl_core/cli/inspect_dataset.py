@@ -18,7 +18,11 @@ def show(
     count: Annotated[int, typer.Option(help="How many pairs.", min=1)] = 3,
 ) -> None:
     """Show the first pairs of a dataset, the answer with the trait and the neutral one."""
-    path = _newest(output) if output.is_dir() else output
+    for path in _newest(output) if output.is_dir() else [output]:
+        _show_file(path, count)
+
+
+def _show_file(path: Path, count: int) -> None:
     if not path.is_file():
         raise UsageError(f"There is no dataset at '{path}'.", "Give the folder that --output named, or a .jsonl file.")
     with path.open(encoding="utf-8") as file:
@@ -35,10 +39,12 @@ def show(
             typer.echo(f"   {record['character']}, neutral {record['neutral']}): {record['neutral_text']}\n")
 
 
-def _newest(folder: Path) -> Path:
+def _newest(folder: Path) -> list[Path]:
+    """The newest dataset in a folder, or the newest of each trait where a run made several."""
     from psyctl_core.run import PREFIX
 
-    files = sorted(folder.rglob(f"{PREFIX}_*.jsonl"), key=lambda path: path.name)
+    files = sorted(folder.rglob(f"{PREFIX}_*.jsonl"))
     if not files:
         raise UsageError(f"The folder '{folder}' holds no dataset.", "Give the folder that --output named.")
-    return files[-1]
+    newest = max(path.name for path in files)
+    return [path for path in files if path.name == newest]
