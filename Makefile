@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench crash-test clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/'
@@ -38,6 +38,9 @@ lint: $(VENV)/dev.done ## Check style, types and the import contract
 
 bench: $(VENV)/dev.done ## Measure, and write the report to tests/benchmarks/report.md
 	$(BIN)/python tests/benchmarks/run.py
+
+crash-test: $(VENV)/dev.done ## Kill runs at random moments, 200 times and more, and compare what they end with
+	$(BIN)/python tests/crash/harness.py --kills 200 --local-kills 8
 
 clean: ## Remove the virtual environment and what the demo wrote
 	rm -rf $(VENV) demo-output build dist
