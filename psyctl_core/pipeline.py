@@ -47,6 +47,9 @@ from psyctl_core.traits import Trait, parse_traits
 
 log = logging.getLogger("psyctl")
 
+ENOUGH_ANSWERS = 20
+"""Fewer say nothing about how long the rest takes: the first ones pay for what all share."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -81,8 +84,8 @@ class Progress:
 
     @property
     def eta(self) -> float | None:
-        """Seconds to go at the rate at which answers come, or ``None`` where that cannot be told."""
-        if self.answers_to_go is None or not self.answers:
+        """Seconds to go at the rate at which answers come, or ``None`` where that cannot be told yet."""
+        if self.answers_to_go is None or self.answers < ENOUGH_ANSWERS:
             return None
         return self.answers_to_go * self.seconds / self.answers
 

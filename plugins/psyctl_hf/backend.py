@@ -1,11 +1,11 @@
-"""Answers requests with a local model: blocks ordered by length, cut into left-padded batches."""
+"""Answers requests with a local model, a block of them at a time."""
 
 from __future__ import annotations
 
 import gc
 import importlib.util
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ for _package in ("torch", "transformers"):  # told now, imported only when there
 log = logging.getLogger("psyctl")
 
 BLOCK = 256
-"""Requests ordered by length together. A multiple of every batch size chosen here."""
+"""Requests ordered together, so that alike ones meet and rows that finish find work."""
 
 
 class HfBackend(InferenceBackend):
@@ -50,7 +50,7 @@ class HfBackend(InferenceBackend):
         self._loaded()
 
     def generate(self, requests: Iterable[ChatRequest]) -> Iterator[Completion]:
-        """Answer a block, the longest prompts first, so that a batch too large for memory shows at once."""
+        """Answer a block; which requests are computed together follows from the block alone."""
         requests = list(requests)
         for _, group in groupby(requests, key=lambda r: (r.max_tokens, r.temperature, r.stop)):
             yield from self._in_batches(list(group))
@@ -70,37 +70,31 @@ class HfBackend(InferenceBackend):
         return self._generator
 
     def _in_batches(self, requests: list[ChatRequest]) -> Iterator[Completion]:
-        generator = self._loaded()
-        prompts = generator.encode(requests)
-        order = sorted(range(len(requests)), key=lambda i: (-len(prompts[i]), i))
-        at = 0
-        while at < len(order):
-            rows = self._rows or self._config.batch_size or generator.rows_that_fit(requests[0].max_tokens)
-            batch = order[at : at + rows]
-            answered = self._try_batch(generator, [requests[i] for i in batch], [prompts[i] for i in batch])
-            if answered is not None:
-                yield from answered
-                at += len(batch)
-
-    def _try_batch(
-        self, generator: Generator, requests: Sequence[ChatRequest], prompts: Sequence[list[int]]
-    ) -> list[Completion] | None:
-        """A batch's answers, or None where it did not fit and the batch size was halved.
+        """Answer requests that share their settings; where memory runs out, go on with half as many at once.
 
         Raises:
             BackendError: Not even one prompt fits.
         """
-        try:
-            return generator.generate(requests, prompts)
-        except (RuntimeError, MemoryError) as error:
-            if not generator.is_out_of_memory(error):
-                raise
-            if len(requests) == 1:
-                raise BackendError(
-                    f"Out of memory: not even one prompt of {len(prompts[0])} tokens fits beside the model.",
-                    "Use a smaller model, --max-tokens, or another --hf-device.",
-                ) from error
-        self._rows = len(requests) // 2
-        generator.free_memory()
-        log.warning("Out of memory with %d prompts at once: going on with %d.", len(requests), self._rows)
-        return None
+        generator = self._loaded()
+        prompts = dict(zip((r.id for r in requests), generator.encode(requests), strict=True))
+        left = {request.id: request for request in requests}
+        while left:
+            asked = list(left.values())
+            ids = [prompts[request.id] for request in asked]
+            rows = self._rows or self._config.batch_size or generator.rows_that_fit(asked, ids)
+            rows = min(rows, len(asked))
+            try:
+                for completion in generator.generate(asked, ids, rows):
+                    del left[completion.id]
+                    yield completion
+            except (RuntimeError, MemoryError) as error:
+                if not generator.is_out_of_memory(error):
+                    raise
+                if rows == 1:
+                    raise BackendError(
+                        f"Out of memory: not even one prompt of {max(map(len, ids))} tokens fits beside the model.",
+                        "Use a smaller model, --max-tokens, or another --hf-device.",
+                    ) from error
+                self._rows = rows // 2
+                log.warning("Out of memory with %d prompts at once: going on with %d.", rows, self._rows)
+            generator.free_memory()

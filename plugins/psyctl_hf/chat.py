@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from psyctl_core.models import without_special
 from psyctl_core.records import ChatRequest
 
 
@@ -32,18 +33,6 @@ def special_texts(tokenizer: Any) -> list[str]:
     """The texts that the tokenizer would read as control tokens, longest first."""
     added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     return sorted((added | set(tokenizer.all_special_tokens)) - {""}, key=len, reverse=True)
-
-
-def without_special(text: str, special: list[str]) -> str:
-    """The text with a space put into whatever would be a control token.
-
-    A scenario can then not end the user's turn or begin the assistant's. The dataset keeps the text as
-    it was; only the prompt is changed.
-    """
-    while found := next((token for token in special if token in text), None):
-        broken = f"{found[0]} {found[1:]}"
-        text = text.replace(found, " ") if len(found) < 2 or found in broken else text.replace(found, broken)
-    return text
 
 
 def _templated(tokenizer: Any, messages: Sequence[tuple[str, str]]) -> str:

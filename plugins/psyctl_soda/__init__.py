@@ -1,9 +1,10 @@
-"""The scenario sources ``soda`` (the Hub's or a local file) and ``starter`` (shipped scenarios)."""
+"""The scenario sources ``soda`` (any conversation: the Hub's or local files) and ``starter`` (shipped scenarios)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from psyctl_core.components import Component, option
 from psyctl_core.hookspecs import hookimpl
@@ -11,20 +12,37 @@ from psyctl_core.hookspecs import hookimpl
 
 @dataclass(frozen=True, slots=True)
 class SodaConfig:
-    """Which data set to read.
+    """Which data set to read, and how.
 
     Attributes:
-        dataset: A Hub name, with ``@revision`` where wanted, or a local file or folder.
-        split: The split to read from a Hub data set.
+        dataset: A Hub name, with ``@revision`` where wanted, an ``hf://`` or other address, or a local
+            file, folder or glob.
+        split: The split to read, where the data set has several.
+        config: The config to read, where the data set has several.
+        columns: Which column is what, for rows of no known shape.
+        shape: The one shape to read rows as, or ``auto``.
+        shuffle: Whether to shuffle rows, with the run's seed and in bounded memory.
     """
 
     dataset: str = option(
         "allenai/soda",
-        help="Hugging Face dataset name (NAME@REVISION pins it), or a JSONL, JSON, CSV or Parquet file or folder.",
+        help="Conversations: a Hugging Face dataset name (NAME@REVISION pins it), an hf:// or https:// address, or a "
+        "JSONL, JSON, CSV, TSV, Parquet or Arrow file, folder or glob.",
         flag="--dataset",
         identity=False,
     )
-    split: str = option("train", help="Split to read from a Hub dataset.")
+    split: str = option("train", help="Split to read.", flag="--split")
+    config: str = option("", help="Config to read of a dataset that has several.", flag="--dataset-config")
+    columns: str = option(
+        "",
+        help="Which column is what, where the shape is not recognised: situation=COLUMN,character=COLUMN,"
+        "speaker=COLUMN,line=COLUMN,conversation=COLUMN; each part but situation or line may be left out.",
+        flag="--columns",
+    )
+    shape: Literal["auto", "soda", "turns", "messages", "sharegpt", "objects", "script", "utterances", "bare"] = option(
+        "auto", help="Read rows as this shape only.", flag="--shape"
+    )
+    shuffle: bool = option(False, help="Shuffle rows, 10,000 at a time, by the seed.", flag="--shuffle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +58,7 @@ def psyctl_scenario_sources() -> Sequence[Component]:
             name="soda",
             factory="psyctl_soda.source:SodaSource",
             config=SodaConfig,
-            summary="SODA from the Hugging Face Hub, streamed, or a local file in its shape",
+            summary="Any conversations: a Hugging Face dataset (SODA unless told otherwise), streamed, or local files",
             implied_by=("dataset",),
         ),
         Component(

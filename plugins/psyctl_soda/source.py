@@ -1,183 +1,226 @@
-"""Reads SODA-shaped rows through ``datasets``: streamed from the Hub, or from local files."""
+"""Reads any conversation as scenarios: finds the data set, recognises its shape, and goes through its rows."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-from collections.abc import Iterator
-from pathlib import Path
+import functools
+import logging
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
 from typing import Any
-
-import datasets
-import huggingface_hub
-from datasets.exceptions import DatasetNotFoundError as NotFound
-from huggingface_hub import errors as hub_errors
 
 from psyctl_core.components import Context, Identity, ScenarioSource
 from psyctl_core.errors import SourceError
 from psyctl_core.records import Scenario, SkippedRow
 from psyctl_soda import SodaConfig
-from psyctl_soda.rows import WANTED, to_scenario
+from psyctl_soda.find import Located, check_local, locate
+from psyctl_soda.readers import BadRow, Row
+from psyctl_soda.repeats import WINDOW, without_repeats
+from psyctl_soda.scenario import READING_VERSION, to_scenario
+from psyctl_soda.shapes import Fit, Sample, custom, recognise, summary
+from psyctl_soda.shapes.unknown import not_recognised
 
-READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
-SAMPLE_BYTES = 1 << 20
+log = logging.getLogger("psyctl")
+
+SAMPLE_ROWS = 50
+"""Rows that a shape is recognised by."""
+
+CORRUPT = "corrupt row"
+MOST_CORRUPT_TOLD = 3
+FEW = 20
+"""Rows below which no share of corrupt ones is judged before the end."""
+
+PATIENCE = 10_000
+"""Rows without a single scenario after which the data set is refused."""
+
+MOST_TURNS = 200
+"""Rows of one conversation that are kept; where an id never changes, memory must stay bounded all the same."""
+
+SHUFFLE_ROWS = 10_000
+"""Rows that are shuffled among each other, and so are in memory together."""
 
 
 class SodaSource(ScenarioSource):
-    """A Hub data set or local files with SODA's columns, read row by row.
+    """The rows of a data set of any recognised shape, as scenarios.
 
     Raises:
         SourceError: A local path holds no readable file.
+        UsageError: ``--columns`` is not of its form.
     """
 
     def __init__(self, config: SodaConfig, context: Context) -> None:
-        del context
-        self._name, _, self._revision = config.dataset.partition("@")
-        self._split = config.split
-        self._path = Path(config.dataset).expanduser()
-        self._files = _local_files(self._path) if self._path.exists() else []
-        if not self._files and _looks_local(config.dataset):
+        self._config = config
+        self._seed = context.seed
+        self._columns = custom.parse(config.columns) if config.columns else {}
+        check_local(config.dataset)
+
+    @functools.cached_property
+    def _found(self) -> Located:
+        return locate(self._config.dataset, self._config.split, self._config.config)
+
+    @functools.cached_property
+    def _fit(self) -> Fit:
+        """How the rows are read, by the first of them."""
+        items = list(islice(self._readable(0, None), 4 * SAMPLE_ROWS))
+        rows = [item for item in items if not isinstance(item, BadRow)][:SAMPLE_ROWS]
+        bad = [item for item in items if isinstance(item, BadRow)]
+        if 2 * len(bad) > len(items):
+            raise self._corrupt(len(bad), len(items), bad[0])
+        sample = Sample.of(rows)
+        if not rows:
             raise SourceError(
-                f"Dataset '{config.dataset}' not found: there is no such file or folder.",
-                "Check the path, or give a Hugging Face dataset name such as allenai/soda.",
+                f"Dataset '{self._found.name}' is empty: its split '{self._config.split}' has no rows.",
+                "Choose another split with --split, or another data set.",
             )
+        if self._columns:
+            return custom.fit(self._columns, sample)
+        forced = "" if self._config.shape == "auto" else self._config.shape
+        fit = recognise(sample, forced)
+        if fit is None:
+            raise not_recognised(self._found.name, sample, forced)
+        return fit
 
     def identity(self) -> Identity:
-        """The Hub revision's commit, or the local files' names, sizes and a digest of their ends."""
-        if self._files:
-            return {"dataset": self._path.name, "files": _digest(self._files)}
-        with _hub_errors(self._name):
-            info = huggingface_hub.HfApi().dataset_info(self._name, revision=self._revision or None)
-        return {"dataset": self._name, "revision": info.sha}
+        """The Hub's commit or the files' digest, and how the rows are read."""
+        return {**self._found.identity, "reading": READING_VERSION, "shape": self._fit.shape}
 
     def total(self) -> int | None:
-        """The number of rows where the data set's card tells it."""
-        splits = None if self._files else self._open().info.splits
-        return splits[self._split].num_examples if splits and self._split in splits else None
+        """The number of rows where the data set's card or its files tell it."""
+        return self._found.table.total()
+
+    def describe(self) -> Mapping[str, str]:
+        """What was understood of the data set, for ``psyctl source.preview``."""
+        table, fit = self._found.table, self._fit
+        revision = self._found.identity.get("revision")
+        files = f"{len(table.paths)} file{'s' if len(table.paths) > 1 else ''}, such as {table.paths[0]}"
+        return {
+            "Dataset": f"{self._found.name}@{revision}" if revision else self._found.name,
+            "Read from": files,
+            "Shape": f"{fit.shape}: {summary(fit.shape)}",
+            "Recognised by": fit.why,
+            "Columns used": ", ".join(fit.columns),
+        }
 
     def scenarios(self, start: int) -> Iterator[Scenario | SkippedRow]:
-        """Yield a scenario or a skipped row for each row from ``start`` on."""
-        with _hub_errors(self._name):
-            rows = iter(self._open().skip(start))
-            first = next(rows, None)
-        if first is None:
-            return
-        if start == 0 and not set(WANTED) <= set(first):
-            raise self._unusable(first, "it lacks columns that SODA has")
-        usable = False
-        for place, row in enumerate(self._rows(first, rows, start), start):
-            item = to_scenario(row, place)
-            usable = usable or isinstance(item, Scenario)
-            yield item
-        if not usable and start == 0:
-            raise self._unusable(first, "no row holds a dialogue of two named speakers")
+        """Yield a scenario or a skipped row for each row (or conversation) whose place is ``start`` or later."""
+        fit = self._fit
+        log.info("Reading %s as %s (%s)", self._found.name, fit.shape, fit.why)
+        items = self._shuffled(start) if self._config.shuffle else self._items(start)
+        return self._checked(items) if start == 0 else items
 
-    def _rows(self, first: Any, rest: Iterator[Any], start: int) -> Iterator[Any]:
-        yield first
-        read = start + 1
+    def _items(self, start: int) -> Iterator[Scenario | SkippedRow]:
+        """The items from ``start`` on in the rows' order; a window before it is read for its repeats."""
+        first = max(0, start - WINDOW)
+        numbered = self._numbered(max(0, first - 1) if self._fit.group else first)
+        items = self._grouped(numbered, first) if self._fit.group else self._single(numbered)
+        return (item for item in without_repeats(items, WINDOW) if item.place >= start)
+
+    def _numbered(self, start: int) -> Iterator[tuple[int, Row | SkippedRow]]:
+        """The rows with their numbers; a corrupt one is told, and too many of them are refused."""
+        bad = 0
+        for read, row in enumerate(self._readable(start, self._fit.columns), 1):
+            place = start + read - 1
+            if not isinstance(row, BadRow):
+                yield place, row
+                continue
+            bad += 1
+            if bad <= MOST_CORRUPT_TOLD:
+                log.warning("%s: %s; the row is skipped%s", row.where, row.why, "" if bad < 3 else ", as others may be")
+            if read >= FEW and 2 * bad > read:
+                raise self._corrupt(bad, read, row)
+            yield place, SkippedRow(place, CORRUPT)
+
+    def _readable(self, start: int, columns: Any) -> Iterator[Row | BadRow]:
+        """The table's rows; whatever fails in reading becomes an error that says how far it came."""
+        name, read = self._found.name, start
         try:
-            for row in rest:
+            for row in self._found.table.rows(start, columns):
                 yield row
                 read += 1
+        except SourceError:
+            raise
         except Exception as error:
             raise SourceError(
-                f"Reading dataset '{self._name}' failed after row {read}: {type(error).__name__}: {error}",
-                "If the network failed, run the same command again: it goes on from what is saved.",
+                f"Reading dataset '{name}' failed after row {read}: {type(error).__name__}: {error}",
+                "If the network failed, run the same command again: it goes on from what is saved."
+                if self._found.table.remote
+                else f"The file may be cut off or damaged: {self._found.table.paths[0]}",
             ) from error
 
-    def _open(self) -> Any:
-        datasets.disable_progress_bars()
-        if not self._files:
-            return datasets.load_dataset(self._name, revision=self._revision or None, split=self._split, streaming=True)
-        paths = [str(path) for path in self._files]
-        return datasets.load_dataset(READERS[self._files[0].suffix], data_files=paths, split="train", streaming=True)
+    def _single(self, rows: Iterable[tuple[int, Row | SkippedRow]]) -> Iterator[Scenario | SkippedRow]:
+        read = self._fit.read
+        for place, row in rows:
+            yield row if isinstance(row, SkippedRow) else to_scenario(read(row), place)
 
-    def _unusable(self, row: Any, why: str) -> SourceError:
-        return SourceError(
-            f"Dataset '{self._name}' has no usable rows: {why}. "
-            f"Columns found: {', '.join(row)}; wanted: {', '.join(WANTED)}.",
-            "Give a dataset in SODA's shape: narrative (text), dialogue (list of turns), speakers (a name a turn).",
-        )
+    def _grouped(self, rows: Iterable[tuple[int, Row | SkippedRow]], first: int) -> Iterator[Scenario | SkippedRow]:
+        """An item for each conversation that begins at ``first`` or later; its place is its first row's.
 
+        A conversation is a run of rows with one id; a corrupt row ends it. Reading begins a row before
+        ``first``, so that a conversation that began earlier is known by its id and left out: which rows
+        make a conversation does not depend on where reading began.
+        """
+        begun, last = -1, None
+        conversation: list[Row] = []
+        for place, row in rows:
+            identifier = None if isinstance(row, SkippedRow) else row.get(self._fit.group)
+            if conversation and (identifier is None or identifier != last):
+                if begun >= first:
+                    yield to_scenario(self._fit.read(conversation), begun)
+                conversation = []
+            if isinstance(row, SkippedRow):
+                if place >= first:
+                    yield row
+                continue
+            if not conversation:
+                begun, last = place, identifier
+            if len(conversation) < MOST_TURNS:
+                conversation.append(row)
+        if conversation and begun >= first:
+            yield to_scenario(self._fit.read(conversation), begun)
 
-@contextlib.contextmanager
-def _hub_errors(name: str) -> Iterator[None]:
-    """Turn what ``datasets`` and ``huggingface_hub`` raise into the specification's words."""
-    try:
-        yield
-    except SourceError:
-        raise
-    except Exception as error:
-        raise _explained(name, error) from error
+    def _shuffled(self, start: int) -> Iterator[Scenario | SkippedRow]:
+        """The items with those of each so many rows in an order that depends on the seed and their place alone.
 
+        An item's place becomes its place in that order; its id keeps telling the row's.
+        """
+        block = start // SHUFFLE_ROWS
+        held: list[Scenario | SkippedRow] = []
+        for item in self._items(block * SHUFFLE_ROWS):
+            if item.place // SHUFFLE_ROWS != block:
+                yield from self._mixed(held, block, start)
+                block, held = item.place // SHUFFLE_ROWS, []
+            held.append(item)
+        yield from self._mixed(held, block, start)
 
-def _explained(name: str, error: Exception) -> SourceError:
-    page = f"https://huggingface.co/datasets/{name}"
-    if isinstance(error, hub_errors.GatedRepoError) or "gated" in str(error):
-        return SourceError(
-            f"Dataset '{name}' is gated: its owner must grant access.",
-            f"Ask for access at {page}, then set HF_TOKEN to a token of your account.",
-        )
-    if isinstance(error, hub_errors.RevisionNotFoundError):
-        return SourceError(f"Dataset '{name}' has no such revision: {error}", f"See {page}/tree/main.")
-    if isinstance(
-        error,
-        (hub_errors.RepositoryNotFoundError, hub_errors.HFValidationError, NotFound),
-    ):
-        return SourceError(
-            f"Dataset '{name}' not found",
-            f"1. Check the dataset's page: {page}\n"
-            "2. Ensure the dataset is public, or that HF_TOKEN is set.\n"
-            "3. Verify the spelling of the name.",
-        )
-    if isinstance(error, (OSError, hub_errors.OfflineModeIsEnabled)) or _is_transport_error(error):
-        return SourceError(
-            f"Dataset '{name}' cannot be reached: {_first_line(error)}",
-            "Check the network (or HF_HUB_OFFLINE), or work without it: --source starter, or --dataset FILE.",
-        )
-    return SourceError(
-        f"Dataset '{name}' cannot be read: {type(error).__name__}: {_first_line(error)}",
-        f"See {page}, or give a local file with --dataset FILE.",
-    )
+    def _mixed(self, held: list[Scenario | SkippedRow], block: int, start: int) -> Iterator[Scenario | SkippedRow]:
+        random.Random(f"{self._seed}:{block}").shuffle(held)  # noqa: S311 - an order, not a secret
+        for place, item in enumerate(held, block * SHUFFLE_ROWS):
+            if place >= start:
+                yield replace(item, place=place)
 
-
-def _is_transport_error(error: Exception) -> bool:
-    """Whether the Hub's HTTP client could not connect; which client it is differs between versions."""
-    return any(kind.__name__ == "TransportError" for kind in type(error).__mro__)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _looks_local(dataset: str) -> bool:
-    return dataset.startswith((".", "/", "~")) or Path(dataset).suffix in READERS
-
-
-def _local_files(path: Path) -> list[Path]:
-    """The file, or the folder's files of the one readable format it holds."""
-    if path.is_file() and path.suffix not in READERS:
-        raise SourceError(f"'{path}' is no file that can be read as a dataset.", f"Give one of: {', '.join(READERS)}.")
-    if path.is_file():
-        return [path]
-    files = sorted(p for p in path.rglob("*") if p.suffix in READERS and p.is_file())
-    formats = sorted({READERS[p.suffix] for p in files})
-    if len(formats) != 1:
-        found = f"files of several formats ({', '.join(formats)})" if formats else "no dataset file"
+    def _checked(self, items: Iterator[Scenario | SkippedRow]) -> Iterator[Scenario | SkippedRow]:
+        """The items, refused where so many rows, or all there are, hold no scenario."""
+        reasons: Counter[str] = Counter()
+        for item in items:
+            yield item
+            if isinstance(item, Scenario):
+                yield from items
+                return
+            reasons[item.reason] += 1
+            if reasons.total() >= PATIENCE:
+                break
+        counted = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
         raise SourceError(
-            f"The folder '{path}' holds {found}.",
-            f"Give one file, or a folder with one of: {', '.join(READERS)}.",
+            f"Dataset '{self._found.name}' has no usable rows: none of {reasons.total()} gives a scenario ({counted}). "
+            f"Read as {self._fit.shape} by {self._fit.why}.",
+            f"If that is wrong, say which column is what: {custom.EXAMPLE}",
         )
-    return files
 
-
-def _digest(files: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in files:
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}:".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(SAMPLE_BYTES))
-            file.seek(max(0, size - SAMPLE_BYTES))
-            digest.update(file.read(SAMPLE_BYTES))
-    return digest.hexdigest()[:16]
+    def _corrupt(self, bad: int, read: int, row: BadRow) -> SourceError:
+        return SourceError(
+            f"Dataset '{self._found.name}' is corrupt: {bad} of {read} rows cannot be read, "
+            f"such as {row.where}: {row.why}.",
+            "Repair it, or give another file; single corrupt rows are skipped.",
+        )

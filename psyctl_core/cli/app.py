@@ -7,7 +7,7 @@ from typing import Annotated
 import importlib_metadata
 import typer
 
-from psyctl_core.cli import build, inspect_dataset, plugins, status
+from psyctl_core.cli import build, inspect_dataset, plugins, preview, status
 from psyctl_core.registry import discover
 
 HELP = """Build contrastive (CAA) datasets that steering vectors are extracted from.
@@ -36,6 +36,7 @@ def make_app() -> typer.Typer:
     app.command("dataset.build.caa", cls=build.GroupedCommand)(build.command(registry))
     app.command("dataset.status")(status.command(registry))
     app.command("dataset.show")(inspect_dataset.show)
+    app.command("source.preview", cls=build.GroupedCommand)(preview.command(registry))
     app.command("plugins.list")(plugins.command(registry))
     return app
 

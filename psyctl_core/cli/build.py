@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from psyctl_core.choice import CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_ENV, DEFAULTS, choose
-from psyctl_core.components import KINDS
+from psyctl_core.components import KINDS, Kind
 from psyctl_core.flags import flags_of
 from psyctl_core.registry import Registry
 from psyctl_core.traits import BIG_FIVE, DARK_TRIAD
@@ -65,7 +65,9 @@ def command(registry: Registry) -> Callable[..., None]:
         ] = None,
         backend: Annotated[
             str | None,
-            typer.Option(help="Who answers (default: follows from --model or a key).", rich_help_panel=COMPONENTS),
+            typer.Option(
+                help="Who answers (default: follows from --model or --openrouter-api-key).", rich_help_panel=COMPONENTS
+            ),
         ] = None,
         sink: Annotated[
             str | None, typer.Option(help=_names("Where pairs go", "sink"), rich_help_panel=COMPONENTS)
@@ -132,7 +134,7 @@ def command(registry: Registry) -> Callable[..., None]:
         render.summary(report, quiet=quiet)
 
     parameters = [p for p in inspect.signature(build, eval_str=True).parameters.values() if p.name != "flags"]
-    extra, spellings = _component_parameters(registry)
+    extra, spellings = component_parameters(registry)
     build.__signature__ = inspect.Signature([*parameters, *extra])  # type: ignore[attr-defined]
     build.__annotations__ = {p.name: p.annotation for p in [*parameters, *extra]}
     return build
@@ -142,11 +144,13 @@ def _names(what: str, kind: Any) -> str:
     return f"{what} (default: {DEFAULTS[kind]}); `psyctl plugins.list` shows all."
 
 
-def _component_parameters(registry: Registry) -> tuple[list[inspect.Parameter], dict[str, str]]:
-    """A parameter for each flag of each component, and the flag each parameter stands for."""
+def component_parameters(
+    registry: Registry, kind: Kind | None = None
+) -> tuple[list[inspect.Parameter], dict[str, str]]:
+    """A parameter for each flag of each component, of one kind or all, and the flag each parameter stands for."""
     parameters: dict[str, inspect.Parameter] = {}
     spellings = {}
-    for found in registry.usable():
+    for found in registry.usable(kind):
         assert found.component is not None
         panel = f"{str(found.kind).capitalize()} '{found.name}'"
         for flag in flags_of(found.component):

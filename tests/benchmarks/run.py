@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("startup",)
+BENCHMARKS = ("startup", "generation", "sources")
 
 
 def main(names: list[str]) -> None:
@@ -39,7 +39,11 @@ def markdown(report: dict[str, dict]) -> str:
     for name, section in report.items():
         parts.append(f"\n## {name}\n\n{section['what']}\n\n{section['date']}, {section['machine']}\n")
         columns = list(dict.fromkeys(column for row in section["rows"] for column in row))
-        lines = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in section["rows"])]
+        lines = [
+            columns,
+            ["---"] * len(columns),
+            *([row.get(column, "") for column in columns] for row in section["rows"]),
+        ]
         parts.append("\n" + "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n")
     return "".join(parts)
 

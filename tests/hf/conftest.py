@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from psyctl_core import ChatRequest, Context, Message
+from psyctl_core.prompts import STOP
 
 pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
 
@@ -47,3 +51,47 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def backend() -> Callable:
+    """Makes a backend on the CPU in float32, unless told otherwise."""
+    from psyctl_hf import HfConfig
+    from psyctl_hf.backend import HfBackend
+
+    def make(model, **options) -> HfBackend:
+        return HfBackend(HfConfig(model=str(model), **{"dtype": "float32", "device": "cpu", **options}), Context())
+
+    return make
+
+
+@pytest.fixture
+def requests() -> Callable:
+    """Makes requests whose prompts have very different lengths, some of which begin alike."""
+
+    def make(count: int, *, max_tokens: int = 16, temperature: float = 0.0) -> list[ChatRequest]:
+        scene = "Robin waits at the stop in the rain. "
+        return [
+            ChatRequest(
+                id=str(n),
+                messages=(Message("system", "One line."), Message("user", scene * (n % 5 + 1) + f"Bus {n}?")),
+                prefill='Kim: "',
+                stop=STOP,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                seed=n,
+            )
+            for n in range(count)
+        ]
+
+    return make
+
+
+@pytest.fixture
+def answers(backend) -> Callable:
+    """Asks a new backend, and returns text and finish reason by request."""
+
+    def ask(model, asked, **options) -> dict[str, tuple[str, str]]:
+        return {c.id: (c.text, c.finish_reason) for c in backend(model, **options).generate(asked)}
+
+    return ask

@@ -1,0 +1,306 @@
+"""Decodes a whole block: rows leave when their line ends and the next prompts take their places."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import Cache, DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from psyctl_hf.packing import Packed, additive, by_likeness, pack, tree_mask
+
+log = logging.getLogger("psyctl")
+
+PACK = 512
+"""Prompt tokens computed together. More would spend too much on attention between unrelated prompts."""
+
+SPARE = 32
+"""Cache columns beyond the longest prompt and answer, so that rows move to the front only now and then."""
+
+ROPES = ("default", "linear", "llama3", "yarn")
+"""Rotary embeddings that depend on a token's place alone, and not on how long the row is."""
+
+Choose = Callable[[torch.Tensor, list[int], list[int]], torch.Tensor]
+"""Picks next tokens: logits ``[rows, vocabulary]`` in float32, requests, tokens so far each -> ids ``[rows]``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One finished row: which prompt it answers, its new tokens, and whether its line ended."""
+
+    prompt: int
+    tokens: list[int]
+    ended: bool
+
+
+def fits(model: Any) -> bool:
+    """Whether the model can be decoded here: a plain key-value cache, free positions, its own masks.
+
+    The last word has a trial: prompts packed into one row must get the logits they get alone.
+    """
+    why = _misfit(model)
+    if why:
+        log.debug("Decoding with Transformers' generate: %s.", why)
+    return not why
+
+
+def _misfit(model: Any) -> str:
+    config = model.config.get_text_config()
+    takes = inspect.signature(model.forward).parameters
+    missing = {"position_ids", "attention_mask", "past_key_values", "logits_to_keep"} - takes.keys()
+    if missing:
+        return f"the model does not take {', '.join(sorted(missing))}"
+    if getattr(config, "is_encoder_decoder", False):
+        return "the model has an encoder"
+    if any(type(layer) is not DynamicLayer for layer in DynamicCache(config=config).layers):
+        return "some layers do not keep all keys and values"
+    if config._attn_implementation not in ("sdpa", "eager"):
+        return f"the attention is {config._attn_implementation}"
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = {rope["rope_type"]} if "rope_type" in rope else {r.get("rope_type") for r in rope.values() if r}
+    if not kinds <= set(ROPES):
+        return "the position embedding depends on the row's length"
+    try:
+        return "" if _trial_agrees(model) else "packed prompts get other logits"
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+        return f"the trial failed ({error})"
+
+
+def _trial_agrees(model: Any) -> bool:
+    prompts = [[5, 6, 7, 8, 9], [5, 6, 7, 10, 11, 12]]
+    packed, _ = _read(model, pack(prompts))
+    alone = torch.cat([_read(model, pack([prompt]))[0] for prompt in prompts])
+    scale = alone.std().clamp(min=1e-6)
+    # Rounding stays well below this; a wrong mask or position does not.
+    return bool(((packed - alone).abs().mean() / scale) < 0.05)
+
+
+def _read(model: Any, packed: Packed) -> tuple[torch.Tensor, Cache]:
+    """Compute packed prompts: each one's last logits ``[prompts, vocabulary]`` in float32, and the cache."""
+    device = model.device
+    cache = DynamicCache(config=model.config.get_text_config())
+    output = model(
+        input_ids=torch.tensor([packed.ids], device=device),
+        position_ids=torch.tensor([packed.positions], device=device),
+        attention_mask=tree_mask(packed, model.dtype).to(device),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=torch.tensor([path[-1] for path in packed.paths], device=device),
+    )
+    return output.logits[0].float(), cache
+
+
+class _Window:
+    """The columns ``[start, end)`` of all layers' caches that are in use."""
+
+    start = 0
+    end = 0
+
+
+class _RowLayer(DynamicLayer):
+    """One layer's keys and values, ``[rows, heads, columns, size]``, written in place.
+
+    Growing by concatenation would copy the whole cache for every token.
+    """
+
+    keys: Any
+    values: Any
+
+    def __init__(self, window: _Window, like: Any, rows: int, columns: int) -> None:
+        super().__init__()
+        self._window = window
+        # Zeros: what a mask hides is still multiplied, and must be a number.
+        self.keys = like.keys.new_zeros(rows, like.keys.shape[1], columns, like.keys.shape[3])
+        self.values = like.values.new_zeros(rows, like.values.shape[1], columns, like.values.shape[3])
+        self.is_initialized = True
+
+    def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        del args, kwargs
+        start, end = self._window.start, self._window.end
+        self.keys[:, :, end : end + 1] = key_states
+        self.values[:, :, end : end + 1] = value_states
+        return self.keys[:, :, start : end + 1], self.values[:, :, start : end + 1]
+
+    def get_seq_length(self) -> int:
+        return self._window.end - self._window.start
+
+    def put(self, row: int, layer: Any, path: torch.Tensor) -> None:
+        """Copy a prompt from a packed layer into a row, so that it ends where the window ends."""
+        place = slice(self._window.end - len(path), self._window.end)
+        self.keys[row, :, place] = layer.keys[0][:, path]
+        self.values[row, :, place] = layer.values[0][:, path]
+
+    def move(self, old: slice, new: slice) -> None:
+        """Move columns."""
+        self.keys[:, :, new] = self.keys[:, :, old].clone()
+        self.values[:, :, new] = self.values[:, :, old].clone()
+
+
+class Decoding:
+    """One block on its way through a model.
+
+    Every row's tokens end in the same cache column, so that one step writes one column for all rows; a
+    prompt that takes a free row is laid out to end there too. Which rows are computed together follows
+    from the block alone, so that the same block gets the same answers.
+
+    Args:
+        model: A model that :func:`fits`.
+        prompts: Token ids.
+        ends: For each token whether an answer ends with it, shape ``[vocabulary]``.
+        choose: Picks the next tokens.
+        max_tokens: New tokens at most.
+        rows: Prompts answered at the same time.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        prompts: Sequence[list[int]],
+        ends: torch.Tensor,
+        choose: Choose,
+        *,
+        max_tokens: int,
+        rows: int,
+    ) -> None:
+        self._model = model
+        self._prompts = prompts
+        self._ends = frozenset(ends.nonzero().flatten().tolist())
+        self._choose = choose
+        self._max_tokens = max_tokens
+        self._rows = min(rows, len(prompts))
+        self._waiting = by_likeness(prompts)[::-1]
+        self._owner: list[int | None] = [None] * self._rows
+        self._starts = torch.zeros(self._rows, dtype=torch.long)
+        self._next = torch.zeros(self._rows, dtype=torch.long, device=model.device)
+        self._tokens: dict[int, list[int]] = {}
+        self._window = _Window()
+        self._layers: list[_RowLayer] = []
+        self._cache: Cache | None = None
+        self._columns = max(map(len, prompts)) + max_tokens + SPARE
+
+    def run(self) -> Iterator[Answer]:
+        """Answer every prompt once, each as soon as it is finished."""
+        while self._waiting or any(owner is not None for owner in self._owner):
+            yield from self._fill()
+            if any(owner is not None for owner in self._owner):
+                yield from self._step()
+
+    def _free(self) -> list[int]:
+        return [row for row, owner in enumerate(self._owner) if owner is None]
+
+    def _fill(self) -> Iterator[Answer]:
+        """Give free rows to waiting prompts, as many at a time as fill one packed row."""
+        while self._waiting and (free := self._free()):
+            group = self._next_group()
+            if len(group) > len(free):
+                if len(free) < self._rows:
+                    return  # a few more steps, and the whole group has room
+                group = group[: len(free)]
+            del self._waiting[-len(group) :]
+            yield from self._begin(group, free)
+        if not self._waiting and 4 * len(self._free()) >= self._rows:
+            self._drop_free_rows()
+
+    def _next_group(self) -> list[int]:
+        group = [self._waiting[-1]]
+        size = len(self._prompts[group[0]])
+        for prompt in self._waiting[-2::-1]:
+            before = self._prompts[group[-1]]
+            here = self._prompts[prompt]
+            size += len(pack([before, here]).ids) - len(before)
+            if size > PACK:
+                break
+            group.append(prompt)
+        return group
+
+    def _begin(self, group: list[int], free: list[int]) -> Iterator[Answer]:
+        """Read prompts, put them into free rows and choose their first tokens."""
+        packed = pack([self._prompts[prompt] for prompt in group])
+        logits, read = _read(self._model, packed)
+        if self._cache is None:
+            self._window.end = max(map(len, self._prompts))
+            self._layers = [_RowLayer(self._window, layer, self._rows, self._columns) for layer in read.layers]
+            self._cache = Cache(layers=list(self._layers))
+        for prompt in group:
+            self._tokens[prompt] = []
+        chosen = self._choose(logits, group, [0] * len(group))
+        for prompt, path, row, token in zip(group, packed.paths, free, chosen.tolist(), strict=False):
+            answer = self._take(prompt, token)
+            if answer:
+                yield answer
+                continue
+            where = torch.tensor(path, device=self._model.device)
+            for layer, source in zip(self._layers, read.layers, strict=True):
+                layer.put(row, source, where)
+            self._owner[row] = prompt
+            self._starts[row] = self._window.end - len(path)
+            self._next[row] = token
+
+    def _step(self) -> Iterator[Answer]:
+        """One more token for every row."""
+        self._make_room()
+        window, device = self._window, self._model.device
+        busy = torch.tensor([owner is not None for owner in self._owner])
+        window.start = int(self._starts[busy].min())
+        columns = torch.arange(window.start, window.end + 1)
+        mask = additive(columns[None, :] >= self._starts[:, None], self._model.dtype)
+        output = self._model(
+            input_ids=self._next[:, None],
+            position_ids=((window.end - self._starts) * busy)[:, None].to(device),
+            attention_mask=mask[:, None, None, :].to(device),
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        window.end += 1
+        rows = [row for row, owner in enumerate(self._owner) if owner is not None]
+        owners = [owner for owner in self._owner if owner is not None]
+        index = torch.tensor(rows, device=device)
+        chosen = self._choose(
+            output.logits[:, -1].index_select(0, index).float(), owners, [len(self._tokens[o]) for o in owners]
+        )
+        self._next[index] = chosen
+        for row, prompt, token in zip(rows, owners, chosen.tolist(), strict=True):
+            answer = self._take(prompt, token)
+            if answer:
+                self._owner[row] = None
+                self._starts[row] = 0  # sees everything: attention over nothing would leave no number
+                yield answer
+
+    def _take(self, prompt: int, token: int) -> Answer | None:
+        tokens = self._tokens[prompt]
+        tokens.append(token)
+        ended = token in self._ends
+        if not ended and len(tokens) < self._max_tokens:
+            return None
+        return Answer(prompt, self._tokens.pop(prompt), ended)
+
+    def _make_room(self) -> None:
+        """Move what is in use to the front once the last column is reached."""
+        if self._window.end < self._columns:
+            return
+        busy = torch.tensor([owner is not None for owner in self._owner])
+        longest = max(map(len, self._prompts))  # the next prompt must fit before the end
+        start = min(int(self._starts[busy].min()), self._window.end - longest)
+        for layer in self._layers:
+            layer.move(slice(start, self._window.end), slice(0, self._window.end - start))
+        self._starts = (self._starts - start).clamp(min=0)
+        self._window.end -= start
+
+    def _drop_free_rows(self) -> None:
+        """Stop computing rows that nobody will take any more."""
+        rows = [row for row, owner in enumerate(self._owner) if owner is not None]
+        if not rows or len(rows) == self._rows:
+            return
+        keep = torch.tensor(rows)
+        for layer in self._layers:
+            layer.batch_select_indices(keep.to(self._model.device))
+        self._owner = [self._owner[row] for row in rows]
+        self._starts = self._starts[keep]
+        self._next = self._next[keep.to(self._model.device)]
+        self._rows = len(rows)

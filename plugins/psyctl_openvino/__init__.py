@@ -1,0 +1,73 @@
+"""The inference backend ``openvino``: local models on CPUs through OpenVINO GenAI's continuous batching."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psyctl_core.components import Component, option
+from psyctl_core.errors import UsageError
+from psyctl_core.hookspecs import hookimpl
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVinoConfig:
+    """Which model answers, and how it is run.
+
+    Attributes:
+        model: A GGUF file, a folder that holds ``openvino_model.xml``, or ``embedded``.
+        batch_size: Answers computed at the same time, at most.
+        device: OpenVINO's name of the device.
+        cache_size: Room for keys and values, in GiB.
+        batched_tokens: Prompt and answer tokens computed in one step, at most.
+        repetition_penalty: 1 switches it off; see https://arxiv.org/abs/1909.05858.
+    """
+
+    model: str = option(
+        "",
+        help="GGUF file, exported OpenVINO folder, or 'embedded'.",
+        flag="--model",
+        identity=False,
+    )
+    batch_size: int = option(
+        64,
+        help="Answers computed at the same time, at most.",
+        flag="--batch-size",
+        env="PSYCTL_INFERENCE_BATCH_SIZE",
+        parse=int,
+        identity=False,
+    )
+    device: str = option("CPU", help="OpenVINO device, such as CPU or GPU.", identity=False)
+    cache_size: int = option(2, help="Room for keys and values, in GiB.", identity=False)
+    batched_tokens: int = option(512, help="Tokens computed in one step, at most.", identity=False)
+    repetition_penalty: float = option(1.1, help="Keeps small models from repeating themselves; 1 is off.")
+
+    def __post_init__(self) -> None:
+        if not self.model.strip():
+            raise UsageError("The backend 'openvino' needs a model.", "Give --model FILE.gguf or --model embedded.")
+        for name in ("batch_size", "cache_size", "batched_tokens"):
+            if getattr(self, name) < 1:
+                flag = name.replace("_", "-")
+                raise UsageError(
+                    f"A {flag.replace('-', ' ')} of {getattr(self, name)} cannot be used.",
+                    f"Give --openvino-{flag} 1 or more.",
+                )
+        if self.repetition_penalty <= 0:
+            raise UsageError(
+                f"A repetition penalty of {self.repetition_penalty} cannot be used.",
+                "Give --openvino-repetition-penalty above 0.",
+            )
+
+
+@hookimpl
+def psyctl_inference_backends() -> Sequence[Component]:
+    """Offer ``openvino``."""
+    return [
+        Component(
+            name="openvino",
+            factory="psyctl_openvino.backend:OpenVinoBackend",
+            config=OpenVinoConfig,
+            summary="A local model on the CPU through OpenVINO GenAI: GGUF file, exported folder or 'embedded'",
+            extra="openvino",
+        )
+    ]

@@ -1,0 +1,180 @@
+"""Opens data files wherever they are, compressed or not: on disk, on the Hub (``hf://``), behind a URL.
+
+``datasets`` 5 no longer installs what fsspec needs for ``https://``, so a URL is read with ``requests``,
+which psyctl has anyway. What a file may be called is ``datasets``' own list of suffixes.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import hashlib
+import io
+import lzma
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+from urllib.parse import urlsplit
+
+FORMATS = {
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv",
+    ".parquet": "parquet", ".arrow": "arrow",
+}  # fmt: skip
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".lz4")
+READABLE = f"{', '.join(FORMATS)}, plain or compressed ({', '.join(COMPRESSIONS)})"
+
+SAMPLE_BYTES = 1 << 20
+TIMEOUT_SECONDS = 30
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path names something that is not on this machine."""
+    return "://" in path
+
+
+def format_of(path: str) -> str:
+    """One of :data:`FORMATS`' values by the file's suffix, compression aside; "" for any other file."""
+    name = PurePosixPath(urlsplit(path).path if is_remote(path) else Path(path).name)
+    suffixes = [suffix.lower() for suffix in name.suffixes]
+    if suffixes and suffixes[-1] in COMPRESSIONS:
+        suffixes.pop()
+    return FORMATS.get(suffixes[-1], "") if suffixes else ""
+
+
+@contextlib.contextmanager
+def open_file(path: str, *, anywhere: bool = False) -> Iterator[IO[bytes]]:
+    """A file's bytes, decompressed by its suffix, for as long as the block runs.
+
+    Args:
+        path: On disk, ``hf://...``, ``https://...``, or whatever else fsspec knows.
+        anywhere: Reads jump about, as in Parquet; otherwise the file is read once from its beginning.
+    """
+    with _opened(path, anywhere) as file, _decompressed(file, path) as plain:
+        yield plain
+
+
+def _opened(path: str, anywhere: bool) -> IO[bytes]:
+    if not is_remote(path):
+        return Path(path).open("rb")
+    if path.startswith("hf://"):
+        from huggingface_hub import HfFileSystem
+
+        # Without a cache, each read asks for exactly its bytes; block size 0 streams from the beginning.
+        if anywhere:
+            return cast("IO[bytes]", HfFileSystem().open(path, "rb", cache_type="none"))
+        return io.BufferedReader(cast("io.RawIOBase", HfFileSystem().open(path, "rb", block_size=0)), 1 << 16)
+    if path.startswith(("http://", "https://")):
+        return io.BufferedReader(UrlFile(path), 1 if anywhere else 1 << 16)
+    import fsspec  # type: ignore[import-untyped]
+
+    return io.BufferedReader(fsspec.open(path, "rb").open(), 1 if anywhere else 1 << 16)
+
+
+def _decompressed(file: IO[bytes], path: str) -> IO[bytes]:
+    suffix = PurePosixPath(urlsplit(path).path if is_remote(path) else path).suffix.lower()
+    if suffix == ".gz":
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
+    if suffix == ".bz2":
+        return cast("IO[bytes]", bz2.BZ2File(file))
+    if suffix == ".xz":
+        return cast("IO[bytes]", lzma.LZMAFile(file))
+    if suffix in (".zst", ".lz4"):
+        import pyarrow as pa  # type: ignore[import-untyped]
+
+        stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), {".zst": "zstd", ".lz4": "lz4"}[suffix])
+        return cast("IO[bytes]", io.BufferedReader(stream))
+    return file
+
+
+class UrlFile(io.RawIOBase):
+    """A file behind a URL, read as it comes; after a jump it is asked for from there on."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._at = 0
+        self._response: Any = None
+        self._size: int | None = None
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is, where the server answers byte ranges."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read on from here."""
+        if self._size is not None and self._at >= self._size:
+            return 0
+        if self._response is None:
+            self._response = self._ask()
+        data: bytes = self._response.raw.read(len(buffer), decode_content=False)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Jump; nothing is asked until the next read, but the size for a jump from the end."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: 0}[whence]
+        target = offset + (self._length() if whence == io.SEEK_END else base)
+        if target != self._at:
+            self._drop()
+            self._at = target
+        return self._at
+
+    def tell(self) -> int:
+        """Where the next read begins."""
+        return self._at
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._drop()
+        super().close()
+
+    def _ask(self) -> Any:
+        import requests
+
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={self._at}-"} if self._at else {})
+        response = requests.get(self._url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
+        response.raise_for_status()
+        if self._at and response.status_code != 206:
+            raise OSError("the server answers no byte ranges; download the file and give its path")
+        return response
+
+    def _length(self) -> int:
+        if self._size is None:
+            self._size = int(url_info(self._url)["size"])
+        return self._size
+
+    def _drop(self) -> None:
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+
+
+def url_info(url: str) -> dict[str, str]:
+    """What a server says about a file: its size, and its ETag or date where it has one."""
+    import requests
+
+    response = requests.head(
+        url, headers={"Accept-Encoding": "identity"}, allow_redirects=True, timeout=TIMEOUT_SECONDS
+    )
+    response.raise_for_status()
+    headers = response.headers
+    version = headers.get("ETag") or headers.get("Last-Modified", "")
+    return {"size": headers.get("Content-Length", "0"), "version": version}
+
+
+def digest(paths: Sequence[str]) -> str:
+    """What tells local files from changed ones: their names, sizes, and a digest of their beginnings and ends."""
+    found = hashlib.sha256()
+    for path in map(Path, paths):
+        size = path.stat().st_size
+        found.update(f"{path.name}:{size}:".encode())
+        with path.open("rb") as file:
+            found.update(file.read(SAMPLE_BYTES))
+            file.seek(max(0, size - SAMPLE_BYTES))
+            found.update(file.read(SAMPLE_BYTES))
+    return found.hexdigest()[:16]

@@ -1,0 +1,63 @@
+"""SODA: a narrative, the turns of a dialogue, and a name for each turn; also its simplified forms.
+
+Read off https://huggingface.co/datasets/allenai/soda: ``speakers`` has one name a turn, turns may be empty,
+a speaker may take two in a row. Simplified forms keep the two names and only the first turn, or more turns
+than names: in both readings the first name says the first turn and the second name answers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psyctl_soda.scenario import NO_DIALOGUE, NO_NAMES, Talk
+from psyctl_soda.shapes.roles import talk_of_partners
+from psyctl_soda.shapes.sample import Fit, Row, Sample, listed, used
+from psyctl_soda.shapes.script import is_script, lines_of, script_turns
+from psyctl_soda.shapes.speakers import numbered
+from psyctl_soda.values import as_list, is_missing, is_text, texts_in
+
+NAME = "soda"
+SUMMARY = "SODA and its simplified forms: turns in one column, speakers' names in another"
+DIALOGUES = ("dialogue", "dialog", "utterances", "turns", "conversation", "lines", "texts")
+NAMES = ("speakers", "speaker", "names", "characters", "participants", "senders", "roles")
+
+
+def recognises(sample: Sample) -> Fit | None:
+    """A column with texts or a first turn, and one with the speakers' names."""
+    names = sample.named(NAMES, lambda value: len(_names(value)) > 1)
+    dialogue = sample.named(DIALOGUES, lambda value: texts_in(value) is not None or is_text(value))
+    if not names or not dialogue:
+        return None
+    columns = used(sample.scene(), dialogue, names)
+    reader = NarratedReader(columns[0] if len(columns) == 3 else "", dialogue, names)
+    return Fit(NAME, f"columns {listed(columns)}", columns, reader)
+
+
+class NarratedReader:
+    """Reads a row with these three columns; the scene's name may be empty."""
+
+    def __init__(self, scene: str = "narrative", dialogue: str = "dialogue", names: str = "speakers") -> None:
+        self._scene, self._dialogue, self._names = scene, dialogue, names
+
+    def __call__(self, row: Row) -> Talk | str:
+        """The row's scene and turns, or why it has none."""
+        value = row.get(self._dialogue)
+        if isinstance(value, str) and is_script(value):
+            return talk_of_partners(script_turns(lines_of(value)), row.get(self._scene))
+        texts = texts_in(value) or ([str(value)] if is_text(value) else [])
+        if all(map(is_missing, texts)):
+            return NO_DIALOGUE
+        names = _names(row.get(self._names))
+        if len(names) != len(texts):
+            if len(names) != 2 or names[0] == names[1]:
+                return NO_NAMES
+            texts = [texts[0], ""]
+        return Talk(numbered(zip(names, texts, strict=True)), row.get(self._scene))
+
+
+def _names(value: Any) -> list[object]:
+    """One name or number a turn, or the two names; also two in one text with a comma between them."""
+    names = as_list(value)
+    if names is None and isinstance(value, str) and value.count(",") == 1:
+        names = value.split(",")
+    return [str(name).strip() if isinstance(name, (str, int)) else "" for name in names or ()]

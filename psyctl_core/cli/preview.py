@@ -1,0 +1,161 @@
+"""``psyctl source.preview``: what a source understood, its first scenarios as the model will see them, its skips."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+
+from psyctl_core import schema
+from psyctl_core.choice import DEFAULTS, Choice, choose
+from psyctl_core.cli.build import COMPONENTS, component_parameters
+from psyctl_core.components import Context, ScenarioSource
+from psyctl_core.errors import PluginError
+from psyctl_core.prompts import answer_request
+from psyctl_core.records import Persona, Scenario, SkippedRow
+from psyctl_core.registry import Registry, blamed, blamed_items, create
+
+PERSONA = Persona("", "(Here stands the description of the personality.)")
+"""Takes the place of what a prompter writes: a preview asks no model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What was seen of a source.
+
+    Attributes:
+        source: Its component and who supplies it.
+        description: What its ``describe()`` says it understood, by heading; empty where it has none.
+        scenarios: The first ones.
+        rows: How many rows were looked at.
+        found: How many of them hold a scenario.
+        skipped: The others, by reason.
+    """
+
+    source: str
+    description: Mapping[str, str]
+    scenarios: tuple[Scenario, ...]
+    rows: int
+    found: int
+    skipped: Mapping[str, int]
+
+
+def look(choice: Choice, context: Context, *, rows: int, count: int) -> Preview:
+    """Read a source's first rows.
+
+    Args:
+        choice: The source and its config.
+        context: What its factory is told.
+        rows: How many rows to look at.
+        count: How many scenarios to keep.
+
+    Raises:
+        PsyctlError: The source cannot be read, or yields something unusable.
+    """
+    found = choice.found
+    source = create(found, choice.config, context, ScenarioSource)
+    with blamed(found):
+        items = source.scenarios(0)
+    scenarios: list[Scenario] = []
+    skipped: Counter[str] = Counter()
+    usable = 0
+    for item in islice(blamed_items(found, items), rows):
+        if isinstance(item, SkippedRow):
+            skipped[item.reason] += 1
+            continue
+        usable += 1
+        if len(scenarios) < count:
+            wrong = schema.problem("scenario", as_json(item)) if isinstance(item, Scenario) else "it is no Scenario"
+            if wrong:
+                raise PluginError(
+                    f"The {found} yielded something unusable: {wrong}.", f"Tell {found.distribution}'s authors."
+                )
+            scenarios.append(item)
+    describe = getattr(source, "describe", None)
+    with blamed(found):
+        description = {str(key): str(value) for key, value in describe().items()} if describe else {}
+    return Preview(str(found), description, tuple(scenarios), usable + skipped.total(), usable, skipped)
+
+
+def as_json(scenario: Scenario) -> dict[str, Any]:
+    """A scenario in its schema's form."""
+    return {
+        "id": scenario.id,
+        "place": scenario.place,
+        "situation": scenario.situation,
+        "character": scenario.character,
+        "dialogue": [{"speaker": turn.speaker, "text": turn.text} for turn in scenario.dialogue],
+    }
+
+
+def prompt(scenario: Scenario) -> str:
+    """The user's turn of the request that asks for the character's answer, and how the answer is begun."""
+    request = answer_request(scenario, PERSONA, scenario.id, max_tokens=1, temperature=0.0, seed=0)
+    return f"{request.messages[-1].content}\n\n{request.prefill}"
+
+
+def command(registry: Registry) -> Callable[..., None]:
+    """The command with the flags of the sources that are installed."""
+
+    def preview(
+        source: Annotated[
+            str | None,
+            typer.Option(
+                help=f"Where scenarios come from (default: {DEFAULTS['source']}); `psyctl plugins.list` shows all.",
+                rich_help_panel=COMPONENTS,
+            ),
+        ] = None,
+        count: Annotated[int, typer.Option(help="How many scenarios to show.", min=1)] = 3,
+        rows: Annotated[int, typer.Option(help="How many rows to look at.", min=1)] = 200,
+        seed: Annotated[int, typer.Option(help="The run's seed, for sources that shuffle.")] = 0,
+        as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+        **flags: Any,
+    ) -> None:
+        """Show what a source understands of its rows, without calling any model."""
+        from psyctl_core.cli import render
+
+        given = {spellings[name]: value for name, value in flags.items() if value is not None}
+        choice = choose(registry, {"source": source} if source else {}, given, ("source",))["source"]
+        with render.logging_to_stderr(quiet=False, debug=debug):
+            seen = look(choice, Context(seed=seed), rows=rows, count=count)
+        typer.echo(json.dumps(_row(seen), ensure_ascii=False, indent=2) if as_json else _text(seen))
+
+    parameters = [p for p in inspect.signature(preview, eval_str=True).parameters.values() if p.name != "flags"]
+    extra, spellings = component_parameters(registry, "source")
+    preview.__signature__ = inspect.Signature([*parameters, *extra])  # type: ignore[attr-defined]
+    preview.__annotations__ = {p.name: p.annotation for p in [*parameters, *extra]}
+    return preview
+
+
+def _row(seen: Preview) -> dict[str, Any]:
+    return {
+        "source": seen.source,
+        "description": dict(seen.description),
+        "scenarios": [{**as_json(scenario), "prompt": prompt(scenario)} for scenario in seen.scenarios],
+        "rows": seen.rows,
+        "found": seen.found,
+        "skipped": dict(seen.skipped),
+    }
+
+
+def _text(seen: Preview) -> str:
+    width = max(map(len, ["Source", "Skipped", *seen.description])) + 2
+    skipped = ", ".join(f"{reason}: {count}" for reason, count in Counter(seen.skipped).most_common())
+    facts = {
+        "Source": seen.source,
+        **seen.description,
+        "Looked at": f"{seen.rows} rows, {seen.found} of them with a scenario",
+        "Skipped": f"{sum(seen.skipped.values())} ({skipped})" if skipped else "0",
+    }
+    parts = ["\n".join(f"{name:<{width}}{value}" for name, value in facts.items())]
+    for number, scenario in enumerate(seen.scenarios, 1):
+        parts.append(f"--- Scenario {number} ({scenario.id}): {scenario.character} answers\n{prompt(scenario)}")
+    parts.append("Nothing was asked of any model.")
+    return "\n\n".join(parts)

@@ -1,0 +1,137 @@
+"""The hf backend's own decode loop: the answers of one-at-a-time generate, in batches that cost less."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from psyctl_hf import decoding
+from psyctl_hf.packing import by_likeness, common, pack, tree_mask
+
+
+def test_greedy_answers_equal_one_at_a_time_generate(backend, requests, answers, tiny_model):
+    made = backend(tiny_model)
+    generator = made._loaded()
+    asked = requests(23, max_tokens=24)
+    assert generator._fits
+    expected = {}
+    for request, prompt in zip(asked, generator.encode(asked), strict=True):
+        output = generator._model.generate(
+            torch.tensor([prompt]), max_new_tokens=24, do_sample=False, repetition_penalty=1.1
+        )[0, len(prompt) :]
+        ended = generator._end_tokens(request.stop)[output]
+        length = int(ended.int().argmax()) + 1 if ended.any() else len(output)
+        expected[request.id] = generator._tokenizer.decode(output[:length], skip_special_tokens=True)
+    for rows in (1, 5, 23):
+        done = {i: text for i, (text, _) in answers(tiny_model, asked, batch_size=rows).items()}
+        assert done == expected
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_rows_come_and_go_without_changing_an_answer(backend, requests, answers, tiny_model, monkeypatch, attention):
+    monkeypatch.setattr(decoding, "PACK", 60)
+    monkeypatch.setattr(decoding, "SPARE", 1)  # moved to the front as often as can be
+    asked = requests(40, max_tokens=30)
+    made = backend(tiny_model, batch_size=6)
+    made._loaded()._model.set_attn_implementation(attention)
+    done = {c.id: (c.text, c.finish_reason) for c in made.generate(asked)}
+    assert done == answers(tiny_model, asked, batch_size=1)
+    assert len({len(text) for text, _ in done.values()}) > 3
+
+
+def test_the_same_block_gets_the_same_answers_in_bfloat16(requests, answers, tiny_model):
+    asked = requests(30)
+    assert answers(tiny_model, asked, dtype="bfloat16") == answers(tiny_model, asked, dtype="bfloat16")
+
+
+def test_sampled_answers_do_not_depend_on_the_batch(requests, answers, tiny_model):
+    warm = requests(12, temperature=1.0)
+    assert answers(tiny_model, warm, batch_size=12) == answers(tiny_model, warm, batch_size=1)
+
+
+def test_sampling_follows_the_distribution(tiny_model):
+    from psyctl_hf.choosing import _draw
+
+    wanted = torch.tensor([0.5, 0.0, 0.2, 0.3])
+    draws = torch.arange(10_000) / 10_000
+    drawn = _draw(wanted.log().expand(10_000, 4), draws)
+    assert torch.allclose(torch.bincount(drawn, minlength=4) / 10_000, wanted, atol=1e-3)
+
+
+def test_what_prompts_share_is_computed_once():
+    prompts = [[1, 2, 3, 4], [1, 2, 3, 5, 6], [1, 9], [7, 8]]
+    packed = pack(prompts)
+    assert packed.ids == [1, 2, 3, 4, 5, 6, 9, 7, 8]
+    assert packed.positions == [0, 1, 2, 3, 3, 4, 1, 0, 1]
+    assert [[packed.ids[i] for i in path] for path in packed.paths] == prompts
+    seen = tree_mask(packed, torch.float32)[0, 0] == 0
+    for path in packed.paths:
+        for n, token in enumerate(path):
+            assert seen[token].nonzero().flatten().tolist() == path[: n + 1]
+
+
+def test_a_prompt_keeps_a_last_token_of_its_own():
+    assert common([1, 2, 3], [1, 2, 3]) == 2
+    assert common([1, 2, 3], [1, 2, 3, 4]) == 2
+    assert common([], [1]) == 0
+    assert len({path[-1] for path in pack([[1, 2], [1, 2], [1, 2]]).paths}) == 3
+
+
+def test_prompts_that_share_most_stand_together_the_longest_first():
+    prompts = [[1, 5, 5], [1, 8, 8, 8, 8, 1], [1, 5, 6], [1, 8, 8, 8, 8, 2, 2]]
+    order = by_likeness(prompts)
+    assert sorted(order[:2]) == [1, 3]
+    assert sorted(order[2:]) == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"sliding_window": 4}, "do not keep all"),
+        ({"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}, "row's length"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_left_to_generate(backend, tiny_model, caplog, monkeypatch, change, why):
+    model = backend(tiny_model)._loaded()._model
+    for name, value in change.items():
+        monkeypatch.setattr(model.config, name, value, raising=False)
+    with caplog.at_level(logging.DEBUG, "psyctl"):
+        assert not decoding.fits(model)
+    assert why in caplog.text
+
+
+def test_a_model_that_ignores_masks_is_left_to_generate(backend, tiny_model, caplog, monkeypatch):
+    model = backend(tiny_model)._loaded()._model
+    monkeypatch.setattr(decoding, "tree_mask", lambda packed, dtype: torch.zeros(1, 1, *[len(packed.ids)] * 2))
+    with caplog.at_level(logging.DEBUG, "psyctl"):
+        assert not decoding.fits(model)
+    assert "other logits" in caplog.text
+
+
+def test_generate_and_the_own_loop_answer_alike(backend, requests, answers, tiny_model):
+    asked = requests(9)
+    made = backend(tiny_model, batch_size=4)
+    made._loaded()._fits = False
+    assert {c.id: (c.text, c.finish_reason) for c in made.generate(asked)} == answers(tiny_model, asked)
+
+
+def test_an_unpacked_copy_answers_like_the_original(backend, requests, answers, tiny_model, tmp_path, monkeypatch):
+    from psyctl_hf import unpacked
+
+    generator = backend(tiny_model)._loaded()
+    target = tmp_path / "deep" / "copy"
+    unpacked.keep(target, generator._tokenizer, generator._model)
+    assert answers(target, requests(5)) == answers(tiny_model, requests(5))
+    assert [path.name for path in target.parent.iterdir()] == ["copy"]
+    monkeypatch.setattr(unpacked, "MOST_BYTES", 10)
+    unpacked.keep(tmp_path / "other", generator._tokenizer, generator._model)
+    assert not (tmp_path / "other").exists()
+
+
+def test_transformers_own_continuous_batching_would_drop_the_penalty():
+    """Why CUDA uses the loop here too; once this fails, `generate_batch` is worth another look."""
+    from transformers import RepetitionPenaltyLogitsProcessor
+
+    assert RepetitionPenaltyLogitsProcessor.supports_continuous_batching is False
