@@ -45,7 +45,8 @@ extra = [Found(k, "fake", "psyctl-fakes", "1", Component("fake", f"fakes:{k}", c
 found = Registry([*discover().found, *extra])
 pipeline.discover = lambda: found
 report = build_caa("Openness", Path(out), source=SourceConfig(), backend=BackendConfig(), prompter="static")
-print(json.dumps([report.datasets[0].pairs, report.generating_seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([report.datasets[0].pairs, report.generating_seconds, memory]))
 """
 
 
