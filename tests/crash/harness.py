@@ -65,7 +65,7 @@ class StandIn:
     def stop(self) -> None:
         """End the program."""
         self.process.kill()
-        self.process.wait()
+        self.process.communicate()
 
 
 def psyctl(arguments: Sequence[str], output: Path) -> list[str]:

@@ -57,9 +57,16 @@ def test_make_has_the_targets_and_pip_the_extras(page, root):
     assert {extra for line in lines for extra in re.findall(r"'(?:psyctl|\.)\[(\w+)\]'", line)} <= extras
 
 
+OTHERS_OPTIONS = (
+    "--no-deps",  # pip
+    "--api-key", "--data-parallel-size", "--enable-prefix-caching", "--max-model-len", "--max-num-seqs", "--port",
+    "--tensor-parallel-size",  # vllm serve
+)  # fmt: skip
+
+
 def test_every_option_that_is_named_exists(page):
     app = get_command(make_app())
-    known = {"--help", "--no-deps"} | {  # the second one is pip's
+    known = {"--help", *OTHERS_OPTIONS} | {
         spelling
         for command in [app, *app.commands.values()]
         for parameter in command.params
