@@ -132,7 +132,7 @@ def psyctl(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             env={**os.environ, "COLUMNS": "200", **environment},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1200,  # not a measure of speed: only a hang ends here
             check=False,
         )
 

@@ -27,25 +27,25 @@ def test_a_dataset_then_nothing_then_more(psyctl, tmp_path, request):
     except pytest.skip.Exception:
         source = ("--source", "starter")
     command = (*BUILD, *source, "--output", "out", "--max-tokens", "32")
-    done = psyctl(*command, "--limit-samples", "40")
+    done = psyctl(*command, "--limit-samples", "24")
     assert done.returncode == 0, done.stderr
     first = lines(tmp_path / "out")
     records = [json.loads(line) for line in first]
-    assert len(records) == 40
+    assert len(records) == 24
     assert all(schema.problem("caa-record", record) == "" for record in records)
-    assert sum(record["positive"] == "(1" for record in records) == 20
+    assert sum(record["positive"] == "(1" for record in records) == 12
     assert all(
         record["positive_text"].strip() and record["positive_text"] != record["neutral_text"] for record in records
     )
 
-    again = psyctl(*command, "--limit-samples", "40")
+    again = psyctl(*command, "--limit-samples", "24")
     assert "Already complete" in again.stdout
     assert lines(tmp_path / "out") == first
 
-    more = psyctl(*command, "--limit-samples", "44")
+    more = psyctl(*command, "--limit-samples", "26")
     assert more.returncode == 0, more.stderr
-    assert lines(tmp_path / "out")[:40] == first
-    assert len(lines(tmp_path / "out")) == 44
+    assert lines(tmp_path / "out")[:24] == first
+    assert len(lines(tmp_path / "out")) == 26
 
     path = str(next((tmp_path / "out").glob("*.jsonl")))
     frame = pd.read_json(path, lines=True)
@@ -53,7 +53,7 @@ def test_a_dataset_then_nothing_then_more(psyctl, tmp_path, request):
     from datasets import load_dataset
 
     loaded = load_dataset("json", data_files=path, split="train", cache_dir=str(tmp_path / "cache"))
-    assert loaded.num_rows == len(frame) == 44
+    assert loaded.num_rows == len(frame) == 26
 
 
 def test_p2_describes_with_the_model_itself_through_the_python_api(tmp_path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +74,16 @@ def test_any_source_is_shown(psyctl, install):
     for words in ("source 'mine' (from psyctl-mine 1.0)", "Good day 7", "1 (too shy: 1)"):
         assert words in done.stdout, words
     assert "220 of many settings" in psyctl("source.preview", "--source", "starter").stdout
+
+
+def test_the_source_that_the_how_to_shows_works_as_written(psyctl, install, tmp_path):
+    page = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "own-data.md"
+    (code,) = re.findall(r"^```py\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    install("psyctl-letters", code, module="my_letters")
+    (tmp_path / "letters.txt").write_text("Will you visit us this spring?\n", encoding="utf-8")
+    done = psyctl("source.preview", "--source", "letters")
+    assert done.returncode == 0, done.stderr
+    assert 'Robin: "Will you visit us this spring?"' in done.stdout
 
 
 def test_an_unusable_source_is_blamed(psyctl, install):
