@@ -50,8 +50,10 @@ def converted_files(name: str) -> tuple[str, dict[str, dict[str, list[str]]]]:
         config, _, rest = path.partition("/")
         old = _OLD_CONVERTED.search(rest)
         split = rest.rpartition("/")[0] or (old[1] if old else "")
-        if split and not split.startswith("partial-"):
-            found.setdefault(config, {}).setdefault(split, []).append(f"hf://datasets/{name}@{commit}/{path}")
+        if split:  # of a very large split only the first part is converted
+            found.setdefault(config, {}).setdefault(split.removeprefix("partial-"), []).append(
+                f"hf://datasets/{name}@{commit}/{path}"
+            )
     return commit, found
 
 

@@ -79,12 +79,14 @@ def looked(done) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_what_is_there_is_read(hub, with_hub):
     cases = {
         "allenai/soda": ({}, [f"Is boat {n} here? Bo" for n in range(20)]),
         "allenai/soda@v1": ({}, ["Is boat 0 here? Bo", "Is boat 1 here? Bo"]),
         "me/lines": ({"split": "test"}, ["Three? Bo"]),
         "me/configs": ({"config": "b"}, ["B? Bo"]),
+        "li/daily_dialog": ({"split": "test"}, ["Do you remember the road to the old boat house ? Person B"]),
         "daily_dialog": ({}, ["Do you remember the road to the old boat house ? Person B"]),
         "hf://datasets/me/lines": ({}, ["One? Bo", "Two? Bo"]),
         "hf://datasets/me/lines/data/test.jsonl": ({}, ["Three? Bo"]),
@@ -125,7 +127,7 @@ def test_each_refusal_is_told_apart(hub, with_hub):
         ("me/configs", {"config": "c"}, "has no config 'c': a, b", "--dataset-config a"),
         ("me/bare", {}, "holds no data files", "/tree/main"),
         ("me/empty", {}, "is empty: its split 'train' has no rows", "--split"),
-        ("daily_dialog", {"split": "test"}, "has no split 'test'; it has: train, validation", "--split train"),
+        ("daily_dialog", {"split": "dev"}, "has no split 'dev'; it has: test, train, validation", "--split test"),
         ("daily_dialog", {"config": "x"}, "has no config 'x': default", "--dataset-config default"),
         ("li/daily_dialog@v2", {}, "has no such revision", ""),
         ("me/script", {}, "script-based repository, whose code is not run", "Look for a copy"),
@@ -178,6 +180,7 @@ def make(config, context):
 """
 
 
+@pytest.mark.slow
 def test_the_default_dataset_is_built_and_continued(hub, with_hub, install, tmp_path):
     install("psyctl-fake", BACKEND)
     build = ("dataset.build.caa", "--backend", "fake", "--prompter", "static", "--personality", "Extroversion")
