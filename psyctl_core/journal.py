@@ -22,7 +22,7 @@ PERSONA = -1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS completions (
     key TEXT PRIMARY KEY, place INTEGER NOT NULL, text TEXT NOT NULL, finish_reason TEXT NOT NULL,
-    prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL, error TEXT NOT NULL
+    prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL, error TEXT NOT NULL, unpriced INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS usage (only INTEGER PRIMARY KEY CHECK (only = 1), totals TEXT NOT NULL);
 """
@@ -71,10 +71,11 @@ class Journal:
         """Keep a completion. Raises OutputError."""
         c = completion
         row = (
-            self._key(request), place, c.text, c.finish_reason, c.prompt_tokens, c.completion_tokens, c.cost, c.error,
+            self._key(request), place, c.text, c.finish_reason,
+            c.prompt_tokens, c.completion_tokens, c.cost, c.error, c.unpriced,
         )  # fmt: skip
         with self._errors():
-            self._db.execute("INSERT OR REPLACE INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            self._db.execute("INSERT OR REPLACE INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def forget_before(self, place: int, usage: Usage) -> None:
         """Drop what belongs to scenarios before ``place``, booking it under the totals.
@@ -112,8 +113,8 @@ class Journal:
         return db
 
     def _completions(self, query: str, *values: object) -> Iterator[Completion]:
-        for key, _, text, reason, prompt_tokens, completion_tokens, cost, error in self._db.execute(query, values):
-            yield Completion(key, text, reason, prompt_tokens, completion_tokens, cost, error)
+        for key, _, text, reason, read, made, cost, error, unpriced in self._db.execute(query, values):
+            yield Completion(key, text, reason, read, made, cost, error, bool(unpriced))
 
     def _key(self, request: ChatRequest) -> str:
         """A digest of all that decides the answer; the request's id only names it."""

@@ -610,7 +610,7 @@ def _no_scenario(job: _Job) -> SourceError:
 
 def _starter(job: _Job, usage: runs.Usage) -> Callable[[], None]:
     """Starts the backend the first time it is called: a prompter that asks nothing may refuse before that."""
-    spent = usage.cost or 0.0
+    spent = usage.likely_cost()
 
     @functools.cache
     def start() -> None:

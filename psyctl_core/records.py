@@ -106,8 +106,9 @@ class Completion:
         finish_reason: ``stop``, ``length`` (cut off at ``max_tokens``) or ``error``.
         prompt_tokens: Tokens read, or ``None`` where unknown.
         completion_tokens: Tokens generated, or ``None`` where unknown.
-        cost: US dollars charged, or ``None`` where unknown: never 0 for "not told".
+        cost: US dollars charged as far as told, or ``None`` where nothing was: never 0 for "not told".
         error: With ``finish_reason == "error"``, why this request alone failed.
+        unpriced: Whether tries on the way cost something that was not told, on top of ``cost``.
     """
 
     id: str
@@ -117,6 +118,7 @@ class Completion:
     completion_tokens: int | None = None
     cost: float | None = None
     error: str = ""
+    unpriced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

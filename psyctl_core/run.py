@@ -33,7 +33,7 @@ class Usage:
         prompt_tokens: Tokens read, as far as told.
         completion_tokens: Tokens generated, as far as told.
         cost: US dollars, as far as told; ``None`` where no answer's cost is known.
-        unpriced_requests: Answers whose cost is unknown.
+        unpriced_requests: Answers whose cost is unknown, or only partly known.
         seconds: Wall time spent generating.
     """
 
@@ -51,10 +51,14 @@ class Usage:
         self.failed_requests += completion.finish_reason == "error"
         self.prompt_tokens += completion.prompt_tokens or 0
         self.completion_tokens += completion.completion_tokens or 0
-        if completion.cost is None:
-            self.unpriced_requests += 1
-        else:
+        self.unpriced_requests += completion.cost is None or completion.unpriced
+        if completion.cost is not None:
             self.cost = (self.cost or 0.0) + completion.cost
+
+    def likely_cost(self) -> float:
+        """US dollars, taking what was not told for the mean of what was."""
+        priced = self.requests - self.unpriced_requests
+        return (self.cost or 0.0) * (self.requests / priced if priced else 1.0)
 
 
 @dataclass(slots=True)

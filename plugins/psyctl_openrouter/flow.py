@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from psyctl_core.errors import BackendError
-from psyctl_core.records import ChatRequest, Completion
+from psyctl_core.records import ChatRequest, Completion, FinishReason
 from psyctl_openrouter.money import Budget
 from psyctl_openrouter.outcome import RESUME, Outcome
 from psyctl_openrouter.pace import LIMITED_FACTOR, Pace, Room, Streak, backoff
@@ -44,13 +44,17 @@ class _Job:
     answered_then: int = 0
     sent_at: float = 0.0
     reserved: float = 0.0
-    cost: float | None = 0.0
+    cost: float | None = None
+    unpriced: bool = False
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
     def book(self, outcome: Outcome) -> None:
-        """Add up what this try took; one unknown cost makes the sum unknown."""
-        self.cost = None if self.cost is None or outcome.cost is None else self.cost + outcome.cost
+        """Add up what this try took."""
+        if outcome.cost is None:
+            self.unpriced = True
+        else:
+            self.cost = (self.cost or 0.0) + outcome.cost
         if outcome.prompt_tokens is not None:
             self.prompt_tokens = (self.prompt_tokens or 0) + outcome.prompt_tokens
         if outcome.completion_tokens is not None:
@@ -58,20 +62,15 @@ class _Job:
 
     def failed(self, reason: str) -> Completion:
         """The completion of a request that failed alone."""
-        return Completion(
-            self.request.id, "", "error", self.prompt_tokens, self.completion_tokens, self.cost, error=reason
-        )
+        return self._completion("", "error", reason)
 
     def answered(self, outcome: Outcome) -> Completion:
         """The completion of a request that was answered."""
-        return Completion(
-            self.request.id,
-            outcome.text,
-            outcome.finish_reason,
-            self.prompt_tokens,
-            self.completion_tokens,
-            self.cost,
-        )
+        return self._completion(outcome.text, outcome.finish_reason)
+
+    def _completion(self, text: str, reason: FinishReason, error: str = "") -> Completion:
+        read, made = self.prompt_tokens, self.completion_tokens
+        return Completion(self.request.id, text, reason, read, made, self.cost, error, self.unpriced)
 
 
 @dataclass(slots=True, eq=False)

@@ -207,10 +207,12 @@ def test_an_empty_answer_is_tried_a_few_times_and_its_cost_is_kept(world):
     assert len(it.sent) == 3
 
 
-def test_one_unknown_cost_makes_the_sum_unknown(world):
+def test_what_was_told_is_booked_beside_a_try_whose_cost_is_unknown(world):
     lost = Outcome("retry", cost=None, reason="connection lost")
     (answer,) = world(lambda name, tries: lost if tries == 0 else OK).flow.run(requests(1))
-    assert answer.cost is None
+    assert (answer.cost, answer.unpriced) == (OK.cost, True)
+    (answer,) = world(lambda name, tries: OK).flow.run(requests(1))
+    assert (answer.cost, answer.unpriced) == (OK.cost, False)
 
 
 def test_what_is_wrong_with_one_request_fails_it_at_once(world):

@@ -52,6 +52,15 @@ def test_usage_counts_every_answer_once_whatever_is_forgotten(tmp_path):
     assert Journal(tmp_path, BACKEND, Usage()).get(dataclasses.replace(REQUEST, seed=PERSONA)) is not None
 
 
+def test_a_partly_known_cost_is_booked_as_far_as_known(tmp_path):
+    journal = Journal(tmp_path, BACKEND, Usage())
+    for seed, unpriced in enumerate((False, False, False, True)):
+        journal.put(dataclasses.replace(REQUEST, seed=seed), 0, dataclasses.replace(ANSWER, unpriced=unpriced))
+    usage = Journal(tmp_path, BACKEND, Usage()).usage()
+    assert (usage.cost, usage.unpriced_requests) == (1.0, 1)
+    assert usage.likely_cost() == pytest.approx(4 / 3)
+
+
 def test_it_is_gone_when_the_run_is_complete(tmp_path):
     journal = Journal(tmp_path, BACKEND, Usage())
     journal.put(REQUEST, 1, ANSWER)
