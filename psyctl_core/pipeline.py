@@ -138,7 +138,8 @@ class Plan:
         example: The first scenario's request with the trait's persona.
         rows: Rows in the source, or ``None`` where unknown.
         requests: Answers a run would ask for if no pair were rejected, or ``None``.
-        estimate: What those would take, as far as the backend can tell.
+        estimate: What those would take, as far as the backend can tell; where their number is unknown,
+            what 1,000 scenarios would.
         limit: Records wanted in each dataset, or ``None``.
     """
 
@@ -300,13 +301,14 @@ def plan_caa(
         with blamed(job.choices["source"].found):
             rows = job.source.total()
         counts = [n for n in (job.limit, rows) if n is not None]
-        requests = min(counts) * (len(job.traits) + 1) + sum(map(len, prompts.values())) if counts else None
+        a_scenario = len(job.traits) + 1
+        requests = min(counts) * a_scenario + sum(map(len, prompts.values())) if counts else None
         example = answer_request(
             first, personas[job.traits[0].name], "example",
             max_tokens=max_tokens, temperature=temperature, seed=seed,
         )  # fmt: skip
         with blamed(job.choices["backend"].found):
-            estimate = job.backend.estimate(example, requests) if requests else None
+            estimate = job.backend.estimate(example, requests or 1000 * a_scenario)
         return Plan(
             traits=tuple(trait.name for trait in job.traits),
             components={kind: str(choice.found) for kind, choice in job.choices.items()},

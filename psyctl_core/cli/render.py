@@ -218,8 +218,9 @@ def plan(found: Plan) -> None:
     ]
     if found.estimate is not None:
         e = found.estimate
-        rows.append(("Tokens", f"about {e.prompt_tokens} read, at most {e.completion_tokens} generated"))
-        rows.append(("Cost", "unknown" if e.cost is None else f"at most about ${e.cost:.4f}"))
+        each = " for every 1,000 scenarios" if found.requests is None else ""
+        rows.append(("Tokens", f"about {e.prompt_tokens} read, at most {e.completion_tokens} generated{each}"))
+        rows.append(("Cost", "unknown" if e.cost is None else f"at most about ${e.cost:.4f}{each}"))
     _print_rows(rows)
     for trait, prompts in found.persona_prompts.items():
         for number, messages in enumerate(prompts, 1):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import json
+import sys
 from collections import Counter
+from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from psyctl_core import schema
@@ -15,6 +21,17 @@ FAULTS = (
     "html200=0.01", "error200=0.02", "limit200=0.01", "choice=0.01", "malformed=0.01", "cutoff=0.01", "chunkcut=0.01",
     "close=0.01", "reset=0.01", "empty=0.01", "null=0.01", "reasoning=0.01", "moderation=0.01xinf", "context=0.01xinf",
 )  # fmt: skip
+
+
+@pytest.fixture
+def loopback():
+    """The module of the Hub on loopback."""
+    path = Path(__file__).parents[1] / "sources" / "hub.py"
+    spec = importlib.util.spec_from_file_location("psyctl_loopback_hub", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
@@ -129,3 +146,39 @@ def test_the_key_is_in_no_file(build, serve, tmp_path):
     assert files
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
     assert KEY not in done.stdout + done.stderr
+
+
+def test_the_whole_of_a_hub_dataset_as_the_readme_types_it(loopback, psyctl, serve, tmp_path):
+    """Every part real but the two servers: the Hub's reader, p2 through the API, no limit, a dry run first."""
+    rows = [
+        {
+            "narrative": f"Kim and Robin wait at stop {n}.",
+            "dialogue": [f"Shall we walk to stop {n}?", "Yes."],
+            "speakers": ["Kim", "Robin"],
+        }
+        for n in range(12)
+    ]
+    parquet = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), parquet)
+    server = serve()
+    command = (
+        "dataset.build.caa", "--source", "soda", "--backend", "openrouter", "--personality", "Extroversion",
+        "--output", "./dataset/extroversion",
+    )  # fmt: skip
+    with loopback.Hub([loopback.Repository("allenai/soda", {"data/train.parquet": parquet.getvalue()})]) as hub:
+        environment = {
+            **hub.environment(tmp_path / "home"),
+            "HF_HUB_OFFLINE": "0",
+            "OPENROUTER_API_KEY": KEY,
+            "OPENROUTER_BASE_URL": server.url,
+        }
+        dry = psyctl(*command, "--dry-run", **environment)
+        assert "for every 1,000 scenarios" in dry.stdout, dry.stderr
+        assert server.log.requests == 0
+        done = psyctl(*command, **environment)
+    assert done.returncode == 0, done.stderr
+    (path,) = (tmp_path / "dataset" / "extroversion").glob("caa_dataset_*.jsonl")
+    written = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert len(written) == 12
+    assert all(schema.problem("caa-record", row) == "" for row in written)
+    assert server.log.requests == 2 * 12 + 4
