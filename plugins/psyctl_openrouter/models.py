@@ -102,10 +102,10 @@ def check_key(client: Client, service: Service, pace: Pace) -> None:
         return  # no limit
     if left <= 0:
         raise BackendError(
-            f"The {service.name} key has nothing left to spend: its limit of ${key.get('limit')} is used up.",
+            f"The {service.name} key has nothing left to spend: its limit is used up.",
             "Raise the key's limit at https://openrouter.ai/settings/keys, then run the same command again.",
         )
-    log.info("the %s key has $%.2f left to spend", service.name, left)
+    log.info("the %s key has $%.4f left to spend", service.name, left)
 
 
 class NotThereError(BackendError):
