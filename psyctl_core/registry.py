@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
+import re
+import signal
+import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass, replace
@@ -23,6 +27,15 @@ HOOKS: dict[Kind, str] = {
     "backend": "psyctl_inference_backends",
     "sink": "psyctl_output_sinks",
 }
+
+IMPORT_SECONDS = 30.0
+"""How long a plugin may take to be imported and to name its components, where the system has alarm signals."""
+
+DISABLE = "PSYCTL_DISABLE_PLUGINS"
+"""The variable that names distributions whose plugins are not even imported; ``all`` is everyone's but psyctl's."""
+
+HOME = "psyctl"
+"""The distribution that is never switched off."""
 
 T = TypeVar("T")
 
@@ -113,7 +126,10 @@ class Registry:
 
 
 def discover() -> Registry:
-    """Look at every entry point of the group ``psyctl``; nothing that fails there is raised."""
+    """Look at every entry point of the group ``psyctl``; nothing that fails there is raised.
+
+    Those of the distributions that :data:`DISABLE` names are listed and not imported.
+    """
     found: list[Found] = []
     points = importlib_metadata.entry_points(group=hookspecs.PROJECT)
     for point in sorted(points, key=lambda p: (p.dist.name if p.dist else "", p.name)):
@@ -179,17 +195,13 @@ def _fault(found: Found, error: Exception) -> PluginError:
 def _components_of(point: importlib_metadata.EntryPoint) -> Iterator[Found]:
     distribution = point.dist.name if point.dist else "unknown"
     version = point.dist.version if point.dist else "unknown"
+    if _switched_off(distribution):
+        problem = f"switched off by {DISABLE} or --no-plugins"
+        yield Found(None, point.name, distribution, version, problem=problem)
+        return
     try:
-        manager = pluggy.PluginManager(hookspecs.PROJECT)
-        manager.add_hookspecs(hookspecs)
-        manager.register(point.load(), name=point.name)
-        manager.check_pending()
-        answers = [
-            (kind, component)
-            for kind in KINDS
-            for implementation in getattr(manager.hook, HOOKS[kind]).get_hookimpls()
-            for component in implementation.function()
-        ]
+        with _alarm(IMPORT_SECONDS):
+            answers = _answers_of(point)
     except (Exception, SystemExit) as error:
         problem = f"{type(error).__name__}: {error}"
         yield Found(None, point.name, distribution, version, problem=problem)
@@ -200,6 +212,50 @@ def _components_of(point: importlib_metadata.EntryPoint) -> Iterator[Found]:
         else:
             problem = f"the hook {HOOKS[kind]} gave a {type(component).__name__}, not a Component"
             yield Found(kind, point.name, distribution, version, problem=problem)
+
+
+def _answers_of(point: importlib_metadata.EntryPoint) -> list[tuple[Kind, object]]:
+    """What a plugin's hooks name, once its module is imported and its hooks are known ones."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(point.load(), name=point.name)
+    manager.check_pending()
+    return [
+        (kind, component)
+        for kind in KINDS
+        for implementation in getattr(manager.hook, HOOKS[kind]).get_hookimpls()
+        for component in implementation.function()
+    ]
+
+
+def _switched_off(distribution: str) -> bool:
+    named = {_normal(name) for name in os.environ.get(DISABLE, "").split(",")}
+    return _normal(distribution) != HOME and bool(named & {"all", _normal(distribution)})
+
+
+def _normal(name: str) -> str:
+    """A distribution's name as https://packaging.python.org/en/latest/specifications/name-normalization/ has it."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in what takes longer; without effect off the main thread and without alarm signals."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(number: int, frame: object) -> None:
+        del number, frame
+        raise TimeoutError(f"its import took longer than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _flaw(component: Component) -> str:

@@ -10,10 +10,15 @@ from typing import NoReturn
 
 from psyctl_core.errors import PsyctlError
 
+NO_PLUGINS = "--no-plugins"
+
 
 def main() -> NoReturn:
     """Run the command that was typed and leave with its exit code: 0, 1 failed, 2 usage, 130 or 143 stopped."""
     signal.signal(signal.SIGTERM, _terminate)
+    if NO_PLUGINS in sys.argv:  # what can be typed depends on what is installed, so it must be known before the rest
+        sys.argv.remove(NO_PLUGINS)
+        os.environ["PSYCTL_DISABLE_PLUGINS"] = "all"
     try:
         from psyctl_core.cli.app import make_app
 

@@ -30,8 +30,11 @@ def make_app() -> typer.Typer:
         version: Annotated[
             bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
         ] = False,
+        no_plugins: Annotated[
+            bool, typer.Option("--no-plugins", help="Do without plugins that others than psyctl supply.")
+        ] = False,
     ) -> None:
-        del version
+        del version, no_plugins
 
     app.command("dataset.build.caa", cls=build.GroupedCommand)(build.command(registry))
     app.command("dataset.status")(status.command(registry))
