@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
-from psyctl_core import answers, schema
+from psyctl_core import answers, items
 from psyctl_core.components import InferenceBackend
 from psyctl_core.dataset import Dataset
 from psyctl_core.errors import BackendError, PluginError
@@ -17,6 +18,7 @@ from psyctl_core.records import (
     ChatRequest,
     Completion,
     ContrastivePair,
+    FinishReason,
     Persona,
     Scenario,
     SkippedRow,
@@ -261,6 +263,11 @@ class Pairing:
         return requests
 
     def _receive(self, completion: Completion) -> None:
+        if wrong := completion_problem(completion):
+            raise PluginError(
+                f"The {self._backend_found} answered with something unusable: {wrong}.",
+                f"Tell {self._backend_found.distribution}'s authors; what is written so far is kept.",
+            )
         place = self._under_way.pop(completion.id, None)
         if place is None:
             raise PluginError(
@@ -348,17 +355,8 @@ class Pairing:
                 "Try another model, more --max-tokens, or --prompter static; what is written so far is kept.",
             )
 
-    def _check_item(self, item: object) -> None:
-        wrong = ""
-        if isinstance(item, Scenario):
-            wrong = schema.problem("scenario", _as_json(item))
-        elif not isinstance(item, SkippedRow):
-            raise self._unusable(f"a {type(item).__name__} is no Scenario or SkippedRow")
-        if not wrong and item.place <= self._last_seen:
-            wrong = f"place {item.place} comes after place {self._last_seen}; places must rise"
-        if not wrong and isinstance(item, Scenario) and item.dialogue and item.dialogue[-1].speaker == item.character:
-            wrong = f"'{item.character}' is to answer their own words"
-        if wrong:
+    def _check_item(self, item: Scenario | SkippedRow) -> None:
+        if wrong := items.problem(item, self._last_seen):
             raise self._unusable(f"{wrong} (scenario id {getattr(item, 'id', None)!r})")
         self._last_seen = item.place
 
@@ -369,14 +367,15 @@ class Pairing:
         )
 
 
-def _as_json(scenario: Scenario) -> dict[str, object]:
-    return {
-        "id": scenario.id,
-        "place": scenario.place,
-        "situation": scenario.situation,
-        "character": scenario.character,
-        "dialogue": [{"speaker": turn.speaker, "text": turn.text} for turn in scenario.dialogue],
-    }
+def completion_problem(completion: object) -> str:
+    """What is wrong with something that a backend yielded, or nothing."""
+    if not isinstance(completion, Completion):
+        return f"a {type(completion).__name__} is no Completion"
+    if not isinstance(completion.text, str):
+        return f"its text is a {type(completion.text).__name__} (request {completion.id!r})"
+    if completion.finish_reason not in get_args(FinishReason):
+        return f"its finish_reason is {completion.finish_reason!r} (request {completion.id!r})"
+    return ""
 
 
 def _pair(opened: _Open, dataset: Dataset) -> tuple[ContrastivePair | None, str]:

@@ -34,14 +34,14 @@ from psyctl_core.components import (
     settings,
 )
 from psyctl_core.dataset import Dataset, close_all
-from psyctl_core.errors import BackendError, PsyctlError, SourceError, UsageError
+from psyctl_core.errors import BackendError, PluginError, PsyctlError, SourceError, UsageError
 from psyctl_core.journal import PERSONA, Journal
 from psyctl_core.lock import locked
 from psyctl_core.pairing import Pairing, Sampling
 from psyctl_core.prompts import PROMPT_VERSION, answer_request, request_seed
 from psyctl_core.question import FORMAT_VERSION
 from psyctl_core.records import NEUTRAL, ChatRequest, Message, Persona, Scenario, SkippedRow
-from psyctl_core.registry import Registry, blamed, blamed_items, create, discover
+from psyctl_core.registry import Found, Registry, blamed, blamed_items, create, discover
 from psyctl_core.stopping import Stop, stoppable
 from psyctl_core.traits import Trait, parse_traits
 
@@ -633,11 +633,21 @@ def _personas(job: _Job, datasets: Sequence[Dataset], ask: Ask) -> dict[str, Per
             log.info("Describing the %s persona with %s", trait, job.choices["prompter"].found)
             with blamed(job.choices["prompter"].found):
                 persona = job.prompter.describe(trait, ask)
+            _check_persona(persona, job.choices["prompter"].found)
             for owner in owners:
                 owner.run.personas[role] = persona
                 owner.save()
         personas[key] = persona
     return personas
+
+
+def _check_persona(persona: object, found: Found) -> None:
+    text = persona.description if isinstance(persona, Persona) else None
+    if not isinstance(text, str) or not text.strip():  # who wrote it may not have checked types
+        raise PluginError(
+            f"The {found} described nobody: it returned {persona!r}.",
+            f"Tell {found.distribution}'s authors; what is written so far is kept.",
+        )
 
 
 def _asker(job: _Job, usage: runs.Usage, journal: Journal, stop: Stop, start_backend: Callable[[], None]) -> Ask:

@@ -41,6 +41,7 @@ def make_app() -> typer.Typer:
     app.command("dataset.show")(inspect_dataset.show)
     app.command("source.preview", cls=build.GroupedCommand)(preview.command(registry))
     app.command("plugins.list")(plugins.command(registry))
+    app.command("plugins.check")(plugins.check_command(registry))
     return app
 
 

@@ -1,4 +1,4 @@
-"""``psyctl plugins.list``: every component, who supplies it, and what is wrong with it."""
+"""``psyctl plugins.list`` and ``plugins.check``: every component, who supplies it, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,29 @@ def command(registry: Registry) -> Callable[..., None]:
         Console().print(table)
 
     return plugins_list
+
+
+def check_command(registry: Registry) -> Callable[..., None]:
+    """The command that looks one plugin over."""
+
+    def plugins_check(
+        name: Annotated[str, typer.Argument(help="A distribution or a component.", show_default=False)],
+        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    ) -> None:
+        """Look a plugin over: import, hooks, components, options, and a few real items. Asks no model."""
+        from psyctl_core.check import check_plugin
+
+        del debug  # read where errors become text
+        wrong = 0
+        for finding in check_plugin(name, registry):
+            wrong += finding.level == "problem"
+            typer.echo(f"{finding.level:8}{finding.text}")
+        if wrong:
+            typer.echo(f"{wrong} problem{'s' if wrong > 1 else ''}; the rules: docs/reference/plugin-contract.md")
+            raise typer.Exit(1)
+        typer.echo("Nothing is wrong. Next, test it with the contracts of psyctl_core.testing.")
+
+    return plugins_check
 
 
 def _row(found: Found) -> dict[str, str | None]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from psyctl_core import schema
+from psyctl_core import items
 from psyctl_core.choice import DEFAULTS, Choice, choose
 from psyctl_core.cli.build import COMPONENTS, component_parameters
 from psyctl_core.components import Context, ScenarioSource
@@ -61,18 +61,17 @@ def look(choice: Choice, context: Context, *, rows: int, count: int) -> Preview:
     found = choice.found
     source = create(found, choice.config, context, ScenarioSource)
     with blamed(found):
-        items = source.scenarios(0)
+        rows_found = source.scenarios(0)
     scenarios: list[Scenario] = []
     skipped: Counter[str] = Counter()
     usable = 0
-    for item in islice(blamed_items(found, items), rows):
+    for item in islice(blamed_items(found, rows_found), rows):
         if isinstance(item, SkippedRow):
             skipped[item.reason] += 1
             continue
         usable += 1
         if len(scenarios) < count:
-            wrong = schema.problem("scenario", as_json(item)) if isinstance(item, Scenario) else "it is no Scenario"
-            if wrong:
+            if wrong := items.problem(item, -1):
                 raise PluginError(
                     f"The {found} yielded something unusable: {wrong}.", f"Tell {found.distribution}'s authors."
                 )
@@ -81,17 +80,6 @@ def look(choice: Choice, context: Context, *, rows: int, count: int) -> Preview:
     with blamed(found):
         description = {str(key): str(value) for key, value in describe().items()} if describe else {}
     return Preview(str(found), description, tuple(scenarios), usable + skipped.total(), usable, skipped)
-
-
-def as_json(scenario: Scenario) -> dict[str, Any]:
-    """A scenario in its schema's form."""
-    return {
-        "id": scenario.id,
-        "place": scenario.place,
-        "situation": scenario.situation,
-        "character": scenario.character,
-        "dialogue": [{"speaker": turn.speaker, "text": turn.text} for turn in scenario.dialogue],
-    }
 
 
 def prompt(scenario: Scenario) -> str:
@@ -138,7 +126,7 @@ def _row(seen: Preview) -> dict[str, Any]:
     return {
         "source": seen.source,
         "description": dict(seen.description),
-        "scenarios": [{**as_json(scenario), "prompt": prompt(scenario)} for scenario in seen.scenarios],
+        "scenarios": [{**items.as_json(scenario), "prompt": prompt(scenario)} for scenario in seen.scenarios],
         "rows": seen.rows,
         "found": seen.found,
         "skipped": dict(seen.skipped),

@@ -1,7 +1,16 @@
-"""What a plugin author's tests import: fakes that behave, to run a plugin against."""
+"""What a plugin author's tests import: a contract per kind to inherit, and fakes that behave to run against."""
 
 from __future__ import annotations
 
+from psyctl_core.testing.contracts import BackendContract, PrompterContract, SinkContract, SourceContract
 from psyctl_core.testing.fakes import FakeBackend, FakeSource, MemorySink
 
-__all__ = ["FakeBackend", "FakeSource", "MemorySink"]
+__all__ = [
+    "BackendContract",
+    "FakeBackend",
+    "FakeSource",
+    "MemorySink",
+    "PrompterContract",
+    "SinkContract",
+    "SourceContract",
+]

@@ -4,40 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-import venv
 import zipfile
-from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).resolve().parents[2]
-THIRD_PARTY = Path(__file__).parent / "psyctl-thirdparty"
-
-
-def check(*command: object, **options) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False, **options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    check(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT)
-    return next(folder.glob("psyctl-*.whl"))
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory, wheel) -> Path:
-    """A virtual environment with the wheel and the third-party package: base dependencies only."""
-    folder = tmp_path_factory.mktemp("env")
-    venv.create(folder, with_pip=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "-q"]
-    check(*pip, "-c", ROOT / "constraints.txt", wheel, THIRD_PARTY)
-    return folder / "bin"
 
 
 def test_the_wheel_holds_what_it_needs_and_nothing_called_plugins(wheel):
@@ -50,7 +21,7 @@ def test_the_wheel_holds_what_it_needs_and_nothing_called_plugins(wheel):
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_the_base_install_has_no_torch(environment):
+def test_the_base_install_has_no_torch(environment, check):
     listed = check(environment / "python", "-m", "pip", "list", "--format", "json").stdout
     names = {row["name"] for row in json.loads(listed)}
     assert not {"torch", "transformers", "accelerate"} & names
@@ -70,7 +41,7 @@ def test_a_missing_extra_is_named_with_its_pip_line(environment, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_strangers_source_and_backend_make_a_dataset(environment, tmp_path):
+def test_a_strangers_source_and_backend_make_a_dataset(environment, check, tmp_path):
     (tmp_path / "scenes.txt").write_text("\n".join(f"Sam stands at gate {n}." for n in range(9)), encoding="utf-8")
     rows = json.loads(check(environment / "psyctl", "plugins.list", "--json").stdout)
     mine = {(row["kind"], row["name"]) for row in rows if row["distribution"] == "psyctl-thirdparty"}

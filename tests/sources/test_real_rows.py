@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from psyctl_core import Scenario, schema
-from psyctl_core.cli.preview import as_json
+from psyctl_core.items import as_json
 
 EXPECTED = {
     "soda": ("soda", 70, {}),

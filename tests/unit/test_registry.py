@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from psyctl_core import Component, Context, PluginError, UsageError, option
+from psyctl_core import Component, Context, PluginError, UsageError, option, registry
 from psyctl_core.choice import choose
 from psyctl_core.components import InferenceBackend, ScenarioSource
 from psyctl_core.flags import flags_of
@@ -77,12 +77,12 @@ def test_another_api_version_is_refused_with_both_named(install, source_code):
 
 def test_two_components_of_one_name_are_both_named(install, source_code):
     install("psyctl-impostor", source_code(name="soda"))
-    registry = discover()
+    found = discover()
     with pytest.raises(UsageError, match=r"psyctl 0\.\S+ and psyctl-impostor 1\.0"):
-        registry.get("source", "soda")
-    assert registry.get("source", "psyctl:soda").distribution == "psyctl"
-    assert registry.get("source", "psyctl-impostor:soda").distribution == "psyctl-impostor"
-    assert registry.get("source", "starter")
+        found.get("source", "soda")
+    assert found.get("source", "psyctl:soda").distribution == "psyctl"
+    assert found.get("source", "psyctl-impostor:soda").distribution == "psyctl-impostor"
+    assert found.get("source", "starter")
 
 
 def test_an_unknown_name_suggests_a_near_one():
@@ -118,11 +118,11 @@ def test_a_field_that_no_flag_can_have_is_told():
 
 
 def test_the_backend_follows_from_what_is_given():
-    registry = discover()
-    assert choose(registry, {}, {"--model": "embedded"})["backend"].found.name == "hf"
-    assert choose(registry, {}, {"--openrouter-api-key": "k"})["backend"].found.name == "openrouter"
+    found = discover()
+    assert choose(found, {}, {"--model": "embedded"})["backend"].found.name == "hf"
+    assert choose(found, {}, {"--openrouter-api-key": "k"})["backend"].found.name == "openrouter"
     with pytest.raises(UsageError, match="ask for different backends"):
-        choose(registry, {}, {"--model": "embedded", "--openrouter-api-key": "k"})
+        choose(found, {}, {"--model": "embedded", "--openrouter-api-key": "k"})
 
 
 def test_nothing_is_guessed_into_paid_calls(monkeypatch):
@@ -167,3 +167,19 @@ def test_a_factory_that_fails_or_returns_something_else_is_named(install, source
             2,
             InferenceBackend,
         )
+
+
+def test_a_distribution_can_be_switched_off_and_is_not_imported(install, monkeypatch):
+    install("psyctl-mine", "raise RuntimeError('imported')")
+    monkeypatch.setenv("PSYCTL_DISABLE_PLUGINS", "other, Psyctl_Mine")
+    assert "switched off" in problems()["psyctl-mine"]
+    monkeypatch.setenv("PSYCTL_DISABLE_PLUGINS", "all")
+    assert "switched off" in problems()["psyctl-mine"]
+    assert discover().get("source", "starter")
+
+
+def test_an_import_that_hangs_is_given_up(install, monkeypatch):
+    monkeypatch.setattr(registry, "IMPORT_SECONDS", 0.05)
+    install("psyctl-hanging", "import threading\nthreading.Event().wait()")
+    assert "longer than 0.05 s" in problems()["psyctl-hanging"]
+    assert discover().get("source", "starter")

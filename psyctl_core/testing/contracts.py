@@ -1,0 +1,393 @@
+"""Contracts that a plugin's tests inherit: one class per kind, each test a rule that psyctl relies on.
+
+    from psyctl_core.testing import SourceContract
+
+    class TestMySource(SourceContract):
+        def source(self):
+            return MySource(MyConfig(path="tests/rows.csv"), Context())
+
+pytest collects the inherited tests. A failure names the rule and where it is explained: the page
+``docs/reference/plugin-contract.md`` has a section for each name in :data:`RULES`.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import count, islice, pairwise
+from pathlib import Path
+from typing import Any
+
+from psyctl_core import items, pairing
+from psyctl_core.components import (
+    Checkpoint,
+    Identity,
+    InferenceBackend,
+    OutputSink,
+    PersonalityPrompter,
+    ScenarioSource,
+    SinkTarget,
+)
+from psyctl_core.prompts import answer_request
+from psyctl_core.records import CHARACTER, NEUTRAL, CaaRecord, ChatRequest, Message, Persona, Scenario
+from psyctl_core.testing.fakes import fake_scenario
+
+PAGE = "docs/reference/plugin-contract.md"
+
+RULES = {
+    "identity-json": "identity() returns JSON values, the same ones for the same config.",
+    "source-items": "A source yields scenarios that hold to their schema, and skipped rows with a reason.",
+    "source-places": "Places rise from one item to the next.",
+    "source-ids": "No two scenarios have the same id.",
+    "source-repeatable": "Two sources with the same config yield the same items.",
+    "source-resume": "scenarios(start) yields exactly the items whose place is start or later.",
+    "source-leave": "A source can be left in the middle and read again.",
+    "prompter-persona": "describe() returns a Persona for the trait, with a description.",
+    "prompter-asks": "A prompter asks through `ask` alone, and opens no connection of its own.",
+    "prompter-repeatable": "The same answers make the same persona.",
+    "backend-completions": "A completion has a text and a known finish reason; a failed one has an error.",
+    "backend-once": "Every request is answered once, under its own id, and nothing else is.",
+    "backend-room": "Requests are pulled as room appears, not all at once.",
+    "backend-thread": "Requests are pulled from the thread that iterates.",
+    "backend-leave": "generate() can be left in the middle, called again, and leaves no thread behind after close().",
+    "sink-untouched": "A sink touches nothing before open().",
+    "sink-new": "A new dataset has no checkpoint and no records.",
+    "sink-kept": "A record is safe when write() returns, whatever then happens to the process.",
+    "sink-order": "record_ids(start) gives the ids in the order of writing, from the record numbered start on.",
+    "sink-checkpoint": "open() returns the last checkpoint as it was given, and no later record changes it.",
+    "sink-inspect": "inspect() counts the records, or says that it cannot tell, and changes nothing.",
+}
+"""Every rule of the contracts, by the name of its section on the page."""
+
+
+def _rule(name: str, holds: object, found: object) -> None:
+    """Fail with the rule's text, what was found, and where it is explained."""
+    if not holds:
+        raise AssertionError(f"{RULES[name]}\nFound: {found}\nSee {PAGE}#{name}")
+
+
+def _check_identity(one: Identity, other: Identity) -> None:
+    try:
+        text = json.dumps(one, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        _rule("identity-json", False, error)
+    _rule("identity-json", text == json.dumps(other, sort_keys=True), f"{one} and then {other}")
+
+
+class SourceContract:
+    """What psyctl relies on in a source.
+
+    Attributes:
+        rows: How many items are looked at, at most.
+    """
+
+    rows = 200
+
+    def source(self) -> ScenarioSource:
+        """A new source, with the same config each time. To be written by who inherits."""
+        raise NotImplementedError
+
+    def _items(self, start: int = 0) -> list[Any]:
+        return list(islice(self.source().scenarios(start), self.rows))
+
+    def test_the_identity_is_json(self) -> None:
+        """Rule identity-json."""
+        _check_identity(self.source().identity(), self.source().identity())
+
+    def test_every_item_is_usable(self) -> None:
+        """Rule source-items."""
+        found = self._items()
+        _rule("source-items", found, "nothing at all")
+        for item in found:
+            wrong = items.problem(item, -1)
+            _rule("source-items", not wrong, f"{item!r}: {wrong}")
+            reason = getattr(item, "reason", "none is needed")
+            _rule("source-items", isinstance(reason, str) and reason, f"{item!r} has no reason")
+
+    def test_places_rise(self) -> None:
+        """Rule source-places."""
+        places = [item.place for item in self._items()]
+        _rule("source-places", all(a < b for a, b in pairwise(places)), places)
+
+    def test_ids_are_unique(self) -> None:
+        """Rule source-ids."""
+        ids = Counter(item.id for item in self._items() if isinstance(item, Scenario))
+        _rule("source-ids", len(ids) == ids.total(), ids.most_common(3))
+
+    def test_the_same_config_yields_the_same(self) -> None:
+        """Rule source-repeatable."""
+        one, other = self._items(), self._items()
+        differing = next(((a, b) for a, b in zip(one, other, strict=False) if a != b), (len(one), len(other)))
+        _rule("source-repeatable", one == other, differing)
+
+    def test_reading_can_begin_anywhere(self) -> None:
+        """Rule source-resume."""
+        found = self._items()
+        places = [item.place for item in found]
+        last = places[-1] if places else 0
+        for start in {*places[:: max(1, len(places) // 8)], *(place + 1 for place in places[:3]), last}:
+            wanted = [item for item in found if item.place >= start]
+            got = list(islice(self.source().scenarios(start), len(wanted)))
+            _rule("source-resume", got == wanted, f"from {start}: {got[:2]} where {wanted[:2]} is due")
+
+    def test_it_can_be_left_and_read_again(self) -> None:
+        """Rule source-leave."""
+        source = self.source()
+        walk = source.scenarios(0)
+        first = list(islice(walk, 2))
+        getattr(walk, "close", lambda: None)()
+        again = list(islice(source.scenarios(0), 2))
+        _rule("source-leave", first == again, f"{again} where {first} is due")
+
+
+class PrompterContract:
+    """What psyctl relies on in a prompter.
+
+    Attributes:
+        traits: Those described in the tests, the neutral person among them.
+    """
+
+    traits: Sequence[str] = ("Extroversion", NEUTRAL)
+
+    def prompter(self) -> PersonalityPrompter:
+        """A new prompter, with the same config each time. To be written by who inherits."""
+        raise NotImplementedError
+
+    def answer(self, messages: tuple[Message, ...]) -> str:
+        """What the model is taken to answer; for a prompter that wants some form of answer."""
+        del messages
+        return "lively, warm, talkative, curious, quick, open"
+
+    def _ask(self, messages: tuple[Message, ...], *, max_tokens: int, prefill: str = "") -> str:
+        del max_tokens, prefill
+        _rule("prompter-asks", all(isinstance(message, Message) for message in messages), messages)
+        return self.answer(messages)
+
+    def test_the_identity_is_json(self) -> None:
+        """Rule identity-json."""
+        _check_identity(self.prompter().identity(), self.prompter().identity())
+
+    def test_it_describes_every_trait(self) -> None:
+        """Rule prompter-persona."""
+        for trait in self.traits:
+            persona = self.prompter().describe(trait, self._ask)
+            _rule("prompter-persona", isinstance(persona, Persona), repr(persona))
+            _rule("prompter-persona", persona.trait == trait, f"'{persona.trait}' where '{trait}' was asked for")
+            _rule("prompter-persona", persona.description.replace(CHARACTER, "").strip(), repr(persona))
+
+    def test_it_asks_through_ask_alone(self, monkeypatch: Any) -> None:
+        """Rule prompter-asks."""
+
+        def refused(*where: Any) -> None:
+            _rule("prompter-asks", False, f"a connection to {where[-1]}")
+
+        monkeypatch.setattr(socket.socket, "connect", refused)
+        for trait in self.traits:
+            self.prompter().describe(trait, self._ask)
+
+    def test_the_same_answers_make_the_same_persona(self) -> None:
+        """Rule prompter-repeatable."""
+        for trait in self.traits:
+            one, other = (self.prompter().describe(trait, self._ask) for _ in range(2))
+            _rule("prompter-repeatable", one == other, f"{one} and then {other}")
+
+
+class BackendContract:
+    """What psyctl relies on in a backend. Point one that costs money at a stand-in.
+
+    Attributes:
+        requests: How many requests are asked where each must be answered.
+        most_ahead: How many requests may be pulled before the first answer.
+    """
+
+    requests = 12
+    most_ahead = 1_000
+
+    def backend(self) -> InferenceBackend:
+        """A new backend, with the same config each time. To be written by who inherits."""
+        raise NotImplementedError
+
+    def request(self, number: int) -> ChatRequest:
+        """A request; each number makes another."""
+        persona = Persona(NEUTRAL, f"{CHARACTER} is an ordinary person.")
+        scenario = fake_scenario(number)
+        return answer_request(scenario, persona, f"{number}:neutral", max_tokens=16, temperature=0.0, seed=0)
+
+    def _started(self) -> InferenceBackend:
+        backend = self.backend()
+        backend.start(0.0)
+        return backend
+
+    def test_the_identity_is_json(self) -> None:
+        """Rule identity-json."""
+        one, other = self.backend(), self.backend()
+        _check_identity(one.identity(), other.identity())
+        one.close()
+        other.close()
+
+    def test_every_request_is_answered_once(self) -> None:
+        """Rules backend-once and backend-completions."""
+        asked = [self.request(number) for number in range(self.requests)]
+        backend = self._started()
+        got = list(backend.generate(iter(asked)))
+        backend.close()
+        for completion in got:
+            wrong = pairing.completion_problem(completion)
+            if not wrong and completion.finish_reason == "error" and not completion.error:
+                wrong = f"request {completion.id!r} failed without an error"
+            _rule("backend-completions", not wrong, wrong)
+        answered = Counter(completion.id for completion in got)
+        due = Counter(request.id for request in asked)
+        _rule("backend-once", answered == due, f"too many: {answered - due}, missing: {due - answered}")
+
+    def test_requests_are_pulled_as_room_appears(self) -> None:
+        """Rule backend-room."""
+        backend = self._started()
+        if not backend.block:  # a backend with blocks is handed one at a time
+            pulled: list[int] = []
+            answers = backend.generate(self._endless(pulled))
+            next(answers)
+            ahead = len(pulled)
+            getattr(answers, "close", lambda: None)()
+            _rule("backend-room", ahead <= self.most_ahead, f"{ahead} requests pulled before the first answer")
+        backend.close()
+
+    def _endless(self, pulled: list[int]) -> Iterator[ChatRequest]:
+        for number in count():
+            if number > self.most_ahead:
+                return
+            pulled.append(number)
+            yield self.request(number)
+
+    def test_requests_are_pulled_from_the_thread_that_iterates(self) -> None:
+        """Rule backend-thread."""
+        threads: set[int] = set()
+
+        def watched() -> Iterator[ChatRequest]:
+            for number in range(self.requests):
+                threads.add(threading.get_ident())
+                yield self.request(number)
+
+        backend = self._started()
+        list(backend.generate(watched()))
+        backend.close()
+        _rule("backend-thread", threads == {threading.get_ident()}, f"{len(threads)} threads pulled")
+
+    def test_it_can_be_left_and_closed(self) -> None:
+        """Rule backend-leave."""
+        before = set(threading.enumerate())
+        backend = self._started()
+        answers = backend.generate(iter([self.request(number) for number in range(self.requests)]))
+        next(answers)
+        getattr(answers, "close", lambda: None)()
+        again = [completion.id for completion in backend.generate(iter([self.request(self.requests)]))]
+        _rule("backend-leave", again == [self.request(self.requests).id], f"{again} when called again")
+        backend.close()
+        for thread in set(threading.enumerate()) - before:
+            thread.join(10)
+            _rule("backend-leave", not thread.is_alive() or thread.daemon, f"the thread {thread.name} goes on")
+
+
+class SinkContract:
+    """What psyctl relies on in a sink."""
+
+    def sink(self, folder: Path) -> OutputSink:
+        """A new, unopened sink, with the same config each time. To be written by who inherits.
+
+        Args:
+            folder: An empty folder of the test's own, for a sink whose place is not the target's folder.
+        """
+        raise NotImplementedError
+
+    def _open(self, folder: Path) -> tuple[OutputSink, Checkpoint | None]:
+        sink = self.sink(folder)
+        return sink, sink.open(_target(folder))
+
+    def test_the_identity_is_json(self, tmp_path: Path) -> None:
+        """Rule identity-json."""
+        _check_identity(self.sink(tmp_path).identity(), self.sink(tmp_path).identity())
+
+    def test_it_touches_nothing_before_open(self, tmp_path: Path) -> None:
+        """Rule sink-untouched."""
+        self.sink(tmp_path).identity()
+        left = sorted(path.name for path in tmp_path.iterdir())
+        _rule("sink-untouched", not left, left)
+
+    def test_a_new_dataset_is_empty(self, tmp_path: Path) -> None:
+        """Rule sink-new."""
+        sink, checkpoint = self._open(tmp_path)
+        ids = list(sink.record_ids(0))
+        location = sink.location()
+        sink.close()
+        _rule("sink-new", checkpoint is None, checkpoint)
+        _rule("sink-new", not ids, ids)
+        _rule("sink-new", location, "location() gives nothing")
+
+    def test_records_outlive_the_process(self, tmp_path: Path) -> None:
+        """Rules sink-kept and sink-order."""
+        killed, _ = self._open(tmp_path)
+        for number in range(3):
+            killed.write(sample_record(number))
+        sink, _ = self._open(tmp_path)  # the first one is never closed, as after a kill
+        ids = list(sink.record_ids(0))
+        _rule("sink-kept", ids == _ids(3), f"{ids} where {_ids(3)} were written")
+        sink.write(sample_record(3))
+        sink.close()
+        sink, _ = self._open(tmp_path)
+        ids = list(sink.record_ids(0))
+        _rule("sink-kept", ids == _ids(4), f"{ids} after a fourth, where {_ids(4)} were written")
+        later = list(sink.record_ids(2))
+        sink.close()
+        killed.close()
+        _rule("sink-order", later == _ids(4)[2:], f"{later} from 2 on")
+
+    def test_the_last_checkpoint_comes_back(self, tmp_path: Path) -> None:
+        """Rule sink-checkpoint."""
+        killed, _ = self._open(tmp_path)
+        killed.write(sample_record(0))
+        killed.checkpoint(Checkpoint(1, 1, 1))
+        killed.write(sample_record(1))
+        last = Checkpoint(2, 7, 2, {"cut off": 1}, {"no dialogue": 4}, exhausted=False)
+        killed.checkpoint(last)
+        killed.write(sample_record(2))
+        sink, found = self._open(tmp_path)
+        ids = list(sink.record_ids(last.accepted))
+        sink.close()
+        killed.close()
+        _rule("sink-checkpoint", found == last, f"{found} where {last} was kept")
+        _rule("sink-checkpoint", ids == _ids(3)[2:], f"records after it: {ids}")
+
+    def test_inspecting_changes_nothing(self, tmp_path: Path) -> None:
+        """Rule sink-inspect."""
+        sink, _ = self._open(tmp_path)
+        for number in range(3):
+            sink.write(sample_record(number))
+        sink.close()
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        records, problems = self.sink(tmp_path).inspect(_target(tmp_path))
+        after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        _rule("sink-inspect", records in (None, 3), f"{records} where 3 were written")
+        _rule("sink-inspect", not problems, problems)
+        _rule("sink-inspect", before == after, "files changed")
+
+
+def sample_record(number: int) -> CaaRecord:
+    """A record that holds to the schema, with letters of several scripts; each number makes another."""
+    situation = f"Kim waits at stop {number}. 비가 온다 🌧."
+    lines = ("“Come along!”", "I shall wait.")
+    positive = number % 2
+    shown = (lines[positive], lines[1 - positive])
+    question = f"[Situation]\n{situation}\n[Question]\nWhat should Kim say?\n1. {shown[0]}\n2. {shown[1]}\n[Answer]"
+    first, second = ("(1", "(2") if not positive else ("(2", "(1")
+    return CaaRecord(question, first, second, f"sample-{number}", "Openness", "Kim", situation, *lines)  # type: ignore[arg-type]
+
+
+def _ids(records: int) -> list[str]:
+    return [sample_record(number).id for number in range(records)]
+
+
+def _target(folder: Path) -> SinkTarget:
+    return SinkTarget(folder, "caa_dataset_20250107_143022", "Openness")

@@ -1,0 +1,51 @@
+"""``plugins.check`` names what is wrong with a plugin before it is used."""
+
+from __future__ import annotations
+
+import pytest
+
+from psyctl_core import UsageError
+from psyctl_core.check import check_plugin
+from psyctl_core.registry import discover
+
+
+def found(name: str) -> dict[str, list[str]]:
+    levels: dict[str, list[str]] = {"ok": [], "note": [], "problem": []}
+    for finding in check_plugin(name, discover()):
+        levels[finding.level].append(finding.text)
+    return levels
+
+
+def test_a_good_one_has_no_problem():
+    assert found("starter")["problem"] == []
+    assert any("20 scenarios" in text for text in found("starter")["ok"])
+    assert any("opened" in text for text in found("jsonl")["ok"])
+
+
+def test_what_is_not_installed_is_told():
+    with pytest.raises(UsageError, match="No plugin named 'startre'") as caught:
+        found("startre")
+    assert "Did you mean 'starter'" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("def psyctl_scenario_source():\n    return []", "did you mean psyctl_scenario_sources?"),
+        ("def psyctl_scenario_sources():\n    return []", "not marked with @hookimpl"),
+    ],
+)
+def test_a_broken_one_is_told_why(install, code, words):
+    install("psyctl-broken", code)
+    if words == "ZeroDivisionError":
+        assert words in str(found("psyctl-broken")["problem"])
+        return
+    good = (
+        "import dataclasses\nfrom psyctl_core import Component, hookimpl\n@dataclasses.dataclass(frozen=True)\n"
+        "class C:\n    pass\n@hookimpl\ndef psyctl_output_sinks():\n"
+        "    return [Component('s', 'nowhere:S', C, 'A sink')]\n"
+    )
+    install("psyctl-half", good + code)
+    assert words in str(found("psyctl-half")["problem"])
+    assert "ModuleNotFoundError" in str(found("psyctl-half")["problem"])

@@ -1,0 +1,298 @@
+"""The built-ins hold to the plugin contracts, and for every rule a plugin that breaks it fails on that rule."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import threading
+from itertools import islice
+
+import pytest
+
+from psyctl_core import Completion, Context, Persona, Scenario, SkippedRow, Turn
+from psyctl_core.components import Checkpoint, InferenceBackend, OutputSink, PersonalityPrompter, ScenarioSource
+from psyctl_core.testing import (
+    BackendContract,
+    FakeBackend,
+    FakeSource,
+    MemorySink,
+    PrompterContract,
+    SinkContract,
+    SourceContract,
+)
+from psyctl_core.testing.contracts import RULES
+from psyctl_core.testing.fakes import fake_answer, fake_scenario
+from psyctl_jsonl import JsonlConfig
+from psyctl_jsonl.sink import JsonlSink
+from psyctl_p2 import P2Config
+from psyctl_p2.prompter import P2Prompter
+from psyctl_soda import StarterConfig
+from psyctl_soda.starter import StarterSource
+from psyctl_static import StaticConfig
+from psyctl_static.prompter import StaticPrompter
+
+
+class TestFakeSource(SourceContract):
+    def source(self):
+        return FakeSource(60, skip=lambda place: place % 7 == 3)
+
+
+class TestStarter(SourceContract):
+    def source(self):
+        return StarterSource(StarterConfig(), Context())
+
+
+class TestP2(PrompterContract):
+    def prompter(self):
+        return P2Prompter(P2Config(), Context())
+
+
+class TestStatic(PrompterContract):
+    def prompter(self):
+        return StaticPrompter(StaticConfig(), Context())
+
+
+class TestFakeBackend(BackendContract):
+    def backend(self):
+        return FakeBackend()
+
+
+class TestFakeBackendInBlocks(BackendContract):
+    def backend(self):
+        return FakeBackend(block=4)
+
+
+class TestJsonl(SinkContract):
+    def sink(self, folder):
+        return JsonlSink(JsonlConfig(), Context())
+
+
+class TestMemory(SinkContract):
+    """The sink in memory lives as long as its object."""
+
+    @pytest.fixture(autouse=True)
+    def _one(self):
+        self.one = MemorySink()
+
+    def sink(self, folder):
+        return self.one
+
+
+# One plugin for each rule, which breaks it.
+
+
+class BadSource(FakeSource):
+    """Changes what a good source yields."""
+
+    def __init__(self, change=lambda item: item, start=lambda start: start):
+        super().__init__(30)
+        self.change, self.start = change, start
+
+    def scenarios(self, start):
+        return (self.change(item) for item in super().scenarios(self.start(start)))
+
+
+class OneWalk(ScenarioSource):
+    """Goes on where it was left."""
+
+    def __init__(self):
+        self.walk = FakeSource(30).scenarios(0)
+
+    def scenarios(self, start):
+        yield from self.walk
+
+
+class Odd(ScenarioSource):
+    """An identity that no JSON can hold."""
+
+    def identity(self):
+        return {"path": {1, 2}}
+
+    def scenarios(self, start):
+        yield fake_scenario(start)
+
+
+class BadPrompter(PersonalityPrompter):
+    def __init__(self, describe):
+        self.make = describe
+
+    def describe(self, trait, ask):
+        return self.make(trait, ask)
+
+
+def telephone(trait, ask):
+    import socket
+
+    with socket.socket() as line:
+        line.connect(("127.0.0.1", 9))
+    return Persona(trait, "{character} is called.")
+
+
+class BadBackend(InferenceBackend):
+    def __init__(self, generate):
+        self.make = generate
+
+    def generate(self, requests):
+        return self.make(requests)
+
+
+def greedy(requests):
+    return map(fake_answer, list(requests))
+
+
+def in_another_thread(requests):
+    held = []
+    reader = threading.Thread(target=lambda: held.extend(requests))
+    reader.start()
+    reader.join()
+    return map(fake_answer, held)
+
+
+class Once(FakeBackend):
+    """Answers in its first call alone."""
+
+    calls = 0
+
+    def generate(self, requests):
+        self.calls += 1
+        return super().generate(requests if self.calls == 1 else [])
+
+
+class BadSink(OutputSink):
+    """A sink in a file that a test bends: ``kept`` is what another process would find."""
+
+    def __init__(self, kept, **bent):
+        self.kept, self.bent = kept, bent
+        self.held = []
+        if bent.get("touch"):
+            (bent["touch"] / "early").touch()
+
+    def open(self, target):
+        return self.bent.get("checkpoint", self.kept.get("checkpoint"))
+
+    def record_ids(self, start):
+        return iter(self.kept.get("ids", [])[0 if self.bent.get("from_the_top") else start :])
+
+    def inspect(self, target):
+        return self.bent.get("count"), []
+
+    def write(self, record):
+        (self.held if self.bent.get("late") else self.kept.setdefault("ids", [])).append(record.id)
+
+    def checkpoint(self, checkpoint):
+        if not self.bent.get("first_only") or "checkpoint" not in self.kept:
+            self.kept["checkpoint"] = checkpoint
+
+    def location(self):
+        return "memory"
+
+    def close(self):
+        self.kept.setdefault("ids", []).extend(self.held)
+
+
+numbers = iter(range(10**9))
+
+
+def contract(base, **made):
+    """A contract over what is given."""
+    return type("Contract", (base,), {name: staticmethod(make) for name, make in made.items()})()
+
+
+def source(make):
+    return contract(SourceContract, source=make)
+
+
+def backend(make, **settings):
+    made = contract(BackendContract, backend=lambda: BadBackend(make))
+    for name, value in settings.items():
+        setattr(made, name, value)
+    return made
+
+
+def sink(**bent):
+    kept = {}
+    return contract(SinkContract, sink=lambda folder: BadSink(kept, **bent))
+
+
+BAD = {
+    "identity-json": (source(Odd), "test_the_identity_is_json"),
+    "source-items": (
+        source(
+            lambda: BadSource(
+                lambda item: dataclasses.replace(
+                    item,
+                    dialogue=(Turn("Kim", "I say.")),
+                )
+            )
+        ),
+        "test_every_item_is_usable",
+    ),
+    "source-places": (source(lambda: BadSource(lambda item: dataclasses.replace(item, place=5))), "test_places_rise"),
+    "source-ids": (source(lambda: BadSource(lambda item: dataclasses.replace(item, id="x"))), "test_ids_are_unique"),
+    "source-repeatable": (
+        source(lambda: BadSource(lambda item: dataclasses.replace(item, id=f"x{next(numbers)}"))),
+        "test_the_same_config_yields_the_same",
+    ),
+    "source-resume": (source(lambda: BadSource(start=lambda start: 0)), "test_reading_can_begin_anywhere"),
+    "source-leave": (source(OneWalk), "test_it_can_be_left_and_read_again"),
+    "prompter-persona": (
+        contract(PrompterContract, prompter=lambda: BadPrompter(lambda trait, ask: Persona(trait, " "))),
+        "test_it_describes_every_trait",
+    ),
+    "prompter-asks": (
+        contract(PrompterContract, prompter=lambda: BadPrompter(telephone)),
+        "test_it_asks_through_ask_alone",
+    ),
+    "prompter-repeatable": (
+        contract(
+            PrompterContract, prompter=lambda: BadPrompter(lambda trait, ask: Persona(trait, f"No. {next(numbers)}"))
+        ),
+        "test_the_same_answers_make_the_same_persona",
+    ),
+    "backend-completions": (
+        backend(lambda requests: (Completion(request.id, "", "error") for request in requests)),
+        "test_every_request_is_answered_once",
+    ),
+    "backend-once": (
+        backend(lambda requests: (fake_answer(request) for request in requests for _ in range(2))),
+        "test_every_request_is_answered_once",
+    ),
+    "backend-room": (backend(greedy, most_ahead=20), "test_requests_are_pulled_as_room_appears"),
+    "backend-thread": (backend(in_another_thread), "test_requests_are_pulled_from_the_thread_that_iterates"),
+    "backend-leave": (contract(BackendContract, backend=Once), "test_it_can_be_left_and_closed"),
+    "sink-untouched": (None, "test_it_touches_nothing_before_open"),
+    "sink-new": (sink(checkpoint=Checkpoint(1, 1, 1)), "test_a_new_dataset_is_empty"),
+    "sink-kept": (sink(late=True), "test_records_outlive_the_process"),
+    "sink-order": (sink(from_the_top=True), "test_records_outlive_the_process"),
+    "sink-checkpoint": (sink(first_only=True), "test_the_last_checkpoint_comes_back"),
+    "sink-inspect": (sink(count=7), "test_inspecting_changes_nothing"),
+}
+
+
+def test_every_rule_has_a_plugin_that_breaks_it():
+    assert set(BAD) == set(RULES)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_plugin_that_breaks_a_rule_fails_on_it(name, tmp_path, monkeypatch):
+    made, method = BAD[name]
+    made = made or sink(touch=tmp_path)
+    test = getattr(made, method)
+    wanted = {"tmp_path": tmp_path, "monkeypatch": monkeypatch}
+    arguments = {key: value for key, value in wanted.items() if key in test.__func__.__annotations__}
+    with pytest.raises(AssertionError, match=re.escape(RULES[name])) as caught:
+        test(**arguments)
+    assert f"docs/reference/plugin-contract.md#{name}" in str(caught.value)
+
+
+def test_the_page_explains_every_rule(request):
+    page = (request.config.rootpath / "docs" / "reference" / "plugin-contract.md").read_text(encoding="utf-8")
+    assert [line.removeprefix("### ") for line in page.splitlines() if line.startswith("### ")] == list(RULES)
+    assert all(" ".join(rule.split()) in " ".join(page.split()) for rule in RULES.values())
+
+
+def test_islice_of_a_source_of_skipped_rows_is_fine():
+    made = source(lambda: FakeSource(9, skip=lambda place: True))
+    assert all(isinstance(item, SkippedRow) for item in islice(made.source().scenarios(0), 9))
+    made.test_every_item_is_usable()
+    assert not [item for item in made.source().scenarios(0) if isinstance(item, Scenario)]
