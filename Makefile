@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test lint bench crash-test clean
+.PHONY: help demo test lint bench crash-test docs clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/'
@@ -42,5 +42,8 @@ bench: $(VENV)/dev.done ## Measure, and write the report to tests/benchmarks/rep
 crash-test: $(VENV)/dev.done ## Kill runs at random moments, 200 times and more, and compare what they end with
 	$(BIN)/python tests/crash/harness.py --kills 200 --local-kills 8
 
+docs: $(VENV)/dev.done ## Build the documentation site into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean: ## Remove the virtual environment and what the demo wrote
-	rm -rf $(VENV) demo-output build dist
+	rm -rf $(VENV) demo-output build dist site

@@ -59,6 +59,7 @@ def pages() -> dict[Path, str]:
     regions = {
         "reference/cli.md": command_line(),
         "reference/schemas.md": schemas(),
+        **{f"reference/plugins/{name}.md": {"components": text} for name, text in plugin_texts().items()},
         "how-to/own-data.md": {"shapes": table(("Shape", "What it is"), [(code(s.NAME), s.SUMMARY) for s in SHAPES])},
     }
     return {DOCS / name: filled(DOCS / name, texts) for name, texts in regions.items()}
@@ -155,6 +156,16 @@ def other_spelling(found: Found, flag: Flag) -> str:
     if flag.short:
         return f" Also spelled `--{found.name}-{flag.field.replace('_', '-')}`."
     return f" `--no-{flag.spelling[2:]}` turns it off." if flag.type is bool else ""
+
+
+def plugin_texts() -> dict[str, str]:
+    """What each built-in plugin offers, by the name of its package."""
+    texts: dict[str, list[str]] = {}
+    for found in (f for kind in KINDS for f in discover().usable(kind) if f.distribution == DISTRIBUTION):
+        assert found.component is not None
+        package = found.component.factory.partition(":")[0].partition(".")[0]
+        texts.setdefault(package, []).append(component_text(found, list(component_options(found))))
+    return {package: "\n\n".join(parts) for package, parts in texts.items()}
 
 
 def component_text(found: Found, options: list[Option]) -> str:

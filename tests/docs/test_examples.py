@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -30,11 +32,12 @@ def runs_here(words: list[str]) -> bool:
 def test_the_page_works_as_written(python_page, psyctl, shell_commands, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
-    namespace = {"__name__": "page"}
+    module = types.ModuleType("page")  # a dataclass looks up the module that it is made in
+    monkeypatch.setitem(sys.modules, "page", module)
     for language, text in python_page.blocks("bash", "python"):
         text = with_fewer_pairs(text)
         if language == "python":
-            exec(compile(text, str(python_page), "exec"), namespace)
+            exec(compile(text, str(python_page), "exec"), vars(module))
             continue
         for command in shell_commands(text, str(python_page)):
             if runs_here(command.words):
