@@ -44,6 +44,7 @@ crash-test: $(VENV)/dev.done ## Kill runs at random moments, 200 times and more,
 
 docs: $(VENV)/dev.done ## Build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo 'Read it with: $(BIN)/python -m http.server --directory site'
 
 clean: ## Remove the virtual environment and what the demo wrote
 	rm -rf $(VENV) demo-output build dist site
