@@ -45,6 +45,25 @@ def digest(files: Sequence[Path]) -> str:
     return summary.hexdigest()[:16]
 
 
+def kept_copy(file: Path, form: str) -> Path:
+    """Where a copy of a model file in another form belongs: in the Hugging Face cache folder (``HF_HOME``).
+
+    The name holds the digest of the whole file, so that a copy is never taken for another file's. It may be
+    deleted at any time.
+
+    Args:
+        file: The file as it was given.
+        form: What makes the copy another one, such as a number format and a library's version.
+    """
+    from huggingface_hub import constants  # only now: `--help` needs none of it
+
+    whole = hashlib.sha256()
+    with file.open("rb") as opened:
+        while chunk := opened.read(1 << 22):
+            whole.update(chunk)
+    return Path(constants.HF_HOME) / "psyctl" / "unpacked" / f"{whole.hexdigest()[:32]}-{form}"
+
+
 def without_special(text: str, special: Sequence[str]) -> str:
     """The text with a space put into whatever would be a control token.
 

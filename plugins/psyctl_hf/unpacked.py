@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import shutil
 import tempfile
@@ -12,9 +11,9 @@ from typing import Any
 
 import torch
 import transformers
-from huggingface_hub import constants
 from transformers import AutoModelForCausalLM
 
+from psyctl_core.models import kept_copy
 from psyctl_hf.locate import Located
 
 log = logging.getLogger("psyctl")
@@ -27,18 +26,10 @@ FREE_TIMES = 4
 
 
 def folder(located: Located, dtype: torch.dtype) -> Path:
-    """Where a GGUF file's unpacked copy belongs, in the Hugging Face cache folder.
-
-    The name holds the digest of the whole file, the number format and Transformers' version, so that a copy
-    is never taken for another file's. It may be deleted at any time.
-    """
+    """Where a GGUF file's unpacked copy belongs, another one for each number format and version of Transformers."""
     assert located.gguf_file is not None
-    digest = hashlib.sha256()
-    with (Path(located.repository) / located.gguf_file).open("rb") as file:
-        while chunk := file.read(1 << 22):
-            digest.update(chunk)
-    name = f"{digest.hexdigest()[:32]}-{dtype}-{transformers.__version__}".replace("torch.", "")
-    return Path(constants.HF_HOME) / "psyctl" / "unpacked" / name
+    form = f"{dtype}-{transformers.__version__}".replace("torch.", "")
+    return kept_copy(Path(located.repository) / located.gguf_file, form)
 
 
 def keep(path: Path, tokenizer: Any, model: Any) -> bool:

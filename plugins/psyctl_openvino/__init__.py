@@ -21,6 +21,7 @@ class OpenVinoConfig:
         cache_size: Room for keys and values, in GiB.
         batched_tokens: Prompt and answer tokens computed in one step, at most.
         repetition_penalty: 1 switches it off; see https://arxiv.org/abs/1909.05858.
+        rounded: Read a GGUF file as OpenVINO does, which rounds blocks that have a minimum (Q4_1, Q4_K).
     """
 
     model: str = option(
@@ -41,6 +42,9 @@ class OpenVinoConfig:
     cache_size: int = option(2, help="Room for keys and values, in GiB.", identity=False)
     batched_tokens: int = option(512, help="Tokens computed in one step, at most.", identity=False)
     repetition_penalty: float = option(1.1, help="Keeps small models from repeating themselves; 1 is off.")
+    rounded: bool = option(
+        False, help="Let OpenVINO round 4-bit GGUF blocks instead of rewriting the file: smaller, other answers."
+    )
 
     def __post_init__(self) -> None:
         if not self.model.strip():

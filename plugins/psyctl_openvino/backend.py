@@ -145,14 +145,20 @@ def _pipeline(located: Located, config: OpenVinoConfig) -> Any:
     """
     import openvino_genai
 
-    _check_room(located, config)
+    path = located.path
+    _check_room(located.name, located.size, config)
+    if path.suffix.lower() == ".gguf" and not config.rounded:
+        from psyctl_openvino.exact import exact
+
+        path = exact(path)
+        _check_room(located.name, path.stat().st_size, config)
     scheduler = openvino_genai.SchedulerConfig()
     scheduler.cache_size = config.cache_size
     scheduler.max_num_seqs = config.batch_size
     scheduler.max_num_batched_tokens = config.batched_tokens
     scheduler.enable_prefix_caching = True
     try:
-        return openvino_genai.ContinuousBatchingPipeline(str(located.path), scheduler, config.device)
+        return openvino_genai.ContinuousBatchingPipeline(str(path), scheduler, config.device)
     except RuntimeError as error:
         raise BackendError(
             f"Model '{located.name}' cannot be loaded by OpenVINO: {_first_line(error)}",
@@ -160,14 +166,14 @@ def _pipeline(located: Located, config: OpenVinoConfig) -> Any:
         ) from error
 
 
-def _check_room(located: Located, config: OpenVinoConfig) -> None:
+def _check_room(name: str, size: int, config: OpenVinoConfig) -> None:
     import psutil
 
-    needed = located.size + (config.cache_size << 30)
+    needed = size + (config.cache_size << 30)
     free = psutil.virtual_memory().available
     if config.device == "CPU" and needed > free:
         raise BackendError(
-            f"Model '{located.name}' cannot fit: it takes {_gib(needed)} with a cache of {config.cache_size} GiB, "
+            f"Model '{name}' cannot fit: it takes {_gib(needed)} with a cache of {config.cache_size} GiB, "
             f"and {_gib(free)} are free.",
             "Use a smaller model, --openvino-cache-size 1, or free some memory.",
         )
