@@ -34,7 +34,7 @@ block by up to half a step. It does not read the rest (Q5_K and others) at all.
 """
 
 FORM = "q8_0.gguf"
-"""What such tensors are written as: 8-bit blocks, whose steps are far finer than those of the original's 4 or 5 bits."""
+"""What such tensors are written as: 8-bit blocks, with far finer steps than the original's 4 or 5 bits."""
 
 
 def exact(file: Path) -> Path:
