@@ -20,7 +20,9 @@ class HfConfig:
         batch_size: Prompts computed together; ``None`` derives it from the memory.
         device: ``auto`` takes CUDA, then MPS, then the CPU.
         dtype: ``auto`` takes bfloat16 where the hardware has it.
-        repetition_penalty: 1 switches it off; see https://arxiv.org/abs/1909.05858.
+        repetition_penalty: 1 switches it off, ``None`` leaves it to the model's size; see
+            https://arxiv.org/abs/1909.05858.
+        batching: ``continuous`` is Transformers' continuous batching, ``own`` our loop over a block's rows.
     """
 
     model: str = option(
@@ -39,9 +41,16 @@ class HfConfig:
     )
     device: str = option("auto", help="auto, cuda, cuda:1, mps or cpu.", identity=False)
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = option(
-        "auto", help="Number format; auto takes bfloat16 where the hardware has it."
+        "auto", help="Number format; auto keeps the model's 16 bits, and takes bfloat16 where the hardware has it."
     )
-    repetition_penalty: float = option(1.1, help="Keeps small models from repeating themselves; 1 is off.")
+    repetition_penalty: float | None = option(
+        None, help="Keeps models from repeating themselves; 1 is off. By default 1.1 below 1 billion parameters."
+    )
+    batching: Literal["auto", "continuous", "own"] = option(
+        "auto",
+        help="How rows share the model; auto takes continuous batching on CUDA with flash attention.",
+        identity=False,
+    )
 
     def __post_init__(self) -> None:
         if not self.model.strip():
@@ -51,7 +60,7 @@ class HfConfig:
                 f"A batch size of {self.batch_size} cannot be used.",
                 "Give --batch-size (or PSYCTL_INFERENCE_BATCH_SIZE) 1 or more.",
             )
-        if self.repetition_penalty <= 0:
+        if self.repetition_penalty is not None and self.repetition_penalty <= 0:
             raise UsageError(
                 f"A repetition penalty of {self.repetition_penalty} cannot be used.",
                 "Give --hf-repetition-penalty above 0.",

@@ -57,6 +57,8 @@ class HfBackend(InferenceBackend):
 
     def close(self) -> None:
         """Free the model."""
+        if self._generator is not None:
+            self._generator.close()
         self._generator = None
         gc.collect()
 

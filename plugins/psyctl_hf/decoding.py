@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import Cache, DynamicCache
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from psyctl_hf.packing import Packed, additive, by_likeness, pack, tree_mask
 
@@ -38,15 +39,20 @@ class Answer:
     ended: bool
 
 
-def fits(model: Any) -> bool:
-    """Whether the model can be decoded here: a plain key-value cache, free positions, its own masks.
+def reach(model: Any) -> int:
+    """How many tokens, prompt and answer together, a row may have here; 0 where the model cannot be decoded here.
 
-    The last word has a trial: prompts packed into one row must get the logits they get alone.
+    It can where it keeps plain keys and values, and takes positions and masks of our own. A layer that sees a
+    sliding window only is one that sees everything as long as a row is no longer than the window. The last
+    word has a trial: rows computed together must get the logits they get alone.
     """
     why = _misfit(model)
     if why:
         log.debug("Decoding with Transformers' generate: %s.", why)
-    return not why
+        return 0
+    layers = DynamicCache(config=model.config.get_text_config()).layers
+    windows = [layer.sliding_window for layer in layers if isinstance(layer, DynamicSlidingWindowLayer)]
+    return min(windows, default=sys.maxsize)
 
 
 def _misfit(model: Any) -> str:
@@ -57,8 +63,11 @@ def _misfit(model: Any) -> str:
         return f"the model does not take {', '.join(sorted(missing))}"
     if getattr(config, "is_encoder_decoder", False):
         return "the model has an encoder"
-    if any(type(layer) is not DynamicLayer for layer in DynamicCache(config=config).layers):
-        return "some layers do not keep all keys and values"
+    if getattr(config, "num_kv_shared_layers", 0):
+        return "some layers keep nothing of their own"
+    layers = DynamicCache(config=config).layers
+    if any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
+        return "some layers keep something else than keys and values"
     if config._attn_implementation not in ("sdpa", "eager"):
         return f"the attention is {config._attn_implementation}"
     rope = getattr(config, "rope_parameters", None) or {}
@@ -66,24 +75,34 @@ def _misfit(model: Any) -> str:
     if not kinds <= set(ROPES):
         return "the position embedding depends on the row's length"
     try:
-        return "" if _trial_agrees(model) else "packed prompts get other logits"
+        return _trial(model)
     except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
         return f"the trial failed ({error})"
 
 
-def _trial_agrees(model: Any) -> bool:
-    prompts = [[5, 6, 7, 8, 9], [5, 6, 7, 10, 11, 12]]
-    packed, _ = _read(model, pack(prompts))
-    alone = torch.cat([_read(model, pack([prompt]))[0] for prompt in prompts])
-    scale = alone.std().clamp(min=1e-6)
-    # Rounding stays well below this; a wrong mask or position does not.
-    return bool(((packed - alone).abs().mean() / scale) < 0.05)
+def _trial(model: Any) -> str:
+    """What went wrong when two rows were begun and gone on with, against the model on each alone; or nothing."""
+    prompts, forced = [[5, 6, 7, 8, 9], [5, 6, 7, 10, 11, 12]], [9, 13, 6]
+    found: dict[tuple[int, int], torch.Tensor] = {}
+
+    def choose(logits: torch.Tensor, rows: list[int], steps: list[int]) -> torch.Tensor:
+        found.update(zip(zip(rows, steps, strict=True), logits, strict=True))
+        return torch.tensor([forced[step] for step in steps], device=logits.device)
+
+    list(Decoding(model, prompts, torch.zeros(1), choose, max_tokens=len(forced), rows=len(prompts)).run())
+    for (prompt, step), got in found.items():
+        ids = torch.tensor([[*prompts[prompt], *forced[:step]]], device=model.device)
+        alone = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[0, -1].float()
+        # Rounding stays well below this; a wrong mask or position does not.
+        if not (got - alone).abs().mean() < 0.05 * alone.std().clamp(min=1e-6):
+            return "rows together get other logits than alone"
+    return ""
 
 
 def _read(model: Any, packed: Packed) -> tuple[torch.Tensor, Cache]:
     """Compute packed prompts: each one's last logits ``[prompts, vocabulary]`` in float32, and the cache."""
     device = model.device
-    cache = DynamicCache(config=model.config.get_text_config())
+    cache = DynamicCache()  # without the model's config, which would cut sliding windows off by columns
     output = model(
         input_ids=torch.tensor([packed.ids], device=device),
         position_ids=torch.tensor([packed.positions], device=device),
@@ -149,7 +168,7 @@ class Decoding:
     from the block alone, so that the same block gets the same answers.
 
     Args:
-        model: A model that :func:`fits`.
+        model: A model within whose :func:`reach` all prompts are, answers included.
         prompts: Token ids.
         ends: For each token whether an answer ends with it, shape ``[vocabulary]``.
         choose: Picks the next tokens.

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
+from collections.abc import Callable, Sequence
 from collections.abc import Generator as Yields
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 from transformers.utils import logging as transformers_logging
 
+from psyctl_core.errors import UsageError
 from psyctl_core.records import ChatRequest, Completion
-from psyctl_hf import HfConfig, chat, loading
+from psyctl_hf import HfConfig, chat, loading, paged
 from psyctl_hf.choosing import Chooser
-from psyctl_hf.decoding import Answer, Decoding, fits
+from psyctl_hf.decoding import Answer, Decoding, reach
 from psyctl_hf.locate import Located
+
+log = logging.getLogger("psyctl")
+
+Way = Callable[[Sequence[ChatRequest], Sequence[list[int]], int], Yields[Answer, None, None]]
+"""One of the ways to answer: requests, their prompts and how many at once -> answers as they are finished."""
 
 
 class Generator:
@@ -26,12 +34,13 @@ class Generator:
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         self._device = loading.pick_device(config.device)
-        self._tokenizer, self._model = loading.load(
-            located, self._device, loading.pick_dtype(config.dtype, self._device)
-        )
-        self._penalty = config.repetition_penalty
+        self._tokenizer, self._model = loading.load(located, self._device, config.dtype)
+        self._config = config
+        self._penalty = loading.pick_penalty(config.repetition_penalty, self._model)
+        self._paged: paged.Paged | None = None
+        self._can_page = True
         with torch.inference_mode():
-            self._fits = fits(self._model)
+            self._reach = reach(self._model)
         self._texts = self._tokenizer.batch_decode([[i] for i in range(len(self._tokenizer))])
         self._ends: dict[tuple[str, ...], torch.Tensor] = {}
 
@@ -62,7 +71,7 @@ class Generator:
             prompts: Their token ids, as :meth:`encode` gave them.
             rows: How many are computed together.
         """
-        answers = self._decoded if self._fits else self._generated
+        answers = self._continuous if self._pages(requests[0]) else self._in_reach
         with contextlib.closing(answers(requests, prompts, rows)) as found:
             while True:
                 # Entered anew for every answer: the mode must not reach whoever takes the answers.
@@ -80,6 +89,47 @@ class Generator:
             prompt_tokens=len(prompt),
             completion_tokens=len(answer.tokens),
         )
+
+    def _pages(self, request: ChatRequest) -> bool:
+        """Whether continuous batching answers. Raises UsageError where it was asked for and cannot."""
+        why = paged.why_not(self._model, self._config, self._penalty, request)
+        if why and self._config.batching == "continuous":
+            raise UsageError(
+                f"Continuous batching cannot answer these requests: {why}.",
+                "Give --hf-repetition-penalty 1 and --temperature 0 on one device, or --hf-batching auto.",
+            )
+        if why:
+            log.debug("Not answering with continuous batching: %s.", why)
+        return self._can_page and not why
+
+    def _continuous(
+        self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]], rows: int
+    ) -> Yields[Answer, None, None]:
+        """By Transformers' continuous batching; where it fails, the rest of the block in the other ways."""
+        first = requests[0]
+        ends = self._end_tokens(first.stop).nonzero().flatten().tolist()
+        left = dict.fromkeys(range(len(prompts)))
+        try:
+            if self._paged is None:
+                tokens = max(map(len, prompts)) + first.max_tokens
+                self._paged = paged.Paged(self._model, rows=rows, tokens=tokens, end=ends[0])
+            with contextlib.closing(self._paged.answer(prompts, ends, first.max_tokens)) as answers:
+                for answer in answers:
+                    del left[answer.prompt]
+                    yield answer
+        except paged.PagingError as error:
+            log.warning("Continuous batching failed (%s): going on without it.", error)
+            self._can_page = False
+            self.close()
+            yield from _some(self._in_reach, list(left), requests, prompts, rows)
+
+    def _in_reach(
+        self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]], rows: int
+    ) -> Yields[Answer, None, None]:
+        """By our own loop as far as it reaches, and by Transformers' ``generate`` beyond."""
+        fit = [len(prompt) + requests[0].max_tokens <= self._reach for prompt in prompts]
+        for way, fits in ((self._decoded, True), (self._generated, False)):
+            yield from _some(way, [i for i, fitting in enumerate(fit) if fitting is fits], requests, prompts, rows)
 
     def _decoded(
         self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]], rows: int
@@ -123,6 +173,13 @@ class Generator:
         words = ("out of memory", "can't allocate memory", "not enough memory")
         return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(w in str(error) for w in words)
 
+    def close(self) -> None:
+        """Stop what runs beside this thread and free its memory."""
+        if self._paged is not None:
+            self._paged.close()
+            self._paged = None
+        self.free_memory()
+
     def free_memory(self) -> None:
         """Give back what a failed batch held."""
         gc.collect()
@@ -155,6 +212,15 @@ class Generator:
             mask[self._eos()] = True
             self._ends[stop] = mask.to(self._device)
         return self._ends[stop]
+
+
+def _some(
+    way: Way, numbers: Sequence[int], requests: Sequence[ChatRequest], prompts: Sequence[list[int]], rows: int
+) -> Yields[Answer, None, None]:
+    """Answer the prompts of these numbers in one of the ways."""
+    if numbers:
+        for answer in way([requests[i] for i in numbers], [prompts[i] for i in numbers], rows):
+            yield replace(answer, prompt=numbers[answer.prompt])
 
 
 class _LineEnds(StoppingCriteria):

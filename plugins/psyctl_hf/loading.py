@@ -18,6 +18,10 @@ from psyctl_hf.locate import Located
 log = logging.getLogger("psyctl")
 
 MOST_ROWS = {"cpu": 64, "mps": 32, "cuda": 256}
+SMALL = 1_000_000_000
+"""Models of fewer parameters get :data:`PENALTY`: they fall into saying the same again and again."""
+
+PENALTY = 1.1
 MEMORY_SHARE = 0.5
 """Share of the memory left beside the model that a batch may take; the rest is for activations."""
 
@@ -42,20 +46,40 @@ def pick_device(wanted: str) -> torch.device:
     return device
 
 
-def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """The number format named, or for ``auto`` bfloat16 where the hardware computes in it."""
+def pick_dtype(wanted: str, device: torch.device, stored: torch.dtype | None) -> torch.dtype:
+    """The number format named, or for ``auto`` one of 16 bits that the hardware computes in.
+
+    Of bfloat16 and float16 the one that the weights are stored in comes first, so that nothing is rounded.
+    """
     if wanted != "auto":
         dtype: torch.dtype = getattr(torch, wanted)
         return dtype
+    able = [dtype for dtype in (torch.bfloat16, torch.float16) if _computes_in(dtype, device)]
+    return stored if stored in able else able[0] if able else torch.float32
+
+
+def _computes_in(dtype: torch.dtype, device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        return dtype == torch.float16 or torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "mps":
-        return torch.float16
-    return torch.bfloat16 if _cpu_has_bfloat16() else torch.float32
+        return dtype == torch.float16
+    return dtype == torch.bfloat16 and _cpu_has_bfloat16()
 
 
-def load(located: Located, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+def pick_penalty(wanted: float | None, model: Any) -> float:
+    """The repetition penalty named, or one for small models only: it also falls on the names in a scene."""
+    if wanted is not None:
+        return wanted
+    return PENALTY if sum(p.numel() for p in model.parameters()) < SMALL else 1.0
+
+
+def load(located: Located, device: torch.device, wanted: str) -> tuple[Any, Any]:
     """Load the tokenizer and the model, ready to generate.
+
+    Args:
+        located: Where it is.
+        device: Where it goes.
+        wanted: The number format, or ``auto``.
 
     Returns:
         ``(tokenizer, model)``; the tokenizer pads on the left.
@@ -63,28 +87,11 @@ def load(located: Located, device: torch.device, dtype: torch.dtype) -> tuple[An
     Raises:
         BackendError: Transformers cannot load it, or it does not fit.
     """
-    where: dict[str, Any] = {"revision": located.revision, "trust_remote_code": False}
-    if located.gguf_file:
-        where["gguf_file"] = located.gguf_file
     try:
-        placement = {"device_map": "auto"} if device == torch.device("cuda") else {}
-        kept = unpacked.folder(located, dtype) if located.gguf_file else None
-        repository: str | Path = located.repository
-        if kept and kept.is_dir():
-            repository, kept = kept, None
-            where = {"trust_remote_code": False}
-        with _without_gguf_bar(located):
-            config = AutoConfig.from_pretrained(repository, **where)
-            check_room(located, config, device, dtype)
-            tokenizer = AutoTokenizer.from_pretrained(repository, **where)
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                repository, config=config, dtype=dtype, **placement, **where
-            )
-            if kept and unpacked.keep(kept, tokenizer, model):
-                del model  # from here on as in every later run, memory layout included
-                model = AutoModelForCausalLM.from_pretrained(kept, dtype=dtype, trust_remote_code=False, **placement)
-        if not placement:
-            model = model.to(device)
+        if located.gguf_file:
+            tokenizer, model = _load_gguf(located, device, pick_dtype(wanted, device, None))
+        else:
+            tokenizer, model = _load(located, device, wanted, located.repository, {"revision": located.revision})
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise BackendError(
             f"Model '{located.name}' cannot be loaded: {str(error).strip().splitlines()[0]}",
@@ -97,6 +104,38 @@ def load(located: Located, device: torch.device, dtype: torch.dtype) -> tuple[An
     return tokenizer, model
 
 
+def _load(
+    located: Located, device: torch.device, wanted: str, repository: str | Path, where: dict[str, Any]
+) -> tuple[Any, Any]:
+    """From a repository or folder; the weights are read once, straight into their format and onto their device."""
+    config = AutoConfig.from_pretrained(repository, trust_remote_code=False, **where)
+    dtype = pick_dtype(wanted, device, config.get_text_config().dtype or config.dtype)
+    check_room(located, config, device, dtype)
+    tokenizer = AutoTokenizer.from_pretrained(repository, trust_remote_code=False, **where)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        repository,
+        config=config,
+        dtype=dtype,
+        device_map="auto" if device == torch.device("cuda") else device,
+        trust_remote_code=False,
+        **where,
+    )
+    return tokenizer, model
+
+
+def _load_gguf(located: Located, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+    """From a GGUF file, or from its unpacked copy; every run has the memory layout of the copy, if one is kept."""
+    kept = unpacked.folder(located, dtype)
+    wanted = str(dtype).removeprefix("torch.")
+    if not kept.is_dir():
+        with contextlib.redirect_stderr(io.StringIO()):  # a progress bar that no setting turns off
+            tokenizer, model = _load(located, device, wanted, located.repository, {"gguf_file": located.gguf_file})
+        if not unpacked.keep(kept, tokenizer, model):
+            return tokenizer, model
+        del model
+    return _load(located, device, wanted, kept, {})
+
+
 def check_room(located: Located, config: Any, device: torch.device, dtype: torch.dtype) -> None:
     """Refuse a model whose weights alone are more than the device's free memory.
 
@@ -107,7 +146,7 @@ def check_room(located: Located, config: Any, device: torch.device, dtype: torch
     """
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         parameters = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
-    needed = parameters * (torch.finfo(dtype).bits // 8)
+    needed = parameters * _bits(config, dtype) // 8
     free = _free_memory(device)
     if needed > free:
         raise BackendError(
@@ -115,6 +154,15 @@ def check_room(located: Located, config: Any, device: torch.device, dtype: torch
             f"and {_gib(free)} are free on {device}.",
             "Use a smaller model, free some memory, or another --hf-device.",
         )
+
+
+def _bits(config: Any, dtype: torch.dtype) -> int:
+    """Bits a weight takes: the number format's, or what the repository says of its quantised weights."""
+    quantised = getattr(config, "quantization_config", None)
+    if quantised is None:
+        return torch.finfo(dtype).bits
+    said = quantised if isinstance(quantised, dict) else quantised.to_dict()
+    return int(said.get("bits") or (4 if said.get("load_in_4bit") else 8))
 
 
 def _gib(size: int) -> str:
@@ -142,11 +190,6 @@ def rows_that_fit(model: Any, device: torch.device, tokens: int) -> int:
     rows = int(room // per_row)
     most = MOST_ROWS.get(device.type, MOST_ROWS["cpu"])
     return 1 << (min(rows, most).bit_length() - 1) if rows > 0 else 1
-
-
-def _without_gguf_bar(located: Located) -> contextlib.AbstractContextManager[Any]:
-    """Reading a GGUF file draws a progress bar that no setting of Transformers' turns off."""
-    return contextlib.redirect_stderr(io.StringIO()) if located.gguf_file else contextlib.nullcontext()
 
 
 def _memory(device: torch.device) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ def test_greedy_answers_equal_one_at_a_time_generate(backend, requests, answers,
     made = backend(tiny_model)
     generator = made._loaded()
     asked = requests(23, max_tokens=24)
-    assert generator._fits
+    assert generator._reach > 1000
     expected = {}
     for request, prompt in zip(asked, generator.encode(asked), strict=True):
         output = generator._model.generate(
@@ -86,34 +87,90 @@ def test_prompts_that_share_most_stand_together_the_longest_first():
     assert sorted(order[2:]) == [0, 2]
 
 
+def tiny(folder, like, config) -> str:
+    """Another architecture with random weights and the tiny model's tokenizer."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(like)
+    tokenizer.save_pretrained(folder)
+    config.vocab_size, config.eos_token_id, config.pad_token_id = len(tokenizer), tokenizer.eos_token_id, 0
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return str(folder)
+
+
+SIZES = {
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 512, "initializer_range": 0.6,
+}  # fmt: skip
+MIXED = ["sliding_attention", "full_attention", "sliding_attention"]
+
+
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("name", "window"),
     [
-        ({"sliding_window": 4}, "do not keep all"),
-        ({"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}, "row's length"),
+        ("Gemma2Config", 400),
+        ("Gemma3TextConfig", 400),
+        ("Gemma3TextConfig", 90),
+        ("MistralConfig", 90),
+        ("Qwen3Config", None),
+        ("Phi3Config", None),
     ],
 )
-def test_a_model_that_does_not_fit_is_left_to_generate(backend, tiny_model, caplog, monkeypatch, change, why):
+def test_the_architectures_that_people_use_are_decoded_here_within_their_window(
+    backend, requests, tiny_model, tmp_path, monkeypatch, name, window
+):
+    import transformers
+
+    options = {"layer_types": MIXED} if name.startswith("Gemma") else {}
+    config = getattr(transformers, name)(**SIZES, sliding_window=window, **options)
+    model = tiny(tmp_path / "model", tiny_model, config)
+    made = backend(model, batch_size=4, repetition_penalty=2.0)  # livelier
+    assert made._loaded()._reach == (window or sys.maxsize)
+    asked = requests(12, max_tokens=24)
+    lengths = [len(prompt) + 24 for prompt in made._loaded().encode(asked)]
+    beyond = [length > made._loaded()._reach for length in lengths]
+    assert any(beyond) == (window == 90)
+    assert not all(beyond)
+    done = {c.id: c.text for c in made.generate(asked)}
+    made._loaded()._reach = 0
+    alone = {c.id: c.text for request in asked for c in made.generate([request])}
+    assert done == alone
+    assert len(set(done.values())) >= 3
+    if name == "MistralConfig":  # the only lively one with a short window
+        made._loaded()._reach = sys.maxsize
+        assert {c.id: c.text for c in made.generate(asked)} != done
+
+
+def test_a_layer_that_reads_anothers_keys_is_left_to_generate(backend, tiny_model, caplog, monkeypatch):
     model = backend(tiny_model)._loaded()._model
-    for name, value in change.items():
-        monkeypatch.setattr(model.config, name, value, raising=False)
+    monkeypatch.setattr(model.config, "num_kv_shared_layers", 1, raising=False)
     with caplog.at_level(logging.DEBUG, "psyctl"):
-        assert not decoding.fits(model)
-    assert why in caplog.text
+        assert decoding.reach(model) == 0
+    assert "nothing of their own" in caplog.text
+
+
+def test_positions_that_depend_on_the_rows_length_are_left_to_generate(backend, tiny_model, caplog, monkeypatch):
+    model = backend(tiny_model)._loaded()._model
+    rope = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+    monkeypatch.setattr(model.config, "rope_parameters", rope)
+    with caplog.at_level(logging.DEBUG, "psyctl"):
+        assert decoding.reach(model) == 0
+    assert "row's length" in caplog.text
 
 
 def test_a_model_that_ignores_masks_is_left_to_generate(backend, tiny_model, caplog, monkeypatch):
     model = backend(tiny_model)._loaded()._model
     monkeypatch.setattr(decoding, "tree_mask", lambda packed, dtype: torch.zeros(1, 1, *[len(packed.ids)] * 2))
     with caplog.at_level(logging.DEBUG, "psyctl"):
-        assert not decoding.fits(model)
-    assert "other logits" in caplog.text
+        assert decoding.reach(model) == 0
+    assert "get other logits than alone" in caplog.text
 
 
 def test_generate_and_the_own_loop_answer_alike(backend, requests, answers, tiny_model):
     asked = requests(9)
     made = backend(tiny_model, batch_size=4)
-    made._loaded()._fits = False
+    made._loaded()._reach = 0
     assert {c.id: (c.text, c.finish_reason) for c in made.generate(asked)} == answers(tiny_model, asked)
 
 
@@ -128,10 +185,3 @@ def test_an_unpacked_copy_answers_like_the_original(backend, requests, answers, 
     monkeypatch.setattr(unpacked, "MOST_BYTES", 10)
     unpacked.keep(tmp_path / "other", generator._tokenizer, generator._model)
     assert not (tmp_path / "other").exists()
-
-
-def test_transformers_own_continuous_batching_would_drop_the_penalty():
-    """Why CUDA uses the loop here too; once this fails, `generate_batch` is worth another look."""
-    from transformers import RepetitionPenaltyLogitsProcessor
-
-    assert RepetitionPenaltyLogitsProcessor.supports_continuous_batching is False
