@@ -27,6 +27,9 @@ log = logging.getLogger("psyctl")
 BLOCK = 256
 """Requests ordered together, so that alike ones meet and rows that finish find work."""
 
+PATIENCE = 2
+"""Doubled each time memory runs out: so many blocks must fit before more rows are tried."""
+
 
 class HfBackend(InferenceBackend):
     """One model in one process; loads it when the first answer is wanted."""
@@ -38,7 +41,9 @@ class HfBackend(InferenceBackend):
         self._config = config
         self._located = locate(config.model)
         self._generator: Generator | None = None
-        self._rows = 0
+        self._most_rows = 0
+        self._calm = 0
+        self._patience = PATIENCE
 
     def identity(self) -> Identity:
         """The model's name and its commit or digest."""
@@ -83,8 +88,8 @@ class HfBackend(InferenceBackend):
         while left:
             asked = list(left.values())
             ids = [prompts[request.id] for request in asked]
-            rows = self._rows or self._config.batch_size or generator.rows_that_fit(asked, ids)
-            rows = min(rows, len(asked))
+            rows = min(self._config.batch_size or generator.rows_that_fit(asked, ids), len(asked))
+            rows = min(rows, self._most_rows or rows)
             try:
                 for completion in generator.generate(asked, ids, rows):
                     del left[completion.id]
@@ -97,6 +102,15 @@ class HfBackend(InferenceBackend):
                         f"Out of memory: not even one prompt of {max(map(len, ids))} tokens fits beside the model.",
                         "Use a smaller model, --max-tokens, or another --hf-device.",
                     ) from error
-                self._rows = rows // 2
-                log.warning("Out of memory with %d prompts at once: going on with %d.", rows, self._rows)
+                log.warning("Out of memory with %d prompts at once: going on with %d.", rows, rows // 2)
+                self._most_rows, self._calm = rows // 2, 0
+                self._patience *= 2
             generator.free_memory()
+        self._grow()
+
+    def _grow(self) -> None:
+        """After some blocks that fitted, try more rows again: what took the memory may have been somebody else."""
+        self._calm += 1
+        if self._most_rows and self._calm >= self._patience:
+            self._most_rows, self._calm = self._most_rows * 2, 0
+            log.info("%d blocks fitted: trying up to %d prompts at once.", self._patience, self._most_rows)

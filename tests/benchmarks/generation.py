@@ -3,12 +3,15 @@
 Every contender answers the same scenarios in a process of its own, the contenders in turn, so that all meet the same
 disturbances. A pair is two answers; "pairs/s" counts from the first import to the last answer, "warm pairs/s" leaves
 loading out. "plain" is `generate` in bfloat16, left-padded, 16 prompts at a time, in the order of the scenarios, with
-the model loaded from the same file; "plain, stops" also has `stop_strings`. "raw OpenVINO" hands all prompts to
-`ContinuousBatchingPipeline.generate`. "own share" is the time of the whole build that was not spent in the engine.
-"x plain" and "x raw" are medians of the ratios within each round, with the smallest and the largest.
+the model loaded from the same file; "plain, stops" also has `stop_strings`. "plain, 64" computes 64 prompts at a time.
+"raw OpenVINO" hands all prompts to `ContinuousBatchingPipeline.generate`, with the file that "openvino" computes with:
+the model's, rewritten with 8-bit blocks. The two "rounded" contenders read the model's own file, whose 4-bit blocks
+OpenVINO rounds; what they answer is another model's. "own share" is the time of the whole build that was not spent in
+the engine. "x plain", "x raw" and the like are medians of the ratios within each round, with the smallest and the
+largest.
 
 The rows with more pairs show how cost grows. `PSYCTL_BENCH_PAIRS` (64), `PSYCTL_BENCH_ROUNDS` (3) and
-`PSYCTL_BENCH_GROWTH` ("hf:16,64,256 openvino:16,64,256,1024") make it shorter or longer.
+`PSYCTL_BENCH_GROWTH` ("plain:256 hf:16,64,256,1024 openvino:16,64,256,1024") make it shorter or longer.
 """
 
 from __future__ import annotations
@@ -27,11 +30,21 @@ from pathlib import Path
 from typing import Any
 
 MAX_TOKENS = 64
-CONTENDERS = ("plain", "plain, stops", "hf", "raw OpenVINO", "openvino")
+CONTENDERS = (
+    "plain",
+    "plain, stops",
+    "plain, 64",
+    "hf",
+    "raw OpenVINO",
+    "openvino",
+    "raw OpenVINO, rounded",
+    "openvino, rounded",
+)
+OURS = ("hf", "openvino", "openvino, rounded")
 BATCH = 16
 ROUNDS = int(os.environ.get("PSYCTL_BENCH_ROUNDS", "3"))
 PAIRS = int(os.environ.get("PSYCTL_BENCH_PAIRS", "64"))
-GROWTH = os.environ.get("PSYCTL_BENCH_GROWTH", "hf:16,64,256 openvino:16,64,256,1024")
+GROWTH = os.environ.get("PSYCTL_BENCH_GROWTH", "plain:256 hf:16,64,256,1024 openvino:16,64,256,1024")
 
 
 def measure() -> list[dict[str, object]]:
@@ -90,10 +103,12 @@ def _row(name: str, rounds: list[dict[str, dict[str, Any]]]) -> dict[str, object
         "peak MiB": round(middle("peak")),
         "accepted %": round(100 * middle("accepted"), 1),
         "median characters": round(middle("characters")),
-        "own share %": round(100 * middle("own"), 2) if name in ("hf", "openvino") else "",
+        "own share %": round(100 * middle("own"), 2) if name in OURS else "",
     }
-    for base, column in (("plain", "x plain"), ("plain, stops", "x plain, stops"), ("raw OpenVINO", "x raw")):
-        if base in rounds[0] and name in ("hf", "openvino"):
+    rounded = ", rounded" if "rounded" in name else ""
+    bases = {"x plain": "plain", "x plain, stops": "plain, stops", "x plain, 64": "plain, 64", "x hf": "hf"}
+    for column, base in {**bases, "x raw": f"raw OpenVINO{rounded}"}.items():
+        if base in rounds[0] and name in OURS:
             row[column] = _spread([_rate(found[name]) / _rate(found[base]) for found in rounds])
     return row
 
@@ -118,11 +133,15 @@ def _psyctl(name: str, pairs: int, data: Path) -> dict[str, float]:
     from psyctl_soda import SodaConfig
 
     if name == "hf":
-        from psyctl_hf import HfConfig as Config
+        from psyctl_hf import HfConfig
         from psyctl_hf.backend import HfBackend as Backend
+
+        config = HfConfig(model="embedded")
     else:
-        from psyctl_openvino import OpenVinoConfig as Config
+        from psyctl_openvino import OpenVinoConfig
         from psyctl_openvino.backend import OpenVinoBackend as Backend
+
+        config: Any = OpenVinoConfig(model="embedded", rounded="rounded" in name)
     clock = {"loading": 0.0, "engine": 0.0, "first": 0.0}
     start, generate = Backend.start, Backend.generate
 
@@ -158,7 +177,7 @@ def _psyctl(name: str, pairs: int, data: Path) -> dict[str, float]:
     Backend.start, Backend.generate = timed_start, timed_generate  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         report = build_caa(
-            "Extroversion", folder, backend=Config(model="embedded"), source=SodaConfig(dataset=str(data)),
+            "Extroversion", folder, backend=config, source=SodaConfig(dataset=str(data)),
             prompter="static", limit_samples=pairs, max_tokens=MAX_TOKENS, progress=progress,
         )  # fmt: skip
         seconds = time.perf_counter() - BEGAN
@@ -245,13 +264,14 @@ def _plain(name: str, pairs: int, data: Path) -> dict[str, float]:
     texts: list[str] = []
     first = 0.0
     tokens = 0
-    for at in range(0, len(asked), BATCH):
+    batch = 64 if name == "plain, 64" else BATCH
+    for at in range(0, len(asked), batch):
         prompts = [
             tokenizer.apply_chat_template(
                 [dataclasses.asdict(m) for m in request.messages], tokenize=False, add_generation_prompt=True
             )
             + request.prefill
-            for _, request in asked[at : at + BATCH]
+            for _, request in asked[at : at + batch]
         ]
         inputs = tokenizer(prompts, add_special_tokens=False, padding=True, return_tensors="pt")
         output = model.generate(
@@ -270,14 +290,15 @@ def _raw_openvino(name: str, pairs: int, data: Path) -> dict[str, float]:
     import openvino_genai
 
     from psyctl_core.models import embedded_file
+    from psyctl_openvino.exact import exact
 
-    del name
+    file = embedded_file() if "rounded" in name else exact(embedded_file())
     scheduler = openvino_genai.SchedulerConfig()
     scheduler.cache_size = 2
     scheduler.max_num_seqs = 64
     scheduler.max_num_batched_tokens = 512
     scheduler.enable_prefix_caching = True
-    pipeline = openvino_genai.ContinuousBatchingPipeline(str(embedded_file()), scheduler, "CPU")
+    pipeline = openvino_genai.ContinuousBatchingPipeline(str(file), scheduler, "CPU")
     tokenizer = pipeline.get_tokenizer()
     loading = time.perf_counter() - BEGAN
     asked = _asked(pairs, data)
@@ -306,8 +327,11 @@ RUNS: dict[str, Callable[[str, int, Path], dict[str, float]]] = {
     "plain": _plain,
     "plain, stops": _plain,
     "hf": _psyctl,
+    "plain, 64": _plain,
     "raw OpenVINO": _raw_openvino,
     "openvino": _psyctl,
+    "raw OpenVINO, rounded": _raw_openvino,
+    "openvino, rounded": _psyctl,
 }
 
 if __name__ == "__main__":

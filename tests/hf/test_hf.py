@@ -104,6 +104,14 @@ def test_out_of_memory_halves_the_batch_and_goes_on(backend, requests, answers, 
     assert "Out of memory with 8 prompts at once: going on with 4." in caplog.text
 
 
+def test_after_calm_blocks_more_rows_are_tried_each_time_later(backend, requests, tiny_model, monkeypatch):
+    made = backend(tiny_model, batch_size=8)
+    sizes = out_of_memory_above(made, 4, monkeypatch)
+    for _ in range(14):
+        assert len(list(made.generate(requests(8)))) == 8
+    assert sizes == [8, 4, *[4] * 3, 8, 4, *[4] * 7, 8, 4, 4]
+
+
 def test_when_not_even_one_prompt_fits_the_run_ends(backend, requests, tiny_model, monkeypatch):
     made = backend(tiny_model, batch_size=2)
     out_of_memory_above(made, 0, monkeypatch)
