@@ -9,31 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import importlib_metadata
 
 from psyctl_core import hookspecs, items
-from psyctl_core.components import (
-    Context,
-    InferenceBackend,
-    Kind,
-    OutputSink,
-    PersonalityPrompter,
-    ScenarioSource,
-    SinkTarget,
-)
+from psyctl_core.components import PROTOCOLS, Context, OutputSink, ScenarioSource, SinkTarget
 from psyctl_core.errors import PluginError, PsyctlError, UsageError
 from psyctl_core.flags import flags_of
 from psyctl_core.records import Scenario
 from psyctl_core.registry import HOOKS, Found, Registry, blamed, blamed_items, create
 
-PROTOCOLS: dict[Kind, type[Any]] = {
-    "source": ScenarioSource,
-    "prompter": PersonalityPrompter,
-    "backend": InferenceBackend,
-    "sink": OutputSink,
-}
 ITEMS = 20
 """How many items of a source are looked at."""
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from psyctl_core.components import KINDS, Kind
+from psyctl_core.components import KINDS, PROTOCOLS, Context, Kind, NoSettings
 from psyctl_core.errors import UsageError
 from psyctl_core.flags import Flag, flags_of
-from psyctl_core.registry import Found, Registry
+from psyctl_core.registry import Found, Registry, create
 
 DEFAULTS: Mapping[Kind, str] = {"source": "soda", "prompter": "p2", "sink": "jsonl"}
 """What is used where nothing is said. Backends have none: they may cost money or gigabytes."""
@@ -23,10 +23,18 @@ CHECKPOINT_INTERVAL_ENV = "PSYCTL_CHECKPOINT_INTERVAL"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A component and the config it will be made with."""
+    """A component and the config it will be made with, or the component itself where a program hands one over."""
 
     found: Found
     config: Any
+    instance: Any = None
+
+    def make(self, context: Context) -> Any:
+        """The component: the one that was handed over, or a new one from its factory. Raises PsyctlError."""
+        if self.instance is not None:
+            return self.instance
+        assert self.found.kind is not None
+        return create(self.found, self.config, context, PROTOCOLS[self.found.kind])
 
 
 def choose(
@@ -51,6 +59,22 @@ def choose(
             raise UsageError(f"{spelling} sets '{flag.field}' a second time.", "Give only one of its spellings.")
         values[kind][flag.field] = value
     return {kind: Choice(found, _config(found, values[kind])) for kind, found in chosen.items()}
+
+
+def choice_of(registry: Registry, kind: Kind, wanted: object) -> Choice:
+    """What a program wants: a component by its name, by its config, or the component itself.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    if isinstance(wanted, str):
+        found = registry.get(kind, wanted)
+        assert found.component is not None
+        return Choice(found, found.component.config())
+    if isinstance(wanted, PROTOCOLS[kind]) and not isinstance(wanted, type):
+        own = type(wanted)
+        return Choice(Found(kind, own.__qualname__, own.__module__, ""), NoSettings(), wanted)
+    return Choice(registry.of_config(kind, wanted), wanted)
 
 
 def _chosen(registry: Registry, kind: Kind, name: str | None, given: Mapping[str, Any]) -> Found:

@@ -295,3 +295,17 @@ class OutputSink(Protocol):
     def close(self) -> None:
         """Finish writing and let go; called once."""
         return
+
+
+PROTOCOLS: Mapping[Kind, type[Any]] = {
+    "source": ScenarioSource,
+    "prompter": PersonalityPrompter,
+    "backend": InferenceBackend,
+    "sink": OutputSink,
+}
+"""What a component of each kind implements."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoSettings:
+    """The config of a component that has none."""

@@ -24,15 +24,15 @@ def problem(item: object, last_place: int) -> str:
         item: What came.
         last_place: The place of the item before it; -1 where it is the first.
     """
-    if isinstance(item, Scenario):
+    if type(item) is Scenario:  # a subclass may be changeable
         if not isinstance(item.dialogue, tuple):
             return f"its dialogue is a {type(item.dialogue).__name__}, which could change later; a tuple is wanted"
         if wrong := schema.problem("scenario", as_json(item)):
             return wrong
         if item.dialogue and item.dialogue[-1].speaker == item.character:
             return f"'{item.character}' is to answer their own words"
-    elif not isinstance(item, SkippedRow):
-        return f"a {type(item).__name__} is no Scenario or SkippedRow"
+    elif type(item) is not SkippedRow:
+        return f"a {type(item).__name__} is no Scenario or SkippedRow (nor may it be a subclass of them)"
     if item.place <= last_place:
         return f"place {item.place} comes after place {last_place}; places must rise"
     return ""

@@ -50,7 +50,8 @@ class Sampling:
 class _Open:
     """A scenario on its way: who hopes for a pair from it, and its requests and answers by role.
 
-    A role is a trait's slug, or ``neutral``. ``already`` tells what an earlier process made of it.
+    A role is a trait's slug, or ``neutral``. ``already`` tells what an earlier process made of it. ``seals``
+    are the hashes that the scenario (under ``""``) and the answers had when they were handed over.
     """
 
     scenario: Scenario
@@ -59,6 +60,7 @@ class _Open:
     already: dict[str, bool]
     asked: dict[str, ChatRequest] = field(default_factory=dict)
     answers: dict[str, Completion] = field(default_factory=dict)
+    seals: dict[str, int] = field(default_factory=dict)
 
 
 class Pairing:
@@ -214,7 +216,7 @@ class Pairing:
                 takers = [d for d in self._datasets if item.place >= d.start_place]
                 known = {d.trait.slug: d.already(item) for d in takers}
                 already = {slug: was for slug, was in known.items() if was is not None}
-                self._line.append(opened := _Open(item, takers, [], already))
+                self._line.append(opened := _Open(item, takers, [], already, seals={"": hash(item)}))
                 self._gaps += len(takers)
                 for dataset in takers:
                     self._hope(opened, dataset)
@@ -278,6 +280,7 @@ class Pairing:
         opened, role = place
         self._journal.put(opened.asked[role], opened.scenario.place, completion)
         opened.answers[role] = completion
+        opened.seals[role] = hash(completion)
         self._usage.add(completion)
         self._waiting += 1
         self._tell()
@@ -335,6 +338,7 @@ class Pairing:
 
     def _settle_for(self, dataset: Dataset, opened: _Open) -> None:
         known = opened.already.get(dataset.trait.slug)
+        self._check_seals(opened)
         pair, reason = _pair(opened, dataset) if known is None else (None, "")
         if pair:
             dataset.accept(pair)
@@ -344,6 +348,17 @@ class Pairing:
             self._reject(dataset, opened.scenario, reason)
             return
         self._rejected_in_a_row.clear()
+
+    def _check_seals(self, opened: _Open) -> None:
+        """Records are frozen, but Python lets whoever insists change them after they were checked."""
+        if hash(opened.scenario) != opened.seals[""]:
+            raise self._unusable(f"it changed the scenario with the id {opened.scenario.id!r} after handing it over")
+        for role, completion in opened.answers.items():
+            if hash(completion) != opened.seals.get(role, hash(completion)):
+                raise PluginError(
+                    f"The {self._backend_found} changed its answer to a request after handing it over.",
+                    f"Tell {self._backend_found.distribution}'s authors; what is written so far is kept.",
+                )
 
     def _reject(self, dataset: Dataset, scenario: Scenario, reason: str) -> None:
         dataset.reject(scenario, reason)

@@ -20,7 +20,7 @@ from typing import Any
 import importlib_metadata
 
 from psyctl_core import run as runs
-from psyctl_core.choice import CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_ENV, DEFAULTS, Choice
+from psyctl_core.choice import CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_ENV, DEFAULTS, Choice, choice_of
 from psyctl_core.components import (
     KINDS,
     Ask,
@@ -41,7 +41,7 @@ from psyctl_core.pairing import Pairing, Sampling
 from psyctl_core.prompts import PROMPT_VERSION, answer_request, request_seed
 from psyctl_core.question import FORMAT_VERSION
 from psyctl_core.records import NEUTRAL, ChatRequest, Message, Persona, Scenario, SkippedRow
-from psyctl_core.registry import Found, Registry, blamed, blamed_items, create, discover
+from psyctl_core.registry import Found, blamed, blamed_items, discover
 from psyctl_core.stopping import Stop, stoppable
 from psyctl_core.traits import Trait, parse_traits
 
@@ -176,8 +176,7 @@ class _Job:
 
     def sink(self) -> OutputSink:
         """A new sink; each dataset has one of its own."""
-        found, config = self.choices["sink"].found, self.choices["sink"].config
-        sink: OutputSink = create(found, config, self.context, OutputSink)
+        sink: OutputSink = self.choices["sink"].make(self.context)
         return sink
 
 
@@ -202,7 +201,8 @@ def build_caa(
     Args:
         personality: One trait or several, comma-separated.
         output: The folder the datasets go to; several traits get a folder each in it.
-        backend: Who answers: a backend's name, or its config such as ``HfConfig(model="embedded")``.
+        backend: Who answers: a backend's name, its config such as ``HfConfig(model="embedded")``, or an object
+            that is one, which is closed in the end.
         source: Where scenarios come from, likewise.
         prompter: How personas are described, likewise.
         sink: Where records go, likewise.
@@ -415,19 +415,20 @@ def _prepared(
     interval = _checkpoint_interval(interval)
     registry = discover()
     wanted: dict[Kind, object] = {"source": source, "prompter": prompter, "backend": backend, "sink": sink}
-    choices = {kind: _choice(registry, kind, wanted[kind]) for kind in KINDS}
+    choices = {kind: choice_of(registry, kind, wanted[kind]) for kind in KINDS}
+    if choices["sink"].instance is not None and len(traits) > 1:
+        raise UsageError(
+            f"One sink cannot hold {len(traits)} datasets.",
+            "Pass its config or its name, or build one trait at a time.",
+        )
     context = Context(seed=seed)
-
-    def made(kind: Kind, protocol: type[Any]) -> Any:
-        return create(choices[kind].found, choices[kind].config, context, protocol)
-
     job = _Job(
         traits=traits,
         output=Path(output).expanduser(),
         choices=choices,
-        source=made("source", ScenarioSource),
-        prompter=made("prompter", PersonalityPrompter),
-        backend=made("backend", InferenceBackend),
+        source=choices["source"].make(context),
+        prompter=choices["prompter"].make(context),
+        backend=choices["backend"].make(context),
         context=context,
         sampling=Sampling(max_tokens, temperature, seed),
         limit=limit,
@@ -463,14 +464,6 @@ def _checkpoint_interval(interval: int | None) -> int:
             f"Set {CHECKPOINT_INTERVAL_ENV} or --checkpoint-interval to one, such as {CHECKPOINT_INTERVAL}.",
         )
     return number
-
-
-def _choice(registry: Registry, kind: Kind, wanted: object) -> Choice:
-    if not isinstance(wanted, str):
-        return Choice(registry.of_config(kind, wanted), wanted)
-    found = registry.get(kind, wanted)
-    assert found.component is not None
-    return Choice(found, found.component.config())
 
 
 def _identity(job: _Job, trait: Trait) -> dict[str, Any]:
@@ -539,7 +532,8 @@ def _versions(job: _Job) -> dict[str, str]:
     """Python, the chosen components' distributions, and what these ask for, as far as installed."""
     versions = {"python": platform.python_version(), "psyctl": importlib_metadata.version("psyctl")}
     for choice in job.choices.values():
-        versions[choice.found.distribution] = choice.found.version
+        if choice.found.version:
+            versions[choice.found.distribution] = choice.found.version
         extra = choice.found.component.extra if choice.found.component else None
         for name in _requirements(choice.found.distribution, extra):
             with contextlib.suppress(importlib_metadata.PackageNotFoundError):

@@ -48,7 +48,8 @@ class Found:
         kind: The component's kind, or ``None`` for a plugin that could not be asked.
         name: The component's name, or the entry point's for a broken plugin.
         distribution: The pip name of who supplies it.
-        version: That distribution's version.
+        version: That distribution's version; empty for a component that a program handed over, whose
+            distribution is its module.
         component: The component; ``None`` where the plugin is broken.
         problem: Why it cannot be chosen; empty when it can.
         rivals: Who supplies a component of this kind and name, where more than one does.
@@ -63,7 +64,8 @@ class Found:
     rivals: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind or 'plugin'} '{self.name}' (from {self.distribution} {self.version})"
+        origin = f"{self.distribution} {self.version}".strip()
+        return f"{self.kind or 'plugin'} '{self.name}' (from {origin})"
 
 
 class Registry:

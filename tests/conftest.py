@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -11,12 +10,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import hypothesis
 import pytest
 
-from psyctl_core import Report, build_caa, pipeline
-from psyctl_core.components import API_VERSION, Component
-from psyctl_core.registry import Found, Registry, discover
+from psyctl_core import Report, build_caa
+from psyctl_core.components import API_VERSION
 from psyctl_core.testing import FakeBackend, FakeSource
+
+hypothesis.settings.register_profile("psyctl", deadline=None)  # a busy machine is no defect
+hypothesis.settings.load_profile("psyctl")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -37,22 +39,11 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
-@dataclasses.dataclass(frozen=True)
-class FakeConfig:
-    """No settings."""
-
-
-@dataclasses.dataclass(frozen=True)
-class FakeSourceConfig:
-    """No settings; a class of its own so that the source can be told from the backend."""
-
-
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def run(tmp_path: Path) -> Callable[..., Any]:
     """Build a dataset with a fake source and backend and everything else real.
 
-    Returns a function that takes build_caa's options, ``source=`` and ``backend=`` as objects, and
-    returns the report, the backend and the files' lines.
+    Returns a function that takes build_caa's options and returns the report, the backend and the files' lines.
     """
 
     def build(
@@ -64,23 +55,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         raises: type[BaseException] | None = None,
         **options: Any,
     ) -> SimpleNamespace:
-        fakes = {"source": source or FakeSource(1000), "backend": backend or FakeBackend()}
-        configs = {"source": FakeSourceConfig, "backend": FakeConfig}
-        extra = [
-            Found(kind, "fake", "psyctl-fakes", "1.0", Component("fake", f"fakes:{kind}", configs[kind], "A fake"))
-            for kind in ("source", "backend")
-        ]
-        module = SimpleNamespace(**{kind: lambda config, context, fake=fake: fake for kind, fake in fakes.items()})
-        monkeypatch.setitem(sys.modules, "fakes", module)
-        monkeypatch.setattr(pipeline, "discover", lambda: Registry([*discover().found, *extra]))
+        backend = backend or FakeBackend()
         report: Report | None = None
         error: BaseException | None = None
         try:
             report = build_caa(
                 personality,
                 output,
-                source=FakeSourceConfig(),
-                backend=FakeConfig(),
+                source=source or FakeSource(1000),
+                backend=backend,
                 prompter=options.pop("prompter", "static"),
                 **options,
             )
@@ -93,7 +76,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         return SimpleNamespace(
             report=report,
             error=error,
-            backend=fakes["backend"],
+            backend=backend,
             paths=datasets,
             lines=[line for path in datasets for line in path.read_text(encoding="utf-8").splitlines()],
         )

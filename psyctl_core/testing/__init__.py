@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from psyctl_core.testing.contracts import BackendContract, PrompterContract, SinkContract, SourceContract
-from psyctl_core.testing.fakes import FakeBackend, FakeSource, MemorySink
+from psyctl_core.testing.fakes import FakeBackend, FakePrompter, FakeSource, MemorySink
 
 __all__ = [
     "BackendContract",
     "FakeBackend",
+    "FakePrompter",
     "FakeSource",
     "MemorySink",
     "PrompterContract",

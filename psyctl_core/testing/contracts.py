@@ -17,6 +17,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count, islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,11 @@ from psyctl_core.components import (
     ScenarioSource,
     SinkTarget,
 )
+from psyctl_core.errors import PsyctlError
+from psyctl_core.pipeline import build_caa
 from psyctl_core.prompts import answer_request
 from psyctl_core.records import CHARACTER, NEUTRAL, CaaRecord, ChatRequest, Message, Persona, Scenario
-from psyctl_core.testing.fakes import fake_scenario
+from psyctl_core.testing.fakes import FakeBackend, FakePrompter, FakeSource, fake_scenario
 
 PAGE = "docs/reference/plugin-contract.md"
 
@@ -58,6 +61,7 @@ RULES = {
     "sink-kept": "A record is safe when write() returns, whatever then happens to the process.",
     "sink-order": "record_ids(start) gives the ids in the order of writing, from the record numbered start on.",
     "sink-checkpoint": "open() returns the last checkpoint as it was given, and no later record changes it.",
+    "sink-resumes": "A run that was stopped anywhere goes on in the same dataset, without a gap or a double.",
     "sink-inspect": "inspect() counts the records, or says that it cannot tell, and changes nothing.",
 }
 """Every rule of the contracts, by the name of its section on the page."""
@@ -359,6 +363,38 @@ class SinkContract:
         killed.close()
         _rule("sink-checkpoint", found == last, f"{found} where {last} was kept")
         _rule("sink-checkpoint", ids == _ids(3)[2:], f"records after it: {ids}")
+
+    def test_a_stopped_run_goes_on_without_a_gap_or_a_double(self, tmp_path: Path) -> None:
+        """Rule sink-resumes: after a backend that dies, and after a scenario that the schema refuses."""
+        output, place = tmp_path / "out", tmp_path / "place"
+        place.mkdir()
+
+        def spoiled(place: int) -> Scenario:
+            return replace(fake_scenario(place), character="" if place == 5 else "Kim")
+
+        stops: list[tuple[FakeSource, FakeBackend]] = [
+            (FakeSource(8), FakeBackend(dies_after=7, in_flight=1)),
+            (FakeSource(8, make=spoiled), FakeBackend()),
+            (FakeSource(8), FakeBackend()),
+        ]
+        report, why = None, None
+        for source, backend in stops:
+            try:
+                report = build_caa(
+                    "Openness", output, source=source, prompter=FakePrompter(), backend=backend,
+                    sink=self.sink(place), checkpoint_interval=2,
+                )  # fmt: skip
+            except PsyctlError as error:  # the first two times
+                why = error
+        _rule("sink-resumes", report, why)
+        assert report is not None
+        dataset = report.datasets[0]
+        sink = self.sink(place)
+        sink.open(SinkTarget(output, dataset.run_folder.stem, dataset.trait))
+        ids = list(sink.record_ids(0))
+        sink.close()
+        wanted = [fake_scenario(place).id for place in range(8)]
+        _rule("sink-resumes", ids == wanted, f"{ids} where {wanted} are due")
 
     def test_inspecting_changes_nothing(self, tmp_path: Path) -> None:
         """Rule sink-inspect."""

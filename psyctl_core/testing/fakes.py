@@ -1,4 +1,4 @@
-"""A deterministic backend, a tiny source and a sink in memory."""
+"""A deterministic backend, a tiny source, a prompter of one sentence and a sink in memory."""
 
 from __future__ import annotations
 
@@ -7,8 +7,25 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from psyctl_core.components import Checkpoint, InferenceBackend, OutputSink, ScenarioSource, SinkTarget
-from psyctl_core.records import CaaRecord, ChatRequest, Completion, Scenario, SkippedRow, Turn
+from psyctl_core.components import (
+    Ask,
+    Checkpoint,
+    InferenceBackend,
+    OutputSink,
+    PersonalityPrompter,
+    ScenarioSource,
+    SinkTarget,
+)
+from psyctl_core.records import (
+    CHARACTER,
+    CaaRecord,
+    ChatRequest,
+    Completion,
+    Persona,
+    Scenario,
+    SkippedRow,
+    Turn,
+)
 
 
 class FakeBackend(InferenceBackend):
@@ -19,6 +36,7 @@ class FakeBackend(InferenceBackend):
         in_flight: How many requests it holds before it answers one of them, picked by ``order_seed``.
         order_seed: Decides the order of the answers, never their text.
         answer: Makes the completion instead; gets the request.
+        dies_after: After so many answers it fails, as a process that is killed; ``None`` is never.
     """
 
     def __init__(
@@ -28,15 +46,18 @@ class FakeBackend(InferenceBackend):
         in_flight: int = 8,
         order_seed: int = 0,
         answer: Callable[[ChatRequest], Completion] | None = None,
+        dies_after: int | None = None,
     ) -> None:
         self.block = block
         self.asked: list[ChatRequest] = []
+        self.answered: list[str] = []
         self.most_in_flight = 0
         self.starts = 0
         self.closes = 0
         self._in_flight = in_flight
         self._order = random.Random(order_seed)  # noqa: S311 - an order, not a secret
         self._answer = answer or fake_answer
+        self._dies_after = dies_after
 
     def start(self, spent: float) -> None:
         """Count the call."""
@@ -54,7 +75,11 @@ class FakeBackend(InferenceBackend):
             self.most_in_flight = max(self.most_in_flight, len(held))
             if not held:
                 return
-            yield self._answer(held.pop(self._order.randrange(len(held))))
+            if len(self.answered) == self._dies_after:
+                raise RuntimeError("killed")
+            answer = self._answer(held.pop(self._order.randrange(len(held))))
+            self.answered.append(answer.id)
+            yield answer
 
     def close(self) -> None:
         """Count the call."""
@@ -69,11 +94,24 @@ def fake_answer(request: ChatRequest) -> Completion:
 
 
 class FakeSource(ScenarioSource):
-    """Yields so many scenarios, with a skipped row wherever ``skip`` says so."""
+    """Yields so many scenarios.
 
-    def __init__(self, count: int, *, skip: Callable[[int], bool] = lambda place: False) -> None:
+    Args:
+        count: How many rows there are.
+        skip: At which places a row is skipped.
+        make: The scenario at a place; by default :func:`fake_scenario`.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        skip: Callable[[int], bool] = lambda place: False,
+        make: Callable[[int], Scenario] | None = None,
+    ) -> None:
         self._count = count
         self._skip = skip
+        self._make = make or fake_scenario
 
     def total(self) -> int:
         """How many rows there are."""
@@ -82,7 +120,7 @@ class FakeSource(ScenarioSource):
     def scenarios(self, start: int) -> Iterator[Scenario | SkippedRow]:
         """Yield the rows from ``start`` on."""
         for place in range(start, self._count):
-            yield SkippedRow(place, "skipped on purpose") if self._skip(place) else fake_scenario(place)
+            yield SkippedRow(place, "skipped on purpose") if self._skip(place) else self._make(place)
 
 
 def fake_scenario(place: int) -> Scenario:
@@ -94,6 +132,15 @@ def fake_scenario(place: int) -> Scenario:
         character="Kim",
         dialogue=(Turn("Robin", f"Is this bus number {place}?"),),
     )
+
+
+class FakePrompter(PersonalityPrompter):
+    """Describes everybody in one sentence with the trait's name in it, and asks nothing."""
+
+    def describe(self, trait: str, ask: Ask) -> Persona:
+        """Describe somebody with the trait."""
+        del ask
+        return Persona(trait, f"{CHARACTER} is known for this: {trait}.")
 
 
 class MemorySink(OutputSink):

@@ -13,19 +13,10 @@ SCENARIOS = (10_000, 100_000, 1_000_000)
 SHORT = os.environ.get("PSYCTL_BENCH_SHORT") == "1"
 
 CHILD = """
-import json, resource, sys, time
-from pathlib import Path
-from types import SimpleNamespace
-from psyctl_core import Completion, Component, build_caa, pipeline
+import json, resource, sys
+from psyctl_core import Completion, build_caa
 from psyctl_core.components import InferenceBackend
-from psyctl_core.registry import Found, Registry, discover
 from psyctl_core.testing import FakeSource
-import dataclasses
-
-@dataclasses.dataclass(frozen=True)
-class SourceConfig: pass
-@dataclasses.dataclass(frozen=True)
-class BackendConfig: pass
 
 class Instant(InferenceBackend):
     "Answers at once; with accept_every=N all scenarios but every Nth get two equal answers."
@@ -38,13 +29,8 @@ class Instant(InferenceBackend):
             yield Completion(r.id, f"Answer {role if kept else ''} {place}.", prompt_tokens=1, completion_tokens=1)
 
 scenarios, every, out = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-parts = {"source": FakeSource(scenarios), "backend": Instant(every)}
-configs = {"source": SourceConfig, "backend": BackendConfig}
-sys.modules["fakes"] = SimpleNamespace(**{k: lambda c, x, v=v: v for k, v in parts.items()})
-extra = [Found(k, "fake", "psyctl-fakes", "1", Component("fake", f"fakes:{k}", configs[k], "")) for k in parts]
-found = Registry([*discover().found, *extra])
-pipeline.discover = lambda: found
-report = build_caa("Openness", Path(out), source=SourceConfig(), backend=BackendConfig(), prompter="static")
+source, backend = FakeSource(scenarios), Instant(every)
+report = build_caa("Openness", out, source=source, backend=backend, prompter="static")
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps([report.datasets[0].pairs, report.generating_seconds, memory]))
 """

@@ -88,7 +88,7 @@ VALUES = st.recursive(
 PATHS = st.sampled_from(["a", "b", "a.b", "c", "c.a.b"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.dictionaries(st.sampled_from(custom.PARTS), PATHS, min_size=1),
     st.lists(st.dictionaries(st.sampled_from(["a", "b", "c"]), VALUES), min_size=1, max_size=3),

@@ -45,7 +45,7 @@ def everywhere(path: Path, **config) -> list[Scenario | SkippedRow]:
     return items
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from([*SAID, "", None]), min_size=3, max_size=30), st.booleans())
 def test_rows_and_repeats(tmp_path_factory, said, shuffle):
     lines = ["{broken" if text is None else json.dumps(soda_row(text)) for text in [*SAID, *said]]
@@ -62,7 +62,7 @@ def test_rows_and_repeats(tmp_path_factory, said, shuffle):
             assert sum(isinstance(i, SkippedRow) and i.reason == CORRUPT for i in items) == lines.count("{broken")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(0, 3) | st.none(), st.sampled_from(SAID)), min_size=1, max_size=25), st.booleans()
 )

@@ -14,6 +14,7 @@ from psyctl_core.components import Checkpoint, InferenceBackend, OutputSink, Per
 from psyctl_core.testing import (
     BackendContract,
     FakeBackend,
+    FakePrompter,
     FakeSource,
     MemorySink,
     PrompterContract,
@@ -45,6 +46,11 @@ class TestStarter(SourceContract):
 class TestP2(PrompterContract):
     def prompter(self):
         return P2Prompter(P2Config(), Context())
+
+
+class TestFakePrompter(PrompterContract):
+    def prompter(self):
+        return FakePrompter()
 
 
 class TestStatic(PrompterContract):
@@ -265,6 +271,7 @@ BAD = {
     "sink-kept": (sink(late=True), "test_records_outlive_the_process"),
     "sink-order": (sink(from_the_top=True), "test_records_outlive_the_process"),
     "sink-checkpoint": (sink(first_only=True), "test_the_last_checkpoint_comes_back"),
+    "sink-resumes": (sink(from_the_top=True), "test_a_stopped_run_goes_on_without_a_gap_or_a_double"),
     "sink-inspect": (sink(count=7), "test_inspecting_changes_nothing"),
 }
 

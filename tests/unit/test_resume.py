@@ -14,23 +14,6 @@ from psyctl_core.testing import FakeBackend, FakeSource
 from psyctl_core.testing.fakes import fake_answer
 
 
-class Dies(FakeBackend):
-    """Answers so many requests and then fails, as a process that is killed."""
-
-    def __init__(self, after: int, **options):
-        super().__init__(**options)
-        self._after = after
-        self.answered: set[str] = set()
-
-    def generate(self, requests):
-        for answer in super().generate(requests):
-            if not self._after:
-                raise RuntimeError("killed")
-            self._after -= 1
-            self.answered.add(answer.id)
-            yield answer
-
-
 def sometimes(request):
     """Every fifth scenario's answers fail."""
     place = int(request.id.split(":")[0])
@@ -69,7 +52,7 @@ def test_an_exhausted_source_is_not_read_again(run):
     assert len(again.lines) == 4
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     stops=st.lists(st.integers(0, 25), max_size=4),
     block=st.sampled_from([0, 4, 10]),
@@ -88,14 +71,14 @@ def test_stopped_anywhere_it_ends_as_if_undisturbed(
     options = {"limit_samples": 12, "output": output, "checkpoint_interval": interval}
     answered: set[str] = set()
     for after in stops:
-        backend = Dies(after, answer=sometimes, block=block)
+        backend = FakeBackend(dies_after=after, answer=sometimes, block=block)
         try:
             run(traits, backend=backend, **options)
             killed = False
         except PluginError:
             killed = True
         assert block or not answered & {request.id for request in backend.asked}
-        answered |= backend.answered
+        answered |= set(backend.answered)
         for path in output.rglob("caa_dataset_*.jsonl"):
             if killed:
                 path.write_bytes(path.read_bytes()[: path.stat().st_size - torn])
@@ -195,7 +178,7 @@ def test_a_moved_folder_goes_on_there(run, tmp_path):
 
 def test_checkpoints_are_written_at_the_interval_and_at_the_end(run, monkeypatch):
     monkeypatch.setenv("PSYCTL_CHECKPOINT_INTERVAL", "4")
-    result = run(limit_samples=10, backend=Dies(2 * 9, in_flight=1), raises=PluginError)
+    result = run(limit_samples=10, backend=FakeBackend(dies_after=2 * 9, in_flight=1), raises=PluginError)
     checkpoint = json.loads(result.paths[0].with_suffix(".checkpoint.json").read_text())
     assert checkpoint["num_generated"] == 9
     assert checkpoint["output_file"] == str(result.paths[0].resolve())
