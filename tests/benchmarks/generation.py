@@ -108,7 +108,7 @@ def _row(name: str, rounds: list[dict[str, dict[str, Any]]]) -> dict[str, object
     rounded = ", rounded" if "rounded" in name else ""
     bases = {"x plain": "plain", "x plain, stops": "plain, stops", "x plain, 64": "plain, 64", "x hf": "hf"}
     for column, base in {**bases, "x raw": f"raw OpenVINO{rounded}"}.items():
-        if base in rounds[0] and name in OURS:
+        if base in rounds[0] and name in OURS and base != name:
             row[column] = _spread([_rate(found[name]) / _rate(found[base]) for found in rounds])
     return row
 
