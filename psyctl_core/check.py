@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import difflib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import importlib_metadata
 
 from psyctl_core import hookspecs, items
+from psyctl_core.choice import config_of
 from psyctl_core.components import PROTOCOLS, Context, OutputSink, ScenarioSource, SinkTarget
 from psyctl_core.errors import PluginError, PsyctlError, UsageError
 from psyctl_core.flags import flags_of
@@ -32,15 +33,16 @@ class Finding:
     text: str
 
 
-def check_plugin(name: str, registry: Registry) -> Iterator[Finding]:
+def check_plugin(name: str, registry: Registry, given: Mapping[str, Any]) -> Iterator[Finding]:
     """Look over a distribution's plugins, or the components of one name.
 
     Args:
         name: A distribution, an entry point, or a component.
         registry: What is installed.
+        given: Values for the components' options, by spelling.
 
     Raises:
-        UsageError: Nothing of that name is installed.
+        UsageError: Nothing of that name is installed, or it has no such option.
     """
     found = [f for f in registry.found if name in (f.distribution, f.name)]
     if not found:
@@ -52,10 +54,16 @@ def check_plugin(name: str, registry: Registry) -> Iterator[Finding]:
             f"{guess}Name a distribution or a component that `psyctl plugins.list` shows; "
             "a distribution must have an entry point in the group 'psyctl'.",
         )
+    theirs = {flag.spelling for f in found if f.component and not f.problem for flag in flags_of(f.component)}
+    if foreign := sorted(given.keys() - theirs):
+        raise UsageError(
+            f"{foreign[0]} belongs to no component of '{name}'.",
+            f"It has: {', '.join(sorted(theirs)) or 'no options'}.",
+        )
     for distribution in sorted({f.distribution for f in found}):
         yield from _hooks(distribution)
     for item in found:
-        yield from _component(item)
+        yield from _component(item, given)
 
 
 def _hooks(distribution: str) -> Iterator[Finding]:
@@ -79,21 +87,23 @@ def _hooks(distribution: str) -> Iterator[Finding]:
                 yield Finding("ok", f"{point.value}: hook {name}")
 
 
-def _component(found: Found) -> Iterator[Finding]:
+def _component(found: Found, given: Mapping[str, Any]) -> Iterator[Finding]:
     if found.problem or found.component is None or found.kind is None:
         yield Finding("problem", f"{found}: {found.problem}")
         return
     if found.rivals:
         yield Finding("problem", f"{found}: its name is taken more than once, by {found.rivals}")
-    flags = ", ".join(flag.spelling for flag in flags_of(found.component) if not flag.hidden)
-    yield Finding("ok", f"{found}: options {flags or 'none'}")
+    flags = flags_of(found.component)
+    shown = ", ".join(flag.spelling for flag in flags if not flag.hidden)
+    values = {flag.field: given[flag.spelling] for flag in flags if flag.spelling in given}
+    yield Finding("ok", f"{found}: options {shown or 'none'}")
     try:
         with blamed(found):
-            config = found.component.config()
+            config = config_of(found, values)
         made = create(found, config, Context(), PROTOCOLS[found.kind])
         with blamed(found):
             made.identity()
-        yield Finding("ok", f"{found}: made with its defaults")
+        yield Finding("ok", f"{found}: made with {'what was given' if values else 'its defaults'}")
         if found.kind == "source":
             yield from _items(found, made)
         if found.kind == "sink":
@@ -101,7 +111,9 @@ def _component(found: Found) -> Iterator[Finding]:
     except PluginError as error:
         yield Finding("problem", error.message)
     except PsyctlError as error:
-        yield Finding("note", f"{found}: not tried further, because its defaults do not suffice: {error.message}")
+        yield Finding(
+            "note", f"{found}: not tried further: {error.message} Give its options to this command to try more."
+        )
 
 
 def _items(found: Found, source: ScenarioSource) -> Iterator[Finding]:

@@ -58,7 +58,7 @@ def choose(
         if flag.field in values[kind]:
             raise UsageError(f"{spelling} sets '{flag.field}' a second time.", "Give only one of its spellings.")
         values[kind][flag.field] = value
-    return {kind: Choice(found, _config(found, values[kind])) for kind, found in chosen.items()}
+    return {kind: Choice(found, config_of(found, values[kind])) for kind, found in chosen.items()}
 
 
 def choice_of(registry: Registry, kind: Kind, wanted: object) -> Choice:
@@ -135,7 +135,12 @@ def _owner(registry: Registry, chosen: Mapping[Kind, Found], spelling: str) -> t
     raise UsageError(f"No component has the flag {spelling}.", "See `psyctl dataset.build.caa --help`.")
 
 
-def _config(found: Found, values: Mapping[str, Any]) -> Any:
+def config_of(found: Found, values: Mapping[str, Any]) -> Any:
+    """A component's config with these fields set.
+
+    Raises:
+        UsageError: A field that has no default is missing, or a value cannot be used.
+    """
     assert found.component is not None
     config = found.component.config
     missing = [

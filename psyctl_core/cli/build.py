@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -133,21 +133,29 @@ def command(registry: Registry) -> Callable[..., None]:
             )  # fmt: skip
         render.summary(report, quiet=quiet)
 
-    parameters = [p for p in inspect.signature(build, eval_str=True).parameters.values() if p.name != "flags"]
     extra, spellings = component_parameters(registry)
-    build.__signature__ = inspect.Signature([*parameters, *extra])  # type: ignore[attr-defined]
-    build.__annotations__ = {p.name: p.annotation for p in [*parameters, *extra]}
-    return build
+    return with_parameters(build, extra)
 
 
 def _names(what: str, kind: Any) -> str:
     return f"{what} (default: {DEFAULTS[kind]}); `psyctl plugins.list` shows all."
 
 
+def with_parameters(command: Callable[..., None], extra: Sequence[inspect.Parameter]) -> Callable[..., None]:
+    """The command with these parameters in the place of its ``**flags``, as typer sees it."""
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "flags"]
+    command.__signature__ = inspect.Signature([*own, *extra])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in [*own, *extra]}
+    return command
+
+
 def component_parameters(
-    registry: Registry, kind: Kind | None = None
+    registry: Registry, kind: Kind | None = None, *, hidden: bool = False
 ) -> tuple[list[inspect.Parameter], dict[str, str]]:
-    """A parameter for each flag of each component, of one kind or all, and the flag each parameter stands for."""
+    """A parameter for each flag of each component, of one kind or all, and the flag each parameter stands for.
+
+    With ``hidden`` the command's help leaves them out.
+    """
     parameters: dict[str, inspect.Parameter] = {}
     spellings = {}
     for found in registry.usable(kind):
@@ -162,7 +170,7 @@ def component_parameters(
                 both,
                 help=flag.help,
                 rich_help_panel=panel,
-                hidden=flag.hidden,
+                hidden=hidden or flag.hidden,
                 show_default=False,
             )
             parameters[name] = inspect.Parameter(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from psyctl_core.cli.build import component_parameters, with_parameters
 from psyctl_core.registry import Found, Registry
 
 
@@ -39,16 +40,21 @@ def command(registry: Registry) -> Callable[..., None]:
 def check_command(registry: Registry) -> Callable[..., None]:
     """The command that looks one plugin over."""
 
-    def plugins_check(
+    def check(
         name: Annotated[str, typer.Argument(help="A distribution or a component.", show_default=False)],
         debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+        **flags: Any,
     ) -> None:
-        """Look a plugin over: import, hooks, components, options, and a few real items. Asks no model."""
+        """Look a plugin over: import, hooks, components, options, and a few real items. Asks no model.
+
+        Takes the options of the plugin's own components too, where their defaults do not suffice.
+        """
         from psyctl_core.check import check_plugin
 
         del debug  # read where errors become text
         wrong = 0
-        for finding in check_plugin(name, registry):
+        given = {spellings[key]: value for key, value in flags.items() if value is not None}
+        for finding in check_plugin(name, registry, given):
             wrong += finding.level == "problem"
             typer.echo(f"{finding.level:8}{finding.text}")
         if wrong:
@@ -56,7 +62,8 @@ def check_command(registry: Registry) -> Callable[..., None]:
             raise typer.Exit(1)
         typer.echo("Nothing is wrong. Next, test it with the contracts of psyctl_core.testing.")
 
-    return plugins_check
+    extra, spellings = component_parameters(registry, hidden=True)
+    return with_parameters(check, extra)
 
 
 def _row(found: Found) -> dict[str, str | None]:

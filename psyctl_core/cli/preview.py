@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ import typer
 
 from psyctl_core import items
 from psyctl_core.choice import DEFAULTS, Choice, choose
-from psyctl_core.cli.build import COMPONENTS, component_parameters
+from psyctl_core.cli.build import COMPONENTS, component_parameters, with_parameters
 from psyctl_core.components import Context, ScenarioSource
 from psyctl_core.errors import PluginError
 from psyctl_core.prompts import answer_request
@@ -115,11 +114,8 @@ def command(registry: Registry) -> Callable[..., None]:
             seen = look(choice, Context(seed=seed), rows=rows, count=count)
         typer.echo(json.dumps(_row(seen), ensure_ascii=False, indent=2) if as_json else _text(seen))
 
-    parameters = [p for p in inspect.signature(preview, eval_str=True).parameters.values() if p.name != "flags"]
     extra, spellings = component_parameters(registry, "source")
-    preview.__signature__ = inspect.Signature([*parameters, *extra])  # type: ignore[attr-defined]
-    preview.__annotations__ = {p.name: p.annotation for p in [*parameters, *extra]}
-    return preview
+    return with_parameters(preview, extra)
 
 
 def _row(seen: Preview) -> dict[str, Any]:

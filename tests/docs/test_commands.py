@@ -61,7 +61,7 @@ OTHERS_OPTIONS = (
     "--no-deps",  # pip
     "--api-key", "--data-parallel-size", "--enable-prefix-caching", "--max-model-len", "--max-num-seqs", "--port",
     "--tensor-parallel-size",  # vllm serve
-    "--chats-path", "--situations-path", "--sqlite-table",  # the example plugins
+    "--chats-path", "--situations-path", "--something-path", "--sqlite-table",  # the example plugins
 )  # fmt: skip
 
 

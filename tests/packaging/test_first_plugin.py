@@ -32,13 +32,14 @@ def test_its_commands_work_as_typed(page, example, environment, check, tmp_path)
     (csv,) = re.findall(r"```csv\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     (tmp_path / "stop.csv").write_text(csv, encoding="utf-8")
     lines = [line[2:].split() for line in page.splitlines() if line.startswith("$ ")]
-    assert [words[0] for words in lines] == ["pip", "psyctl", "python", "psyctl", "psyctl", "psyctl"]
+    assert [words[0] for words in lines] == ["pip", "python", "psyctl", "psyctl", "psyctl", "psyctl"]
     printed = {}
     for command, *words in lines[1:]:
         # The environment has no model: another stranger's backend stands in for the embedded one.
         arguments = " ".join(words).replace("--model embedded", "--backend echo").split()
         printed[arguments[0]] = check(environment / command, *arguments, cwd=tmp_path).stdout
     assert "Nothing is wrong" in printed["plugins.check"]
+    assert "3 scenarios in its first 20 items" in printed["plugins.check"]
     assert "Rain falls" in printed["source.preview"]
     assert "complete" in printed["dataset.status"]
     database = sqlite3.connect(next((tmp_path / "out").glob("*.sqlite")))

@@ -9,9 +9,11 @@ from psyctl_core.check import check_plugin
 from psyctl_core.registry import discover
 
 
-def found(name: str) -> dict[str, list[str]]:
+def found(name: str, **given) -> dict[str, list[str]]:
     levels: dict[str, list[str]] = {"ok": [], "note": [], "problem": []}
-    for finding in check_plugin(name, discover()):
+    for finding in check_plugin(
+        name, discover(), {f"--{key.replace('_', '-')}": value for key, value in given.items()}
+    ):
         levels[finding.level].append(finding.text)
     return levels
 
@@ -26,6 +28,20 @@ def test_what_is_not_installed_is_told():
     with pytest.raises(UsageError, match="No plugin named 'startre'") as caught:
         found("startre")
     assert "Did you mean 'starter'" in caught.value.hint
+
+
+def test_with_its_options_a_source_is_read(tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    row = '{"narrative": "Robin waits.", "dialogue": ["Late?", "Yes."], "speakers": ["Robin", "Kim"]}\n'
+    rows.write_text(row, encoding="utf-8")
+    assert any("1 scenarios in its first" in text for text in found("soda", dataset=str(rows))["ok"])
+    rows.write_text('{"narrative": ""}\n', encoding="utf-8")
+    levels = found("soda", dataset=str(rows))
+    assert any("'soda'" in text for text in levels["problem"] + levels["note"])
+    assert any("Give its options" in text for text in found("hf")["note"])
+    with pytest.raises(UsageError, match="--model belongs to no component of 'soda'") as caught:
+        found("soda", model="x")
+    assert "--dataset" in caught.value.hint
 
 
 @pytest.mark.parametrize(
