@@ -25,6 +25,9 @@ OUTSIDE = {
 }
 """Where a file of the checkout is on the site."""
 
+FETCHED = "https://unpkg.com/iframe-worker/shim"
+"""What the theme's offline plugin asks for."""
+
 LINK = re.compile(r"(\]\()(?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?(\))")
 
 
@@ -46,3 +49,14 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return f"{match[1]}{posixpath.relpath(uri, posixpath.dirname(here) or '.')}{match[3] or ''}{match[4]}"
 
     return LINK.sub(turned, markdown).replace("```python-file", "```python")
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Have pages opened from the file system search with a script of the site's own, not one fetched from elsewhere."""
+    here = posixpath.dirname(page.file.dest_uri) or "."
+    return output.replace(FETCHED, posixpath.relpath("assets/search-from-files.js", here))
+
+
+def on_post_template(output: str, **_: Any) -> str:
+    """The same for the page that says that there is none."""
+    return output.replace(FETCHED, "/assets/search-from-files.js")

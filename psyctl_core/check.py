@@ -112,7 +112,8 @@ def _component(found: Found, given: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("problem", error.message)
     except PsyctlError as error:
         yield Finding(
-            "note", f"{found}: not tried further: {error.message} Give its options to this command to try more."
+            "note",
+            f"{found}: not tried further: {error.message.rstrip('.')}. Give its options to this command to try more.",
         )
 
 
