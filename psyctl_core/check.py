@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -15,10 +16,10 @@ import importlib_metadata
 
 from psyctl_core import hookspecs, items
 from psyctl_core.choice import config_of
-from psyctl_core.components import PROTOCOLS, Context, OutputSink, ScenarioSource, SinkTarget
+from psyctl_core.components import PROTOCOLS, Context, OutputSink, PersonalityPrompter, ScenarioSource, SinkTarget
 from psyctl_core.errors import PluginError, PsyctlError, UsageError
 from psyctl_core.flags import flags_of
-from psyctl_core.records import Scenario
+from psyctl_core.records import CHARACTER, NEUTRAL, Message, Persona, Scenario, SkippedRow
 from psyctl_core.registry import HOOKS, Found, Registry, blamed, blamed_items, create
 
 ITEMS = 20
@@ -105,28 +106,56 @@ def _component(found: Found, given: Mapping[str, Any]) -> Iterator[Finding]:
             made.identity()
         yield Finding("ok", f"{found}: made with {'what was given' if values else 'its defaults'}")
         if found.kind == "source":
-            yield from _items(found, made)
+            yield _items(found, made)
+        if found.kind == "prompter":
+            yield _persona(found, made)
         if found.kind == "sink":
             yield _sink(found, made)
     except PluginError as error:
         yield Finding("problem", error.message)
     except PsyctlError as error:
-        yield Finding(
-            "note",
-            f"{found}: not tried further: {error.message.rstrip('.')}. Give its options to this command to try more.",
+        why = f"{found}: not tried further: {error.message.rstrip('.')}."
+        yield (
+            Finding("problem", why) if values else Finding("note", f"{why} Give its options to this command to try it.")
         )
 
 
-def _items(found: Found, source: ScenarioSource) -> Iterator[Finding]:
+def _items(found: Found, source: ScenarioSource) -> Finding:
     place, scenarios = -1, 0
+    skipped: Counter[str] = Counter()
     for item in blamed_items(found, islice(source.scenarios(0), ITEMS)):
         if wrong := items.problem(item, place):
-            yield Finding("problem", f"{found}: yielded something unusable: {wrong}")
-            return
+            return Finding("problem", f"{found}: yielded something unusable: {wrong}")
         place = item.place
         scenarios += isinstance(item, Scenario)
-    level: Literal["ok", "problem"] = "ok" if scenarios else "problem"
-    yield Finding(level, f"{found}: {scenarios} scenarios in its first {ITEMS} items")
+        skipped.update([item.reason] if isinstance(item, SkippedRow) else [])
+    seen = scenarios + skipped.total()
+    text = f"{found}: {scenarios} scenarios in {'its first' if seen == ITEMS else 'all of its'} {seen} items"
+    if skipped:
+        text += f"; skipped: {', '.join(f'{reason}: {count}' for reason, count in skipped.most_common())}"
+    return Finding("ok" if scenarios else "problem", text)
+
+
+class _AskedError(Exception):
+    """The prompter asks the model, which is not done here."""
+
+
+def _persona(found: Found, prompter: PersonalityPrompter) -> Finding:
+    def ask(messages: tuple[Message, ...], *, max_tokens: int, prefill: str = "") -> str:
+        raise _AskedError
+
+    try:
+        persona: object = prompter.describe(NEUTRAL, ask)  # who wrote it may not have checked types
+    except _AskedError:
+        return Finding("ok", f"{found}: asks the model to describe somebody")
+    except PsyctlError:
+        raise
+    except Exception as error:
+        return Finding("problem", f"{found}: describing the neutral person failed: {type(error).__name__}: {error}")
+    text = persona.description if isinstance(persona, Persona) else None
+    if not isinstance(text, str) or CHARACTER not in text:
+        return Finding("problem", f"{found}: its neutral person is no Persona with {CHARACTER} in it: {persona!r}")
+    return Finding("ok", f"{found}: describes the neutral person: {text}")
 
 
 def _sink(found: Found, sink: OutputSink) -> Finding:

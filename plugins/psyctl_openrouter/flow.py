@@ -151,7 +151,7 @@ class Flow:
                 if run.cancelled:
                     raise RuntimeError("this run was ended by close() or by a newer one")
                 wake = self._dispatch(run)
-                if not run.in_flight and (run.stop or not (run.waiting or run.refused)):
+                if not run.in_flight and (run.stop or (run.exhausted and not (run.waiting or run.refused))):
                     break
                 if run.stop and self._clock() >= run.stop_by:
                     break

@@ -52,15 +52,17 @@ def check_command(registry: Registry) -> Callable[..., None]:
         from psyctl_core.check import check_plugin
 
         del debug  # read where errors become text
-        wrong = 0
+        wrong = untried = 0
         given = {spellings[key]: value for key, value in flags.items() if value is not None}
         for finding in check_plugin(name, registry, given):
             wrong += finding.level == "problem"
+            untried += finding.level == "note"
             typer.echo(f"{finding.level:8}{finding.text}")
         if wrong:
             typer.echo(f"{wrong} problem{'s' if wrong > 1 else ''}; the rules: docs/reference/plugin-contract.md")
             raise typer.Exit(1)
-        typer.echo("Nothing is wrong. Next, test it with the contracts of psyctl_core.testing.")
+        found = "Nothing is wrong in what was tried; the notes say what was not." if untried else "Nothing is wrong."
+        typer.echo(f"{found} Next, test it with the contracts of psyctl_core.testing.")
 
     extra, spellings = component_parameters(registry, hidden=True)
     return with_parameters(check, extra)

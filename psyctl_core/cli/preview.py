@@ -130,7 +130,6 @@ def _row(seen: Preview) -> dict[str, Any]:
 
 
 def _text(seen: Preview) -> str:
-    width = max(map(len, ["Source", "Skipped", *seen.description])) + 2
     skipped = ", ".join(f"{reason}: {count}" for reason, count in Counter(seen.skipped).most_common())
     facts = {
         "Source": seen.source,
@@ -138,8 +137,11 @@ def _text(seen: Preview) -> str:
         "Looked at": f"{seen.rows} rows, {seen.found} of them with a scenario",
         "Skipped": f"{sum(seen.skipped.values())} ({skipped})" if skipped else "0",
     }
+    width = max(map(len, facts)) + 2
     parts = ["\n".join(f"{name:<{width}}{value}" for name, value in facts.items())]
     for number, scenario in enumerate(seen.scenarios, 1):
         parts.append(f"--- Scenario {number} ({scenario.id}): {scenario.character} answers\n{prompt(scenario)}")
+    if not seen.scenarios:
+        parts.append("No row holds a scenario: check the source's options against the reasons above.")
     parts.append("Nothing was asked of any model.")
     return "\n\n".join(parts)

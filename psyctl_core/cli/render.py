@@ -171,7 +171,9 @@ def _next_step(report: Report) -> str:
         if report.limit is None or exhausted
         else "\nFor more pairs run the same command with a higher --limit-samples."
     )
-    return f"{ended}Look at it with: psyctl dataset.show {location}{more}"
+    shown = location.endswith(".jsonl")  # other sinks' records are theirs to show
+    look = f"dataset.show {location}" if shown else f"dataset.status {report.datasets[0].run_folder.parent}"
+    return f"{ended}Look at it with: psyctl {look}{more}"
 
 
 def run_status(run: RunStatus) -> None:

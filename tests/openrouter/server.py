@@ -589,9 +589,12 @@ def running(script: Script | None = None) -> Iterator[Server]:
         ready.set()
         loop.run_forever()
         listener.close()
-        for transport in list(_open_transports(loop)):
-            transport.abort()
+        for _ in range(3):  # a connection may just be on its way in
+            loop.run_until_complete(asyncio.sleep(0))
+            for transport in _TRANSPORTS.get(id(loop), []):
+                transport.abort()
         loop.run_until_complete(asyncio.sleep(0))
+        del _TRANSPORTS[id(loop)]
         loop.close()
 
     thread = threading.Thread(target=serve, name="stand-in", daemon=True)
@@ -606,10 +609,6 @@ def running(script: Script | None = None) -> Iterator[Server]:
 
 
 _TRANSPORTS: dict[int, list[Any]] = {}
-
-
-def _open_transports(loop: asyncio.AbstractEventLoop) -> list[Any]:
-    return [t for t in _TRANSPORTS.pop(id(loop), []) if not t.is_closing()]
 
 
 async def _listen(server: Server, loop: asyncio.AbstractEventLoop, port: int) -> asyncio.Server:

@@ -456,6 +456,17 @@ def test_the_flow_goes_on_after_a_run_was_left_unfinished(world):
         next(left)
 
 
+def test_a_run_that_begins_in_a_pause_waits_and_asks(world):
+    it = world(lambda name, tries: waiting(5.0) if (name, tries) == ("1", 0) else OK, workers=2)
+    first = it.flow.run(requests(2))
+    assert [next(first).id, next(first).id] == ["0", "1"]
+    it.flow._paused_until = it.now + 7.5  # as where another request was limited while the last one was answered
+    first.close()
+    began = it.now
+    assert [answer.id for answer in it.flow.run(requests(4)[2:])] == ["2", "3"]
+    assert it.now - began >= 7.5
+
+
 def test_ctrl_c_yields_what_had_arrived(world):
     it = world(workers=4)
     done = threading.Event()

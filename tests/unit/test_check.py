@@ -34,14 +34,54 @@ def test_with_its_options_a_source_is_read(tmp_path):
     rows = tmp_path / "rows.jsonl"
     row = '{"narrative": "Robin waits.", "dialogue": ["Late?", "Yes."], "speakers": ["Robin", "Kim"]}\n'
     rows.write_text(row, encoding="utf-8")
-    assert any("1 scenarios in its first" in text for text in found("soda", dataset=str(rows))["ok"])
+    assert any("1 scenarios in all of its 1 items" in text for text in found("soda", dataset=str(rows))["ok"])
     rows.write_text('{"narrative": ""}\n', encoding="utf-8")
     levels = found("soda", dataset=str(rows))
-    assert any("'soda'" in text for text in levels["problem"] + levels["note"])
+    assert any("'soda'" in text for text in levels["problem"])
+    missing = found("soda", dataset=str(tmp_path / "none.jsonl"))
+    assert any("not tried further" in text for text in missing["problem"])
+    assert missing["note"] == []
     assert any("Give its options" in text for text in found("hf")["note"])
     with pytest.raises(UsageError, match="--model belongs to no component of 'soda'") as caught:
         found("soda", model="x")
     assert "--dataset" in caught.value.hint
+
+
+PROMPTER = """
+import dataclasses
+from psyctl_core import Component, Persona, hookimpl
+
+@dataclasses.dataclass(frozen=True)
+class C:
+    pass
+
+class Prompter:
+    def __init__(self, config, context):
+        pass
+    def identity(self):
+        return {{}}
+    def describe(self, trait, ask):
+        {body}
+
+@hookimpl
+def psyctl_personality_prompters():
+    return [Component("p", "psyctl_p:Prompter", C, "A prompter")]
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "level", "words"),
+    [
+        ("return Persona(trait, '{{character}} is kind.')", "ok", "describes the neutral person: {character} is kind."),
+        ("return Persona(trait, ask((), max_tokens=9))", "ok", "asks the model"),
+        ("return Persona(trait, 'Alex is kind.')", "problem", "no Persona with {character} in it"),
+        ("return None", "problem", "no Persona"),
+        ("return 1 / 0", "problem", "ZeroDivisionError"),
+    ],
+)
+def test_a_prompter_describes_the_neutral_person(install, body, level, words):
+    install("psyctl-p", PROMPTER.format(body=body.replace("{{", "{").replace("}}", "}")))
+    assert any(words in text for text in found("p")[level])
 
 
 @pytest.mark.parametrize(
