@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from psyctl_core import schema
+from psyctl_core import components, records, schema, testing
 from psyctl_core.cli.app import make_app
 from psyctl_core.components import KINDS
 from psyctl_core.flags import Flag, flags_of
@@ -33,6 +33,8 @@ LIMITS = {
 }
 DISTRIBUTION = "psyctl"
 """Whose components are documented here; what else is installed has documentation of its own."""
+
+RECORDS = ("Scenario", "Turn", "SkippedRow", "Persona", "Message", "ChatRequest", "Completion", "CaaRecord")
 
 OPTION_HEAD = ("Option", "Value", "Default", "Environment", "What it does")
 FIELD_HEAD = ("Field", "Type", "Required", "What it is")
@@ -59,6 +61,7 @@ def pages() -> dict[Path, str]:
     regions = {
         "reference/cli.md": command_line(),
         "reference/schemas.md": schemas(),
+        "reference/api.md": {"signatures": signatures()},
         **{f"reference/plugins/{name}.md": {"components": text} for name, text in plugin_texts().items()},
         "how-to/own-data.md": {"shapes": table(("Shape", "What it is"), [(code(s.NAME), s.SUMMARY) for s in SHAPES])},
     }
@@ -195,6 +198,47 @@ def value_of(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return ", ".join(map(code, members))
     return value_of(members[0]) if members else VALUES[hint]
+
+
+# The Python interface
+
+
+def signatures() -> str:
+    """How each record, part of the contract and fake is made, for who reads in a checkout."""
+    groups = {
+        "Records": [getattr(records, name) for name in RECORDS],
+        "The contract": [components.Component, components.Context, components.SinkTarget, components.Checkpoint]
+        + [components.Estimate, components.option],
+        "For tests": [getattr(testing, name) for name in testing.__all__ if not name.endswith("Contract")],
+    }
+    made = {
+        group: "\n".join(f"{item.__name__}{plain_signature(item)}" for item in items) for group, items in groups.items()
+    }
+    return "\n\n".join(f"{group}:\n\n```text\n{lines}\n```" for group, lines in made.items())
+
+
+class Raw:
+    """Shown as it is."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def plain_signature(item: Any) -> str:
+    """A signature without quotation marks around types, without defaults that are functions, and without the result."""
+    signature = inspect.signature(item)
+    shown = []
+    for parameter in signature.parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue  # a class without an __init__ of its own
+        default = Raw("...") if callable(parameter.default) else parameter.default
+        default = parameter.default if parameter.default is parameter.empty else default
+        shown.append(parameter.replace(annotation=Raw(str(parameter.annotation)), default=default))
+    text = str(signature.replace(parameters=shown, return_annotation=signature.empty))
+    return text.replace("<factory>", "...")
 
 
 # The schemas

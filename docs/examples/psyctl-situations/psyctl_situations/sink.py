@@ -5,7 +5,7 @@ import dataclasses
 import json
 import sqlite3
 
-from psyctl_core import OutputError
+from psyctl_core import OutputError, UsageError
 from psyctl_core.components import Checkpoint, OutputSink
 
 
@@ -14,7 +14,7 @@ class Sqlite(OutputSink):
 
     def __init__(self, config, context):
         if not config.table.isidentifier():
-            raise OutputError(f"'{config.table}' cannot be a table's name.", "Give --sqlite-table a plain word.")
+            raise UsageError(f"'{config.table}' cannot be a table's name.", "Give --sqlite-table a plain word.")
         self._table = config.table
         self._db = None
 
