@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from psyctl_core import components, records, schema, testing
+from psyctl_core import components, errors, records, schema, testing
 from psyctl_core.cli.app import make_app
 from psyctl_core.components import KINDS
 from psyctl_core.flags import Flag, flags_of
@@ -209,6 +209,7 @@ def signatures() -> str:
         "Records": [getattr(records, name) for name in RECORDS],
         "The contract": [components.Component, components.Context, components.SinkTarget, components.Checkpoint]
         + [components.Estimate, components.option],
+        "Errors": [errors.PsyctlError],
         "For tests": [getattr(testing, name) for name in testing.__all__ if not name.endswith("Contract")],
     }
     made = {

@@ -57,7 +57,7 @@ def exact(file: Path) -> Path:
     log.info("Rewriting %s with 8-bit blocks, once: OpenVINO would round the ones it has", file.name)
     try:
         _write(reader, copy)
-    except (OSError, NotImplementedError) as error:
+    except (OSError, NotImplementedError, ValueError, KeyError) as error:
         raise BackendError(
             f"Model '{file.name}' cannot be rewritten for OpenVINO: {error}.",
             "Make room in the Hugging Face cache folder (HF_HOME), use a Q8_0 file, or give --openvino-rounded.",
@@ -88,9 +88,10 @@ def _architecture(reader: GGUFReader) -> Any:
 
 def _write_into(writer: GGUFWriter, reader: GGUFReader) -> None:
     for name, field in reader.fields.items():
-        if not name.startswith("GGUF.") and name != "general.architecture":  # the writer writes these itself
-            of = field.types[-1] if field.types[0] == GGUFValueType.ARRAY else None
-            writer.add_key_value(name, field.contents(), field.types[0], of)
+        value, is_array = field.contents(), field.types[0] == GGUFValueType.ARRAY
+        if name.startswith("GGUF.") or name == "general.architecture" or (is_array and not value):
+            continue  # the writer writes these itself, and knows no empty arrays
+        writer.add_key_value(name, value, field.types[0], field.types[-1] if is_array else None)
     for tensor in reader.tensors:
         shape = [int(size) for size in reversed(tensor.shape)]
         writer.add_tensor_info(tensor.name, shape, np.dtype("float32"), _written_size(tensor), _written_as(tensor))

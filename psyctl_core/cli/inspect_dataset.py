@@ -17,7 +17,7 @@ def show(
     output: Annotated[Path, typer.Argument(help="A dataset file, or a folder: then its newest dataset.")],
     count: Annotated[int, typer.Option(help="How many pairs.", min=1)] = 3,
 ) -> None:
-    """Show the first pairs of a dataset, the answer with the trait and the neutral one."""
+    """Show the first pairs of a JSON Lines dataset, the answer with the trait and the neutral one."""
     for path in _newest(output) if output.is_dir() else [output]:
         _show_file(path, count)
 
@@ -45,6 +45,9 @@ def _newest(folder: Path) -> list[Path]:
 
     files = sorted(folder.rglob(f"{PREFIX}_*.jsonl"))
     if not files:
-        raise UsageError(f"The folder '{folder}' holds no dataset.", "Give the folder that --output named.")
+        raise UsageError(
+            f"The folder '{folder}' holds no dataset in JSON Lines.",
+            "Give the folder that --output named. `psyctl dataset.status` shows runs whose sink writes something else.",
+        )
     newest = max(path.name for path in files)
     return [path for path in files if path.name == newest]

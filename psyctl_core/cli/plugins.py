@@ -59,7 +59,9 @@ def check_command(registry: Registry) -> Callable[..., None]:
             untried += finding.level == "note"
             typer.echo(f"{finding.level:8}{finding.text}")
         if wrong:
-            typer.echo(f"{wrong} problem{'s' if wrong > 1 else ''}; the rules: docs/reference/plugin-contract.md")
+            typer.echo(
+                f"{wrong} problem{'s' if wrong > 1 else ''}; the documentation's page on the plugin contract helps."
+            )
             raise typer.Exit(1)
         found = "Nothing is wrong in what was tried; the notes say what was not." if untried else "Nothing is wrong."
         typer.echo(f"{found} Next, test it with the contracts of psyctl_core.testing.")

@@ -33,7 +33,7 @@ def model_folder(tmp_path_factory) -> Path:
     from psyctl_hf.locate import locate
 
     folder = tmp_path_factory.mktemp("smollm2")
-    tokenizer, model = load(locate("embedded"), torch.device("cpu"), torch.bfloat16)[:2]
+    tokenizer, model = load(locate("embedded"), torch.device("cpu"), "bfloat16")
     fresh = AutoModelForCausalLM.from_config(model.config, dtype=torch.bfloat16)
     fresh.load_state_dict(model.state_dict())
     fresh.config.architectures = [type(fresh).__name__]

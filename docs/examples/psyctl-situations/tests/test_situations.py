@@ -5,8 +5,8 @@ from psyctl_situations import SituationsConfig, SqliteConfig
 from psyctl_situations.sink import Sqlite
 from psyctl_situations.source import Situations
 
-from psyctl_core import Context, SkippedRow, UsageError
-from psyctl_core.testing import SinkContract, SourceContract
+from psyctl_core import Context, SkippedRow, UsageError, build_caa
+from psyctl_core.testing import FakeBackend, FakePrompter, SinkContract, SourceContract
 
 ROWS = "situation,character\nRain falls on the stop.,Kim\n,Robin\nThe lift is stuck.,Robin\n"
 
@@ -35,3 +35,18 @@ class TestSink(SinkContract):
 
     def sink(self, folder):
         return Sqlite(SqliteConfig(), Context())
+
+
+def test_the_whole_job(tmp_path):
+    """Source and sink at work, with a fake model; configs are known once the plugin is installed."""
+    rows = tmp_path / "rows.csv"
+    rows.write_text(ROWS, encoding="utf-8")
+    report = build_caa(
+        "Openness",
+        tmp_path / "out",
+        source=SituationsConfig(path=str(rows)),
+        sink=SqliteConfig(),
+        prompter=FakePrompter(),
+        backend=FakeBackend(),
+    )
+    assert report.datasets[0].pairs == 2
