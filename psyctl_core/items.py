@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from psyctl_core import schema
-from psyctl_core.records import Scenario, SkippedRow
+from psyctl_core.records import Scenario, SkippedRow, Turn
 
 
 def as_json(scenario: Scenario) -> dict[str, object]:
@@ -27,6 +27,8 @@ def problem(item: object, last_place: int) -> str:
     if type(item) is Scenario:  # a subclass may be changeable
         if not isinstance(item.dialogue, tuple):
             return f"its dialogue is a {type(item.dialogue).__name__}, which could change later; a tuple is wanted"
+        if odd := next((turn for turn in item.dialogue if type(turn) is not Turn), None):
+            return f"its dialogue holds a {type(odd).__name__}, which is no Turn"
         if wrong := schema.problem("scenario", as_json(item)):
             return wrong
         if item.dialogue and item.dialogue[-1].speaker == item.character:

@@ -390,6 +390,12 @@ def completion_problem(completion: object) -> str:
         return f"its text is a {type(completion.text).__name__} (request {completion.id!r})"
     if completion.finish_reason not in get_args(FinishReason):
         return f"its finish_reason is {completion.finish_reason!r} (request {completion.id!r})"
+    if not isinstance(completion.error, str):
+        return f"its error is a {type(completion.error).__name__} (request {completion.id!r})"
+    for name in ("prompt_tokens", "completion_tokens", "cost"):
+        value = getattr(completion, name)
+        if value is not None and not isinstance(value, (int, float)):
+            return f"its {name} is a {type(value).__name__} (request {completion.id!r})"
     return ""
 
 

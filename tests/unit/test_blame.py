@@ -10,6 +10,7 @@ from psyctl_core.testing.fakes import fake_scenario
 
 BAD = """
 import dataclasses
+from types import SimpleNamespace
 from psyctl_core import Component, Completion, PluginError, Scenario, hookimpl, option
 from psyctl_core.testing import FakeBackend, FakeSource
 
@@ -38,6 +39,8 @@ class Backend(FakeBackend):
                     answer = answer.text
                 if self.fault == "text that is none":
                     answer = dataclasses.replace(answer, text=None)
+                if self.fault == "tokens that are none":
+                    answer = dataclasses.replace(answer, prompt_tokens=[1, 2])
                 if self.fault == "never made":
                     answer = dataclasses.replace(answer, id="7777:neutral")
                 if self.fault == "twice":
@@ -68,6 +71,8 @@ class Source(FakeSource):
                     item = dataclasses.asdict(item)
                 if self.fault == "against the schema":
                     item = dataclasses.replace(item, character="")
+                if self.fault == "turns of its own":
+                    item = dataclasses.replace(item, dialogue=(SimpleNamespace(speaker="Robin", text="Well?"),))
                 if self.fault == "a changeable kind":
                     item = Changeable(item.id, item.place, item.situation, item.character)
             yield item
@@ -106,6 +111,7 @@ def ids(folder) -> list[str]:
         ("backend", "raises", "failed: ZeroDivisionError"),
         ("backend", "another type", "a str is no Completion"),
         ("backend", "text that is none", "its text is a NoneType"),
+        ("backend", "tokens that are none", "its prompt_tokens is a list"),
         ("backend", "never made", "'7777:neutral' that is not open: it was never made"),
         ("backend", "twice", "'4:neutral' that is not open: it was never made, or was answered before"),
         ("backend", "stops", "left 1 requests unanswered"),
@@ -113,6 +119,7 @@ def ids(folder) -> list[str]:
         ("source", "raises", "failed: KeyError: 'row 4'"),
         ("source", "another type", "a dict is no Scenario"),
         ("source", "against the schema", "character"),
+        ("source", "turns of its own", "its dialogue holds a SimpleNamespace"),
         ("source", "a changeable kind", "a Changeable is no Scenario"),
         ("source", "changes it", "changed the scenario with the id 'fake-4' after handing it over"),
     ],
