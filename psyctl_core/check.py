@@ -19,7 +19,7 @@ from psyctl_core.choice import config_of
 from psyctl_core.components import PROTOCOLS, Context, OutputSink, PersonalityPrompter, ScenarioSource, SinkTarget
 from psyctl_core.errors import PluginError, PsyctlError, UsageError
 from psyctl_core.flags import flags_of
-from psyctl_core.records import CHARACTER, NEUTRAL, Message, Persona, Scenario, SkippedRow
+from psyctl_core.records import CHARACTER, NEUTRAL, Message, Scenario, SkippedRow
 from psyctl_core.registry import HOOKS, Found, Registry, blamed, blamed_items, create
 
 ITEMS = 20
@@ -136,26 +136,24 @@ def _items(found: Found, source: ScenarioSource) -> Finding:
     return Finding("ok" if scenarios else "problem", text)
 
 
-class _AskedError(Exception):
+class _AskedError(PsyctlError):
     """The prompter asks the model, which is not done here."""
 
 
 def _persona(found: Found, prompter: PersonalityPrompter) -> Finding:
     def ask(messages: tuple[Message, ...], *, max_tokens: int, prefill: str = "") -> str:
-        raise _AskedError
+        raise _AskedError("a model is wanted")
 
     try:
-        persona: object = prompter.describe(NEUTRAL, ask)  # who wrote it may not have checked types
+        with blamed(found):
+            persona = prompter.describe(NEUTRAL, ask)
     except _AskedError:
         return Finding("ok", f"{found}: asks the model to describe somebody")
-    except PsyctlError:
-        raise
-    except Exception as error:
-        return Finding("problem", f"{found}: describing the neutral person failed: {type(error).__name__}: {error}")
-    text = persona.description if isinstance(persona, Persona) else None
-    if not isinstance(text, str) or CHARACTER not in text:
+    if wrong := items.persona_problem(persona):
+        return Finding("problem", f"{found}: {wrong}")
+    if CHARACTER not in persona.description:
         return Finding("problem", f"{found}: its neutral person is no Persona with {CHARACTER} in it: {persona!r}")
-    return Finding("ok", f"{found}: describes the neutral person: {text}")
+    return Finding("ok", f"{found}: describes the neutral person: {persona.description}")
 
 
 def _sink(found: Found, sink: OutputSink) -> Finding:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from psyctl_core.components import KINDS, PROTOCOLS, Context, Kind, NoSettings
+from psyctl_core.components import KINDS, PROTOCOLS, Context, Kind
 from psyctl_core.errors import UsageError
 from psyctl_core.flags import Flag, flags_of
 from psyctl_core.registry import Found, Registry, create
@@ -61,6 +61,11 @@ def choose(
     return {kind: Choice(found, config_of(found, values[kind])) for kind, found in chosen.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class _NoSettings:
+    """The config of a component that a program hands over: psyctl does not know how it was made."""
+
+
 def choice_of(registry: Registry, kind: Kind, wanted: object) -> Choice:
     """What a program wants: a component by its name, by its config, or the component itself.
 
@@ -73,7 +78,7 @@ def choice_of(registry: Registry, kind: Kind, wanted: object) -> Choice:
         return Choice(found, found.component.config())
     if isinstance(wanted, PROTOCOLS[kind]) and not isinstance(wanted, type):
         own = type(wanted)
-        return Choice(Found(kind, own.__qualname__, own.__module__, ""), NoSettings(), wanted)
+        return Choice(Found(kind, own.__qualname__, own.__module__, ""), _NoSettings(), wanted)
     return Choice(registry.of_config(kind, wanted), wanted)
 
 

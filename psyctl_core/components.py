@@ -304,8 +304,3 @@ PROTOCOLS: Mapping[Kind, type[Any]] = {
     "sink": OutputSink,
 }
 """What a component of each kind implements."""
-
-
-@dataclass(frozen=True, slots=True)
-class NoSettings:
-    """The config of a component that has none."""

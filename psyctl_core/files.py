@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -21,3 +25,19 @@ def write_atomically(path: Path, text: str) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A new path of the same name, for a file or a folder, which takes its place at the end, or is gone if that fails.
+
+    Raises:
+        OSError: The folder cannot be written, or ``path`` is a folder with something in it.
+    """
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".new-"))
+    try:
+        yield folder / path.name
+        (folder / path.name).replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(folder)

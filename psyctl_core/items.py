@@ -1,9 +1,11 @@
-"""What a source may yield, and what is wrong with an item that it may not."""
+"""What plugins may hand over, and what is wrong with what they may not."""
 
 from __future__ import annotations
 
+from typing import get_args
+
 from psyctl_core import schema
-from psyctl_core.records import Scenario, SkippedRow, Turn
+from psyctl_core.records import Completion, FinishReason, Persona, Scenario, SkippedRow, Turn
 
 
 def as_json(scenario: Scenario) -> dict[str, object]:
@@ -37,4 +39,29 @@ def problem(item: object, last_place: int) -> str:
         return f"a {type(item).__name__} is no Scenario or SkippedRow (nor may it be a subclass of them)"
     if item.place <= last_place:
         return f"place {item.place} comes after place {last_place}; places must rise"
+    return ""
+
+
+def completion_problem(completion: object) -> str:
+    """What is wrong with something that a backend yielded, or nothing."""
+    if not isinstance(completion, Completion):
+        return f"a {type(completion).__name__} is no Completion"
+    if not isinstance(completion.text, str):
+        return f"its text is a {type(completion.text).__name__} (request {completion.id!r})"
+    if completion.finish_reason not in get_args(FinishReason):
+        return f"its finish_reason is {completion.finish_reason!r} (request {completion.id!r})"
+    if not isinstance(completion.error, str):
+        return f"its error is a {type(completion.error).__name__} (request {completion.id!r})"
+    for name in ("prompt_tokens", "completion_tokens", "cost"):
+        value = getattr(completion, name)
+        if value is not None and not isinstance(value, (int, float)):
+            return f"its {name} is a {type(value).__name__} (request {completion.id!r})"
+    return ""
+
+
+def persona_problem(persona: object) -> str:
+    """What is wrong with something that a prompter returned, or nothing."""
+    text = persona.description if isinstance(persona, Persona) else None
+    if not isinstance(text, str) or not text.strip():  # who wrote it may not have checked types
+        return f"it described nobody: {persona!r} is no Persona with a description"
     return ""

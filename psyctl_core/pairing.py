@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
 
 from psyctl_core import answers, items
 from psyctl_core.components import InferenceBackend
@@ -18,7 +17,6 @@ from psyctl_core.records import (
     ChatRequest,
     Completion,
     ContrastivePair,
-    FinishReason,
     Persona,
     Scenario,
     SkippedRow,
@@ -265,7 +263,7 @@ class Pairing:
         return requests
 
     def _receive(self, completion: Completion) -> None:
-        if wrong := completion_problem(completion):
+        if wrong := items.completion_problem(completion):
             raise PluginError(
                 f"The {self._backend_found} answered with something unusable: {wrong}.",
                 f"Tell {self._backend_found.distribution}'s authors; what is written so far is kept.",
@@ -314,6 +312,7 @@ class Pairing:
                 self._hopes.subtract(d.trait.slug for d in first.hopers)
                 self._gaps -= len(first.takers) - len(first.hopers)
                 self._waiting -= len(first.answers)
+                self._check_seals(first)
                 for dataset in concerned:
                     self._settle_for(dataset, first)
                 place = first.scenario.place
@@ -338,7 +337,6 @@ class Pairing:
 
     def _settle_for(self, dataset: Dataset, opened: _Open) -> None:
         known = opened.already.get(dataset.trait.slug)
-        self._check_seals(opened)
         pair, reason = _pair(opened, dataset) if known is None else (None, "")
         if pair:
             dataset.accept(pair)
@@ -380,23 +378,6 @@ class Pairing:
             f"The {self._source} yielded something unusable: {why}.",
             f"Tell {self._source.distribution}'s authors; what is written so far is kept.",
         )
-
-
-def completion_problem(completion: object) -> str:
-    """What is wrong with something that a backend yielded, or nothing."""
-    if not isinstance(completion, Completion):
-        return f"a {type(completion).__name__} is no Completion"
-    if not isinstance(completion.text, str):
-        return f"its text is a {type(completion.text).__name__} (request {completion.id!r})"
-    if completion.finish_reason not in get_args(FinishReason):
-        return f"its finish_reason is {completion.finish_reason!r} (request {completion.id!r})"
-    if not isinstance(completion.error, str):
-        return f"its error is a {type(completion.error).__name__} (request {completion.id!r})"
-    for name in ("prompt_tokens", "completion_tokens", "cost"):
-        value = getattr(completion, name)
-        if value is not None and not isinstance(value, (int, float)):
-            return f"its {name} is a {type(value).__name__} (request {completion.id!r})"
-    return ""
 
 
 def _pair(opened: _Open, dataset: Dataset) -> tuple[ContrastivePair | None, str]:

@@ -19,6 +19,7 @@ from typing import Any
 
 import importlib_metadata
 
+from psyctl_core import items
 from psyctl_core import run as runs
 from psyctl_core.choice import CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_ENV, DEFAULTS, Choice, choice_of
 from psyctl_core.components import (
@@ -636,10 +637,9 @@ def _personas(job: _Job, datasets: Sequence[Dataset], ask: Ask) -> dict[str, Per
 
 
 def _check_persona(persona: object, found: Found) -> None:
-    text = persona.description if isinstance(persona, Persona) else None
-    if not isinstance(text, str) or not text.strip():  # who wrote it may not have checked types
+    if wrong := items.persona_problem(persona):
         raise PluginError(
-            f"The {found} described nobody: it returned {persona!r}.",
+            f"The {found} returned something unusable: {wrong}.",
             f"Tell {found.distribution}'s authors; what is written so far is kept.",
         )
 

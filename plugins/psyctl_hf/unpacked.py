@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
+from psyctl_core.files import written_whole
 from psyctl_core.models import kept_copy
 from psyctl_hf.locate import Located
 
@@ -41,22 +40,17 @@ def keep(path: Path, tokenizer: Any, model: Any) -> bool:
     size = model.get_memory_footprint()
     if size > MOST_BYTES:
         return False
-    new = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(path.parent).free < FREE_TIMES * size:
             return False
-        new = tempfile.mkdtemp(dir=path.parent, prefix=".new-")
-        tokenizer.save_pretrained(new)
-        _plain(model).save_pretrained(new)
-        Path(new).replace(path)
+        with written_whole(path) as new:
+            tokenizer.save_pretrained(new)
+            _plain(model).save_pretrained(new)
         return True
     except (OSError, ValueError, RuntimeError, NotImplementedError) as error:
         log.debug("The unpacked model is not kept: %s", error)
         return False
-    finally:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(new)
 
 
 def _plain(model: Any) -> Any:

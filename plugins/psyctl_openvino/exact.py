@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from gguf import (
 )
 
 from psyctl_core.errors import BackendError
+from psyctl_core.files import written_whole
 from psyctl_core.models import kept_copy
 
 log = logging.getLogger("psyctl")
@@ -72,14 +72,8 @@ def _write(reader: GGUFReader, copy: Path) -> None:
     free = shutil.disk_usage(copy.parent).free
     if needed > free:
         raise OSError(f"the copy takes {needed / (1 << 30):.1f} GiB, and {free / (1 << 30):.1f} GiB are free")
-    folder = Path(tempfile.mkdtemp(dir=copy.parent, prefix=".new-"))
-    try:
-        with contextlib.closing(GGUFWriter(folder / copy.name, _architecture(reader))) as writer:
-            _write_into(writer, reader)
-        (folder / copy.name).replace(copy)
-    finally:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(folder)
+    with written_whole(copy) as new, contextlib.closing(GGUFWriter(new, _architecture(reader))) as writer:
+        _write_into(writer, reader)
 
 
 def _architecture(reader: GGUFReader) -> Any:

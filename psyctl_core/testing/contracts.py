@@ -22,7 +22,7 @@ from itertools import count, islice, pairwise
 from pathlib import Path
 from typing import Any
 
-from psyctl_core import items, pairing
+from psyctl_core import items
 from psyctl_core.components import (
     Checkpoint,
     Identity,
@@ -239,7 +239,7 @@ class BackendContract:
         got = list(backend.generate(iter(asked)))
         backend.close()
         for completion in got:
-            wrong = pairing.completion_problem(completion)
+            wrong = items.completion_problem(completion)
             if not wrong and completion.finish_reason == "error" and not completion.error:
                 wrong = f"request {completion.id!r} failed without an error"
             _rule("backend-completions", not wrong, wrong)

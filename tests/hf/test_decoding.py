@@ -150,6 +150,14 @@ def test_a_layer_that_reads_anothers_keys_is_left_to_generate(backend, tiny_mode
     assert "nothing of their own" in caplog.text
 
 
+def test_layers_without_keys_and_values_are_left_to_generate(backend, tiny_model, caplog, monkeypatch):
+    model = backend(tiny_model)._loaded()._model
+    monkeypatch.setattr(model.config, "layer_types", ["linear_attention", "full_attention"], raising=False)
+    with caplog.at_level(logging.DEBUG, "psyctl"):
+        assert decoding.reach(model) == 0
+    assert "something else than keys and values" in caplog.text
+
+
 def test_positions_that_depend_on_the_rows_length_are_left_to_generate(backend, tiny_model, caplog, monkeypatch):
     model = backend(tiny_model)._loaded()._model
     rope = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}

@@ -130,3 +130,10 @@ def test_the_penalty_is_for_small_models(tiny_model, backend):
     assert loading.pick_penalty(None, large) == 1.0
     assert loading.pick_penalty(1.2, large) == 1.2
     assert backend(tiny_model)._loaded()._penalty == 1.1
+
+
+def test_it_would_drop_the_penalty():
+    """Why a penalty goes another way; once this fails, `why_not` can let it through."""
+    from transformers import RepetitionPenaltyLogitsProcessor
+
+    assert RepetitionPenaltyLogitsProcessor.supports_continuous_batching is False
