@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from psyctl_core.flags import Flag, flags_of
+from psyctl_core.registry import Found, discover
+
 from psyctl_core import components, errors, records, schema, testing
 from psyctl_core.cli.app import make_app
 from psyctl_core.components import KINDS
-from psyctl_core.flags import Flag, flags_of
-from psyctl_core.registry import Found, discover
 from psyctl_soda.shapes import SHAPES
 
 DOCS = Path(__file__).resolve().parent

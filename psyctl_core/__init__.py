@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from psyctl_core.components import Component, Context, option
+from psyctl_core.budget import Budget
+from psyctl_core.components import (
+    Ask,
+    Checkpoint,
+    Command,
+    Component,
+    Context,
+    DatasetWriter,
+    Estimate,
+    Identity,
+    InferenceBackend,
+    Inspection,
+    OutputSink,
+    PersonalityPrompter,
+    ScenarioSource,
+    SinkTarget,
+)
 from psyctl_core.errors import (
     BackendError,
     OutputError,
@@ -15,54 +31,99 @@ from psyctl_core.errors import (
     UsageError,
 )
 from psyctl_core.hookspecs import hookimpl
+from psyctl_core.options import Config, option
 from psyctl_core.records import (
     CaaRecord,
     ChatRequest,
     Completion,
     ContrastivePair,
+    JsonValue,
     Message,
+    Metadata,
     Persona,
     Scenario,
     SkippedRow,
     Turn,
+    Usage,
 )
 
 if TYPE_CHECKING:
-    from psyctl_core.pipeline import DatasetReport, Plan, Progress, Report, build_caa, plan_caa
+    from psyctl_core.api import (
+        BuildConfig,
+        DatasetReport,
+        Plan,
+        Progress,
+        Report,
+        Sampling,
+        Selection,
+        StoredDataset,
+        build,
+        build_caa,
+        open_dataset,
+        plan,
+        plan_caa,
+    )
 
-_PIPELINE = ("DatasetReport", "Plan", "Progress", "Report", "build_caa", "plan_caa")
+_API = (
+    "BuildConfig", "DatasetReport", "Plan", "Progress", "Report", "Sampling", "Selection", "StoredDataset",
+    "build", "build_caa", "open_dataset", "plan", "plan_caa",
+)  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 
 __all__ = [
+    "Ask",
     "BackendError",
+    "Budget",
+    "BuildConfig",
     "CaaRecord",
     "ChatRequest",
+    "Checkpoint",
+    "Command",
     "Completion",
     "Component",
+    "Config",
     "Context",
     "ContrastivePair",
     "DatasetReport",
+    "DatasetWriter",
+    "Estimate",
+    "Identity",
+    "InferenceBackend",
+    "Inspection",
+    "JsonValue",
     "Message",
+    "Metadata",
     "OutputError",
+    "OutputSink",
     "Persona",
+    "PersonalityPrompter",
     "Plan",
     "PluginError",
     "Progress",
     "PsyctlError",
     "Report",
+    "Sampling",
     "Scenario",
+    "ScenarioSource",
+    "Selection",
+    "SinkTarget",
     "SkippedRow",
     "SourceError",
+    "StoredDataset",
     "Turn",
+    "Usage",
     "UsageError",
+    "build",
     "build_caa",
     "hookimpl",
+    "open_dataset",
     "option",
+    "plan",
     "plan_caa",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PIPELINE:
-        return getattr(importlib.import_module("psyctl_core.pipeline"), name)
+def __getattr__(name: str) -> object:
+    if name in _API:
+        return getattr(importlib.import_module("psyctl_core.api"), name)
     raise AttributeError(f"module 'psyctl_core' has no attribute '{name}'")

@@ -1,27 +1,33 @@
-"""What a plugin hands over: components, their options, and the four protocols they implement."""
+"""What a plugin hands over: components, commands, and the protocols that components implement."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
-from psyctl_core.errors import UsageError
-from psyctl_core.records import CaaRecord, ChatRequest, Completion, Message, Persona, Scenario, SkippedRow
+from psyctl_core.budget import Budget
+from psyctl_core.options import Config
+from psyctl_core.records import (
+    CaaRecord,
+    ChatRequest,
+    Completion,
+    JsonValue,
+    Message,
+    Persona,
+    Scenario,
+    SkippedRow,
+)
 
-API_VERSION = 1
+API_VERSION = 2
 """The version of this contract; a component made for another one is refused."""
 
-Kind = Literal["source", "prompter", "backend", "sink"]
-KINDS: tuple[Kind, ...] = ("source", "prompter", "backend", "sink")
+KindName = Literal["source", "prompter", "backend", "sink"]
 
-Identity = Mapping[str, Any]
+Identity = Mapping[str, JsonValue]
 """JSON values that must be equal for two runs to be the same run."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ class Component:
         name: What the user types; unique per kind.
         factory: ``"package.module:callable"``, imported only when chosen, called with
             ``(config, context)``; returns the source, prompter, backend or sink.
-        config: A frozen dataclass; every field is the flag ``--NAME-FIELD``. See :func:`option`.
+        config: A frozen dataclass; every field is the flag ``--NAME-FIELD``. See :func:`~psyctl_core.option`.
         summary: One line for ``psyctl plugins.list``.
         extra: The ``psyctl`` extra to name when the factory's import fails, or ``None``.
         api_version: The contract's version this component was written for.
@@ -41,77 +47,30 @@ class Component:
 
     name: str
     factory: str
-    config: type[Any]
+    config: type[Config]
     summary: str
     extra: str | None = None
     api_version: int = API_VERSION
     implied_by: tuple[str, ...] = ()
 
 
-def option(
-    default: T,
-    *,
-    help: str,
-    flag: str = "",
-    env: str = "",
-    parse: Callable[[str], T] | None = None,
-    secret: bool = False,
-    identity: bool = True,
-) -> T:
-    """Declare a field of a component's config, and so a command-line flag.
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command that a plugin adds to ``psyctl``.
 
-    Args:
-        default: The value when neither the flag nor the environment variable is given.
-        help: The flag's help text.
-        flag: A shorter spelling such as ``--model``; components may share one, it goes to the chosen one.
-        env: Environment variable read when the flag is not given.
-        parse: Turns the environment variable's text into a value; needed with ``env`` unless text is wanted.
-        secret: Kept out of ``repr``, files and messages.
-        identity: Whether a different value makes a different run (batch sizes and workers do not).
-
-    Returns:
-        A dataclass field (typed as the value, as :func:`dataclasses.field` is).
-
-    Raises:
-        UsageError: When a config is made while the environment variable holds what ``parse`` refuses.
+    Attributes:
+        name: What the user types after ``psyctl``, such as ``vector.export``.
+        factory: ``"package.module:function"``, imported only when the command is typed. The function's
+            parameters become arguments and options, as in a Typer application
+            (https://typer.tiangolo.com/tutorial/commands/); its docstring is the command's help.
+        summary: One line for ``psyctl --help``.
+        api_version: The contract's version this command was written for.
     """
 
-    def value() -> T:
-        text = os.environ.get(env, "").strip() if env else ""
-        if not text:
-            return default
-        try:
-            return parse(text) if parse else text  # type: ignore[return-value]
-        except ValueError as error:
-            raise UsageError(
-                f"{env}={text!r} cannot be used: {error}.", f"Set {env} to another value or unset it."
-            ) from error
-
-    metadata = {
-        "help": help,
-        "flag": flag,
-        "env": env,
-        "secret": secret,
-        "identity": identity,
-        "default": default,
-    }
-    field: T = dataclasses.field(default_factory=value, repr=not secret, metadata=metadata)
-    return field
-
-
-def settings(config: object, *, identity: bool) -> dict[str, Any]:
-    """A config's fields as JSON values, secrets left out.
-
-    Args:
-        config: An instance of a component's config dataclass.
-        identity: Take the fields that decide the answers, or the others.
-    """
-    return {
-        field.name: str(value) if isinstance(value, Path) else value
-        for field in dataclasses.fields(config)  # type: ignore[arg-type]
-        if not field.metadata.get("secret", False) and field.metadata.get("identity", True) == identity
-        for value in [getattr(config, field.name)]
-    }
+    name: str
+    factory: str
+    summary: str
+    api_version: int = API_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +104,12 @@ class ScenarioSource(Protocol):
         """How many rows there are, or ``None`` where that is not known without reading them."""
         return None
 
+    def describe(self) -> Mapping[str, str]:
+        """What it made of its rows, by heading, for a preview; asked after some rows were read."""
+        return {}
+
     def scenarios(self, start: int) -> Iterator[Scenario | SkippedRow]:
-        """Yield everything whose place is ``start`` or later, always in the same order with the same ids."""
+        """Yield everything whose offset is ``start`` or later, always in the same order with the same ids."""
         ...
 
 
@@ -177,12 +140,14 @@ class InferenceBackend(Protocol):
     """Who answers. Subclass it to inherit what has a default.
 
     Attributes:
-        block: How many requests are computed together, or 0. A backend whose answers depend on which
-            requests share a batch names a number: it is then handed blocks cut by the scenarios' places,
-            the same ones in a resumed run. With 0 requests flow as room appears.
+        block: How many requests are computed together at most, or 0. A backend whose answers depend on
+            which requests share a batch names a number: it is then handed blocks cut by the scenarios'
+            offsets, the same ones in a resumed run. With 0 requests flow as room appears.
+        max_cost: US dollars that its own options allow the run to cost, or ``None``.
     """
 
     block: int = 0
+    max_cost: float | None = None
 
     def identity(self) -> Identity:
         """What decides the answers beyond the config, such as a model's revision."""
@@ -193,18 +158,23 @@ class InferenceBackend(Protocol):
         del example, requests
         return None
 
-    def start(self, spent: float) -> None:
+    def start(self, budget: Budget) -> None:
         """Make ready to answer: load the model, check the key. Called once, before the first request.
 
         Args:
-            spent: US dollars that earlier processes of the same run were charged, as far as known.
+            budget: What the run may spend; one whose calls cost money keeps to it. See
+                :class:`~psyctl_core.budget.Budget`.
 
         Raises:
             BackendError: No answer can be had; nothing was asked or paid.
         """
-        del spent
+        del budget
 
-    def generate(self, requests: Iterable[ChatRequest]) -> Iterator[Completion]:
+    def speed(self) -> float | None:
+        """Requests a second that it expects to answer, once started; ``None`` where it cannot tell."""
+        return None
+
+    def generate(self, requests: Iterator[ChatRequest]) -> Iterator[Completion]:
         """Answer every request exactly once, in any order, pulling them only as room appears.
 
         Requests must be pulled from the thread that iterates. One that fails alone is answered with
@@ -238,15 +208,15 @@ class Checkpoint:
 
     Attributes:
         num_generated: Records written.
-        place: The source's place from which to go on.
-        accepted: Records that come from before ``place``; at most ``num_generated``.
-        rejected: Scenarios before ``place`` that gave no record, by reason.
-        skipped: Rows before ``place`` that held no scenario, by reason.
-        exhausted: Whether the source has nothing from ``place`` on.
+        offset: The source's offset from which to go on.
+        accepted: Records that come from before ``offset``; at most ``num_generated``.
+        rejected: Scenarios before ``offset`` that gave no record, by reason.
+        skipped: Rows before ``offset`` that held no scenario, by reason.
+        exhausted: Whether the source has nothing from ``offset`` on.
     """
 
     num_generated: int = 0
-    place: int = 0
+    offset: int = 0
     accepted: int = 0
     rejected: Mapping[str, int] = dataclasses.field(default_factory=dict)
     skipped: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -254,27 +224,12 @@ class Checkpoint:
 
 
 @runtime_checkable
-class OutputSink(Protocol):
-    """Where one dataset's records go; an instance serves one dataset, and touches nothing before ``open``.
+class DatasetWriter(Protocol):
+    """One dataset that a sink has opened."""
 
-    Subclass it to inherit what has a default.
-    """
-
-    def identity(self) -> Identity:
-        """What decides the output's form beyond the config."""
-        return {}
-
-    def open(self, target: SinkTarget) -> Checkpoint | None:
-        """Begin or continue the dataset; return the last checkpoint, or ``None`` if there is no good one.
-
-        Whatever a crash left half-written at the end is removed first. Raises OutputError.
-        """
+    def last_checkpoint(self) -> Checkpoint | None:
+        """The last checkpoint that was kept, or ``None`` if there is no good one."""
         ...
-
-    def inspect(self, target: SinkTarget) -> tuple[int | None, list[str]]:
-        """How many records are there (``None``: cannot tell) and what is wrong with them; changes nothing."""
-        del target
-        return None, []
 
     def record_ids(self, start: int) -> Iterator[str]:
         """The ids of the records already there, in order, from the record numbered ``start`` on."""
@@ -288,19 +243,54 @@ class OutputSink(Protocol):
         """Keep a checkpoint, replacing the last one atomically. Raises OutputError."""
         ...
 
-    def location(self) -> str:
+    def close(self) -> None:
+        """Finish writing and let go; called once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What lies at a target: how many records (``None``: cannot tell), and what is wrong with them, in words."""
+
+    records: int | None
+    problems: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class OutputSink(Protocol):
+    """Where datasets go and how they are read again; touches nothing before it is asked to.
+
+    Subclass it to inherit what has a default.
+    """
+
+    def identity(self) -> Identity:
+        """What decides the output's form beyond the config."""
+        return {}
+
+    def open(self, target: SinkTarget) -> DatasetWriter:
+        """Begin or continue a dataset; several may be open at the same time.
+
+        Whatever a crash left half-written at the end is removed first. Raises OutputError.
+        """
+        ...
+
+    def read(self, target: SinkTarget) -> Iterator[CaaRecord]:
+        """The records of a dataset in the order of writing, while nobody or somebody writes; changes nothing.
+
+        Raises:
+            OutputError: There is no such dataset, or a record cannot be read; the message says which.
+        """
+        ...
+
+    def location(self, target: SinkTarget) -> str:
         """Where the dataset is: a path or an address to show the user."""
         ...
 
-    def close(self) -> None:
-        """Finish writing and let go; called once."""
-        return
+    def targets(self, folder: Path) -> Iterator[SinkTarget]:
+        """The datasets of this sink in a folder and its subfolders, found without any run folder's help."""
+        del folder
+        return iter(())
 
-
-PROTOCOLS: Mapping[Kind, type[Any]] = {
-    "source": ScenarioSource,
-    "prompter": PersonalityPrompter,
-    "backend": InferenceBackend,
-    "sink": OutputSink,
-}
-"""What a component of each kind implements."""
+    def inspect(self, target: SinkTarget) -> Inspection:
+        """How many records there are and what is wrong with them; changes nothing."""
+        return Inspection(sum(1 for _ in self.read(target)))

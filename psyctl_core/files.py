@@ -9,6 +9,24 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from psyctl_core.errors import OutputError
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses into an error that names the path and the way out.
+
+    Raises:
+        OutputError: In place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write {path}: {error.strerror or error}.",
+            "Make room or give access, then run the same command again: it goes on from what is saved.",
+        ) from error
+
 
 def write_atomically(path: Path, text: str) -> None:
     """Write ``text`` beside ``path``, flush it to the disk, then move it into place.

@@ -1,4 +1,4 @@
-"""The four hooks a plugin may implement, and the marker to implement them with."""
+"""The hooks a plugin may implement, and the marker to implement them with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pluggy
 
-from psyctl_core.components import Component
+from psyctl_core.components import Command, Component
 
 PROJECT = "psyctl"
 """The entry-point group that plugins are found in, and pluggy's project name."""
@@ -33,3 +33,8 @@ def psyctl_inference_backends() -> Sequence[Component]:  # type: ignore[empty-bo
 @hookspec
 def psyctl_output_sinks() -> Sequence[Component]:  # type: ignore[empty-body]
     """Components whose factory returns an :class:`~psyctl_core.components.OutputSink`."""
+
+
+@hookspec
+def psyctl_commands() -> Sequence[Command]:  # type: ignore[empty-body]
+    """Commands to add to ``psyctl``; see :class:`~psyctl_core.components.Command`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 NEUTRAL = "neutral"
 """The trait name under which a prompter is asked for the neutral persona."""
@@ -13,6 +14,12 @@ CHARACTER = "{character}"
 
 Option = Literal["(1", "(2"]
 FinishReason = Literal["stop", "length", "error"]
+
+JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+"""What JSON can hold."""
+
+Metadata: TypeAlias = Mapping[str, JsonValue]
+"""Free JSON values that a plugin attaches to what it hands over; psyctl reads none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,25 +35,27 @@ class Scenario:
     """A situation in which one character is about to speak.
 
     Attributes:
-        id: Stable across runs: depends on the row's content and place only.
-        place: Where the source can start again to yield this scenario first; strictly increasing.
+        id: Stable across runs: depends on the row's content and offset only.
+        offset: Where the source can start again to yield this scenario first; strictly increasing.
         situation: Prose that sets the scene; may be empty only if ``dialogue`` is not.
         character: Who answers; never the speaker of the last turn.
         dialogue: What has been said so far, oldest first; may be empty.
+        metadata: Whatever the source wants to keep beside the record.
     """
 
     id: str
-    place: int
+    offset: int
     situation: str
     character: str
     dialogue: tuple[Turn, ...] = ()
+    metadata: Metadata = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedRow:
     """A row that holds no usable scenario, with the reason the summary counts it under."""
 
-    place: int
+    offset: int
     reason: str
 
 
@@ -109,6 +118,7 @@ class Completion:
         cost: US dollars charged as far as told, or ``None`` where nothing was: never 0 for "not told".
         error: With ``finish_reason == "error"``, why this request alone failed.
         unpriced: Whether tries on the way cost something that was not told, on top of ``cost``.
+        metadata: Whatever the backend wants to keep, such as which provider answered.
     """
 
     id: str
@@ -119,6 +129,7 @@ class Completion:
     cost: float | None = None
     error: str = ""
     unpriced: bool = False
+    metadata: Metadata = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +140,16 @@ class ContrastivePair:
     trait: str
     positive: str
     neutral: str
+    metadata: Metadata = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class CaaRecord:
-    """One line of a dataset: the specified three fields, then flat provenance columns."""
+    """One line of a dataset: the specified three fields, then flat provenance columns.
+
+    Attributes:
+        metadata: What the source, the backend and judges attached; left out of the line where there is nothing.
+    """
 
     question: str
     positive: Option
@@ -144,7 +160,49 @@ class CaaRecord:
     situation: str
     positive_text: str
     neutral_text: str
+    metadata: Metadata = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, str]:
+    def as_json(self) -> dict[str, JsonValue]:
         """The record as the dataset's line has it, in the order of the fields."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        row: dict[str, JsonValue] = {name: getattr(self, name) for name in self.__slots__}
+        if not self.metadata:
+            del row["metadata"]
+        return row
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a run has used, over all its resumes.
+
+    Attributes:
+        requests: Answers received, failed ones included.
+        failed_requests: Those that failed for good.
+        prompt_tokens: Tokens read, as far as told.
+        completion_tokens: Tokens generated, as far as told.
+        cost: US dollars, as far as told; ``None`` where no answer's cost is known.
+        unpriced_requests: Answers whose cost is unknown, or only partly known.
+        seconds: Wall time spent generating.
+    """
+
+    requests: int = 0
+    failed_requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+    unpriced_requests: int = 0
+    seconds: float = 0.0
+
+    def add(self, completion: Completion) -> None:
+        """Book one answer."""
+        self.requests += 1
+        self.failed_requests += completion.finish_reason == "error"
+        self.prompt_tokens += completion.prompt_tokens or 0
+        self.completion_tokens += completion.completion_tokens or 0
+        self.unpriced_requests += completion.cost is None or completion.unpriced
+        if completion.cost is not None:
+            self.cost = (self.cost or 0.0) + completion.cost
+
+    def likely_cost(self) -> float:
+        """US dollars, taking what was not told for the mean of what was."""
+        priced = self.requests - self.unpriced_requests
+        return (self.cost or 0.0) * (self.requests / priced if priced else 1.0)

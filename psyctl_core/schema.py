@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
-NAMES = ("caa-record", "scenario", "checkpoint", "run")
-VERSION = 1
+VERSIONS = {"caa-record": 2, "scenario": 2, "checkpoint": 1, "run": 1}
+"""The schemas by name, and the version of each that is written today."""
 
 
 def path(name: str) -> Path:
     """Where a schema's file is: inside the installed package, or at the top of a checkout."""
-    file = f"{name}.v{VERSION}.schema.json"
+    file = f"{name}.v{VERSIONS[name]}.schema.json"
     here = Path(__file__).resolve().parent
     installed = here / "schemas" / file
     return installed if installed.exists() else here.parent / "schemas" / file
 
 
 def load(name: str) -> dict[str, Any]:
-    """A schema as a dictionary; ``name`` is one of :data:`NAMES`."""
+    """A schema as a dictionary; ``name`` is one of :data:`VERSIONS`."""
     schema: dict[str, Any] = json.loads(path(name).read_text(encoding="utf-8"))
     return schema
 

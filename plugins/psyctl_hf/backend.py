@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from psyctl_core.budget import Budget
 from psyctl_core.components import Context, Identity, InferenceBackend
 from psyctl_core.errors import BackendError
 from psyctl_core.records import ChatRequest, Completion
@@ -49,9 +50,9 @@ class HfBackend(InferenceBackend):
         """The model's name and its commit or digest."""
         return {"model": self._located.name, "fingerprint": self._located.fingerprint}
 
-    def start(self, spent: float) -> None:
+    def start(self, budget: Budget) -> None:
         """Load the model."""
-        del spent
+        del budget
         self._loaded()
 
     def generate(self, requests: Iterable[ChatRequest]) -> Iterator[Completion]:

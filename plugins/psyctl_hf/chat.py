@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from psyctl_core.models import without_special
+from psyctl_core.local_models import without_special
 from psyctl_core.records import ChatRequest
 
 

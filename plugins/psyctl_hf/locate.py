@@ -11,7 +11,7 @@ import huggingface_hub
 from huggingface_hub import errors as hub_errors
 
 from psyctl_core.errors import BackendError, UsageError
-from psyctl_core.models import EMBEDDED, digest, embedded_file
+from psyctl_core.local_models import EMBEDDED, digest, embedded_file
 
 
 @dataclass(frozen=True, slots=True)

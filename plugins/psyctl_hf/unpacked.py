@@ -12,7 +12,7 @@ import transformers
 from transformers import AutoModelForCausalLM
 
 from psyctl_core.files import written_whole
-from psyctl_core.models import kept_copy
+from psyctl_core.local_models import kept_copy
 from psyctl_hf.locate import Located
 
 log = logging.getLogger("psyctl")

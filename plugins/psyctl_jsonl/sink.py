@@ -1,4 +1,4 @@
-"""Writes a dataset as JSON Lines with a checkpoint beside it, and continues both after any crash."""
+"""Writes datasets as JSON Lines with a checkpoint beside each, continues both after any crash, and reads them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from psyctl_core import schema
-from psyctl_core.components import Checkpoint, Context, OutputSink, SinkTarget
+from psyctl_core.components import Checkpoint, Context, DatasetWriter, Inspection, OutputSink, SinkTarget
 from psyctl_core.errors import OutputError
-from psyctl_core.files import write_atomically
+from psyctl_core.files import write_atomically, writing
 from psyctl_core.records import CaaRecord
-from psyctl_core.run import now, writing
 from psyctl_jsonl import JsonlConfig
 
 log = logging.getLogger("psyctl")
@@ -30,33 +30,69 @@ class JsonlSink(OutputSink):
 
     def __init__(self, config: JsonlConfig, context: Context) -> None:
         del config, context
-        self._name = ""
-        self._path = Path()
-        self._checkpoint_path = Path()
-        self._file: BinaryIO | None = None
 
-    def open(self, target: SinkTarget) -> Checkpoint | None:
+    def open(self, target: SinkTarget) -> DatasetWriter:
         """Cut a torn last line off the dataset if there is one, and read the checkpoint."""
-        self._point_at(target)
-        lines, whole = self._whole_lines()
+        return JsonlWriter(target)
+
+    def read(self, target: SinkTarget) -> Iterator[CaaRecord]:
+        """Read the dataset's whole lines.
+
+        Raises:
+            OutputError: There is no such file, or a line is not a record; the message names it.
+        """
+        path = _dataset_path(target)
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise OutputError(
+                f"The dataset {path} cannot be read: {error.strerror or error}.", "Give a dataset of psyctl's."
+            ) from error
+        with file:
+            for number, line in enumerate(file, 1):
+                if line.endswith(b"\n"):
+                    yield _record(line, number, path)
+
+    def location(self, target: SinkTarget) -> str:
+        """The dataset's path."""
+        return str(_dataset_path(target))
+
+    def targets(self, folder: Path) -> Iterator[SinkTarget]:
+        """The datasets that lie there by their files' names."""
+        for path in sorted(folder.rglob("caa_dataset_*.jsonl")):
+            yield SinkTarget(path.parent, path.stem, "unknown")
+
+    def inspect(self, target: SinkTarget) -> Inspection:
+        """Count whole lines; name a torn last line and a checkpoint that cannot be used."""
+        path = _dataset_path(target)
+        lines, whole = _whole_lines(path)
+        problems = []
+        if path.exists() and whole < path.stat().st_size:
+            problems.append(f"{path} ends in half a line, which the next run cuts off")
+        _, problem = _read_checkpoint(target, lines)
+        return Inspection(lines, (*problems, *([f"{problem}; the next run rebuilds it"] if problem else [])))
+
+
+class JsonlWriter(DatasetWriter):
+    """One open dataset."""
+
+    def __init__(self, target: SinkTarget) -> None:
+        self._name = target.name
+        self._path = _dataset_path(target)
+        self._checkpoint_path = _checkpoint_path(target)
+        self._file: BinaryIO | None = None
+        lines, whole = _whole_lines(self._path)
         if self._path.exists() and whole < (size := self._path.stat().st_size):
             log.warning("%s ended in half a line of %d bytes; it is cut off.", self._path, size - whole)
             with writing(self._path):
                 os.truncate(self._path, whole)
-        checkpoint, problem = self._read_checkpoint(lines)
+        self._last, problem = _read_checkpoint(target, lines)
         if problem:
             log.warning("%s; it is rebuilt from the dataset.", problem)
-        return checkpoint
 
-    def inspect(self, target: SinkTarget) -> tuple[int | None, list[str]]:
-        """Count whole lines; name a torn last line and a checkpoint that cannot be used."""
-        self._point_at(target)
-        lines, whole = self._whole_lines()
-        problems = []
-        if self._path.exists() and whole < self._path.stat().st_size:
-            problems.append(f"{self._path} ends in half a line, which the next run cuts off")
-        _, problem = self._read_checkpoint(lines)
-        return lines, problems + ([f"{problem}; the next run rebuilds it"] if problem else [])
+    def last_checkpoint(self) -> Checkpoint | None:
+        """The checkpoint as it was read."""
+        return self._last
 
     def record_ids(self, start: int) -> Iterator[str]:
         """Read the ids back from the dataset's lines."""
@@ -66,10 +102,10 @@ class JsonlSink(OutputSink):
             for number, line in enumerate(islice(file, start, None), start + 1):
                 try:
                     yield str(json.loads(line)["id"])
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
                     raise OutputError(
                         f"Failed to load checkpoint {self._checkpoint_path}: it cannot be rebuilt, because line "
-                        f"{number} of {self._path} is no record of psyctl's ({error}).",
+                        f"{number} of {self._path} is not a record of psyctl's ({error}).",
                         "Repair or remove that line, or start another file with --fresh.",
                     ) from error
 
@@ -90,11 +126,11 @@ class JsonlSink(OutputSink):
         data = {
             "num_generated": checkpoint.num_generated,
             "output_file": str(self._path.resolve()),
-            "timestamp": now(),
-            "format_version": schema.VERSION,
+            "timestamp": datetime.now().isoformat(),
+            "format_version": schema.VERSIONS["checkpoint"],
             "run": self._name,
             "resume": {
-                "place": checkpoint.place,
+                "place": checkpoint.offset,
                 "accepted": checkpoint.accepted,
                 "rejected": dict(checkpoint.rejected),
                 "skipped": dict(checkpoint.skipped),
@@ -106,44 +142,58 @@ class JsonlSink(OutputSink):
                 os.fsync(self._file.fileno())
             write_atomically(self._checkpoint_path, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
 
-    def location(self) -> str:
-        """The dataset's path."""
-        return str(self._path)
-
     def close(self) -> None:
         """Close the dataset."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def _point_at(self, target: SinkTarget) -> None:
-        self._name = target.name
-        self._path = target.folder / f"{target.name}.jsonl"
-        self._checkpoint_path = target.folder / f"{target.name}.checkpoint.json"
 
-    def _whole_lines(self) -> tuple[int, int]:
-        """How many whole lines the dataset has, and how many bytes they take."""
-        lines, size = 0, 0
-        if self._path.exists():
-            with self._path.open("rb") as file:
-                for line in file:
-                    if line.endswith(b"\n"):
-                        lines, size = lines + 1, size + len(line)
-        return lines, size
+def _dataset_path(target: SinkTarget) -> Path:
+    return target.folder / f"{target.name}.jsonl"
 
-    def _read_checkpoint(self, lines: int) -> tuple[Checkpoint | None, str]:
-        """The checkpoint, or None and what is wrong with it, if anything."""
-        try:
-            data = json.loads(self._checkpoint_path.read_text(encoding="utf-8"))
-            wrong = schema.problem("checkpoint", data)
-        except FileNotFoundError:
-            return None, ""
-        except (OSError, ValueError) as error:
-            wrong = str(error)
-        if not wrong and data["run"] != self._name:
-            wrong = f"it belongs to {data['run']}"
-        if not wrong and data["resume"]["accepted"] > lines:
-            wrong = f"it counts {data['resume']['accepted']} records and the dataset holds {lines}"
-        if wrong:
-            return None, f"The checkpoint {self._checkpoint_path} cannot be used ({wrong})"
-        return Checkpoint(num_generated=data["num_generated"], **data["resume"]), ""
+
+def _checkpoint_path(target: SinkTarget) -> Path:
+    return target.folder / f"{target.name}.checkpoint.json"
+
+
+def _record(line: bytes, number: int, path: Path) -> CaaRecord:
+    try:
+        row = json.loads(line)
+        wrong = schema.problem("caa-record", row)
+    except (ValueError, RecursionError) as error:
+        wrong = str(error)
+    if wrong:
+        raise OutputError(f"Line {number} of {path} is not a CAA record: {wrong}.", "Give a dataset of psyctl's.")
+    return CaaRecord(**row)
+
+
+def _whole_lines(path: Path) -> tuple[int, int]:
+    """How many whole lines the dataset has, and how many bytes they take."""
+    lines, size = 0, 0
+    if path.exists():
+        with path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    lines, size = lines + 1, size + len(line)
+    return lines, size
+
+
+def _read_checkpoint(target: SinkTarget, lines: int) -> tuple[Checkpoint | None, str]:
+    """The checkpoint, or None and what is wrong with it, if anything."""
+    path = _checkpoint_path(target)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        wrong = schema.problem("checkpoint", data)
+    except FileNotFoundError:
+        return None, ""
+    except (OSError, ValueError, RecursionError) as error:
+        wrong = str(error)
+    if not wrong and data["run"] != target.name:
+        wrong = f"it belongs to {data['run']}"
+    if not wrong and data["resume"]["accepted"] > lines:
+        wrong = f"it counts {data['resume']['accepted']} records and the dataset holds {lines}"
+    if wrong:
+        return None, f"The checkpoint {path} cannot be used ({wrong})"
+    resume = dict(data["resume"])
+    return Checkpoint(num_generated=data["num_generated"], offset=resume.pop("place"), **resume), ""

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from psyctl_core.components import Component, option
+from psyctl_core.components import Component
 from psyctl_core.hookspecs import hookimpl
+from psyctl_core.options import option
 
 DEFAULT_MODEL = "qwen/qwen3-next-80b-a3b-instruct"
 OPENROUTER_URL = "https://openrouter.ai/api/v1"

@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from psyctl_core.budget import Budget
 from psyctl_core.components import Context, Estimate, Identity, InferenceBackend
 from psyctl_core.errors import BackendError, UsageError
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_openrouter import OpenAIConfig, OpenRouterConfig, models
 from psyctl_openrouter.client import Client
 from psyctl_openrouter.flow import Flow
-from psyctl_openrouter.money import Budget, prices_of, prompt_tokens
+from psyctl_openrouter.money import Spending, prices_of, prompt_tokens
 from psyctl_openrouter.outcome import Outcome, Service, sort_reply
 from psyctl_openrouter.pace import Pace
 from psyctl_openrouter.payload import chat_body
@@ -34,7 +35,7 @@ class _HttpBackend(InferenceBackend):
         config: The backend's config.
         service: Who is asked.
         pace: How patient to be.
-        budget: What may be spent.
+        spending: What may be spent.
         extra: Further fields of each request's body.
         when_begun: Further fields where the answer is begun for the model.
     """
@@ -44,7 +45,7 @@ class _HttpBackend(InferenceBackend):
         config: OpenRouterConfig | OpenAIConfig,
         service: Service,
         pace: Pace,
-        budget: Budget,
+        spending: Spending,
         extra: Mapping[str, Any],
         when_begun: Mapping[str, Any],
     ) -> None:
@@ -59,7 +60,7 @@ class _HttpBackend(InferenceBackend):
             abort=self._client.abort,
             workers=config.max_workers,
             pace=pace,
-            budget=budget,
+            spending=spending,
             name=service.name,
         )
 
@@ -117,9 +118,10 @@ class OpenRouterBackend(_HttpBackend):
             raise UsageError(
                 "No OpenRouter model is named.", "Give --openrouter-model, or leave it out for the default."
             )
-        self._budget = Budget(config.max_cost, "--openrouter-max-cost")
-        self._budget.thinking = THINKING_TOKENS[config.reasoning]
-        super().__init__(config, service, pace or _pace(config), self._budget, _routing(config), {})
+        self.max_cost = config.max_cost
+        self._spending = Spending()
+        self._spending.thinking = THINKING_TOKENS[config.reasoning]
+        super().__init__(config, service, pace or _pace(config), self._spending, _routing(config), {})
 
     def estimate(self, example: ChatRequest, requests: int) -> Estimate | None:
         """What so many requests would take at the model's listed prices, with answers of full length.
@@ -138,10 +140,10 @@ class OpenRouterBackend(_HttpBackend):
         if prices is None:
             log.warning("No estimate: the price of %s is not listed.", self._service.model)
             return None
-        read, made = prompt_tokens(example), example.max_tokens + self._budget.thinking
+        read, made = prompt_tokens(example), example.max_tokens + self._spending.thinking
         return Estimate(read * requests, made * requests, prices.cost(read, made) * requests)
 
-    def start(self, spent: float) -> None:
+    def start(self, budget: Budget) -> None:
         """Check the key, what it may still spend, and the model.
 
         Raises:
@@ -155,10 +157,10 @@ class OpenRouterBackend(_HttpBackend):
             )
         models.check_key(self._client, self._service, self._pace)
         listed = models.list_models(self._client, self._service, self._pace, authorized=False)
-        self._budget.prices = prices_of(models.find_model(listed, self._service))
-        self._budget.spent = spent
-        if self._budget.limit is not None and spent >= self._budget.limit:
-            raise BackendError(*self._budget.why_not())
+        self._spending.prices = prices_of(models.find_model(listed, self._service))
+        self._spending.budget = budget
+        if budget.is_spent:
+            raise self._spending.refusal()
 
 
 class OpenAIBackend(_HttpBackend):
@@ -183,7 +185,7 @@ class OpenAIBackend(_HttpBackend):
         )
         # vLLM's way to have a last assistant message continued instead of answered.
         when_begun = {"add_generation_prompt": False, "continue_final_message": True}
-        super().__init__(config, service, pace or _pace(config), Budget(None, ""), {}, when_begun)
+        super().__init__(config, service, pace or _pace(config), Spending(), {}, when_begun)
 
     def identity(self) -> Identity:
         """The model, which the server names where the settings do not.
@@ -200,7 +202,7 @@ class OpenAIBackend(_HttpBackend):
         """About how many tokens so many requests have; a server of one's own asks no price."""
         return Estimate(prompt_tokens(example) * requests, example.max_tokens * requests, None)
 
-    def start(self, spent: float) -> None:
+    def start(self, budget: Budget) -> None:
         """See that the server is there and which model it has.
 
         A model that was named is not looked for: some servers answer to names they do not list.
@@ -208,7 +210,7 @@ class OpenAIBackend(_HttpBackend):
         Raises:
             BackendError: The server cannot be reached or refuses the key, or the model is not clear.
         """
-        del spent
+        del budget
         if self._service.model:
             # Not every server has such a list, and `transformers serve` fails to make one offline.
             with contextlib.suppress(models.NotThereError, models.UnreadableError):

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from psyctl_core.errors import BackendError
 from psyctl_core.records import ChatRequest, Completion, FinishReason
-from psyctl_openrouter.money import Budget
+from psyctl_openrouter.money import Spending
 from psyctl_openrouter.outcome import RESUME, Outcome
 from psyctl_openrouter.pace import LIMITED_FACTOR, Pace, Room, Streak, backoff
 
@@ -97,7 +97,7 @@ class Flow:
         abort: Makes exchanges under way return at once.
         workers: Requests in flight at most.
         pace: How patient to be.
-        budget: What may be spent.
+        spending: What may be spent.
         name: Who answers, for messages.
         clock: Seconds, never going back.
         sleep: Waits so many seconds.
@@ -111,7 +111,7 @@ class Flow:
         abort: Callable[[], None],
         workers: int,
         pace: Pace,
-        budget: Budget,
+        spending: Spending,
         name: str,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -120,7 +120,7 @@ class Flow:
         self._send = send
         self._abort = abort
         self._pace = pace
-        self._budget = budget
+        self._spending = spending
         self._name = name
         self._clock = clock
         self._sleep = sleep
@@ -169,7 +169,7 @@ class Flow:
         finally:
             self._cancel(run)
             for job in run.in_flight:
-                self._budget.settle(job.reserved, None)
+                self._spending.settle(job.reserved, None)
             run.in_flight.clear()
 
     def close(self) -> None:
@@ -197,11 +197,11 @@ class Flow:
             job = self._next(run)
             if job is None:
                 break
-            reserved = self._budget.reserve(job.request)
+            reserved = self._spending.reserve(job.request)
             if reserved is None:
                 heapq.heappush(run.waiting, (-math.inf, next(self._numbers), job))
                 if not run.in_flight:
-                    self._stop(run, BackendError(*self._budget.why_not()))
+                    self._stop(run, self._spending.refusal())
                 break
             job.reserved = reserved
             job.sent_at = self._clock()
@@ -279,10 +279,10 @@ class Flow:
         """Take in one result; return the completions that it decides."""
         run.in_flight.discard(job)
         if isinstance(outcome, BaseException):
-            self._budget.settle(job.reserved, None)
+            self._spending.settle(job.reserved, None)
             self._stop(run, outcome)
             return []
-        self._budget.settle(job.reserved, outcome.cost)
+        self._spending.settle(job.reserved, outcome.cost)
         job.book(outcome)
         if outcome.kind == "answer":
             return self._succeed(run, job, outcome)
@@ -403,7 +403,7 @@ class Flow:
         """Take jobs that no worker has begun out of the queue; they wait in front of everything else."""
         try:
             while (job := self._jobs.get_nowait()) is not None:
-                self._budget.settle(job.reserved, 0.0)
+                self._spending.settle(job.reserved, 0.0)
                 run.in_flight.discard(job)
                 heapq.heappush(run.waiting, (job.sent_at, next(self._numbers), job))
         except queue.Empty:
@@ -427,7 +427,7 @@ class Flow:
                 job, outcome = run.results.get_nowait()
                 if isinstance(outcome, Outcome) and outcome.kind == "answer":
                     run.in_flight.discard(job)
-                    self._budget.settle(job.reserved, outcome.cost)
+                    self._spending.settle(job.reserved, outcome.cost)
                     job.book(outcome)
                     yield job.answered(outcome)
         except queue.Empty:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from psyctl_core.budget import Budget
 from psyctl_core.components import Context, Identity, InferenceBackend
 from psyctl_core.errors import BackendError
 from psyctl_core.records import ChatRequest, Completion
@@ -46,9 +47,9 @@ class OpenVinoBackend(InferenceBackend):
         """The model's name and a digest of its files."""
         return {"model": self._located.name, "fingerprint": self._located.fingerprint}
 
-    def start(self, spent: float) -> None:
+    def start(self, budget: Budget) -> None:
         """Load the model."""
-        del spent
+        del budget
         self._load()
 
     def generate(self, requests: Iterable[ChatRequest]) -> Iterator[Completion]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from psyctl_core.models import without_special
+from psyctl_core.local_models import without_special
 from psyctl_core.records import ChatRequest
 
 

@@ -21,7 +21,7 @@ from gguf import (
 
 from psyctl_core.errors import BackendError
 from psyctl_core.files import written_whole
-from psyctl_core.models import kept_copy
+from psyctl_core.local_models import kept_copy
 
 log = logging.getLogger("psyctl")
 

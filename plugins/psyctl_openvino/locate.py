@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from psyctl_core.errors import UsageError
-from psyctl_core.models import EMBEDDED, digest, embedded_file
+from psyctl_core.local_models import EMBEDDED, digest, embedded_file
 
 EXPORTED = "openvino_model.xml"
 """The file that makes a folder an exported model."""

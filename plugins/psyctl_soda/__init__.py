@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from psyctl_core.components import Component, option
+from psyctl_core.components import Component
 from psyctl_core.hookspecs import hookimpl
+from psyctl_core.options import option
 
 
 @dataclass(frozen=True, slots=True)

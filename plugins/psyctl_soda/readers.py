@@ -221,7 +221,7 @@ def _array_rows(path: str, file: io.RawIOBase) -> Iterator[Row | BadRow]:
     """The objects of one JSON array, without the array ever being in memory.
 
     Raises:
-        SourceError: The array is cut off or broken; nothing after that place can be read.
+        SourceError: The array is cut off or broken; nothing after that offset can be read.
     """
     decoder = json.JSONDecoder()
     text = io.TextIOWrapper(io.BufferedReader(file), encoding="utf-8", errors="replace")

@@ -24,7 +24,7 @@ def without_repeats(items: Iterable[Scenario | SkippedRow], window: int) -> Iter
     """The items, each repeat replaced by a skipped row.
 
     Args:
-        items: By rising places, from a window before the first that matters.
+        items: By rising offsets, from a window before the first that matters.
         window: How many rows to look back.
     """
     latest: dict[int, int] = {}
@@ -36,10 +36,10 @@ def without_repeats(items: Iterable[Scenario | SkippedRow], window: int) -> Iter
             continue
         digest = int(item.id.rpartition("-")[2], 16)
         seen = latest.get(digest, -1)
-        repeated = 0 <= item.place - seen <= window and seen >= 0
-        slot = item.place % window
+        repeated = 0 <= item.offset - seen <= window and seen >= 0
+        slot = item.offset % window
         if ring[slot] >= 0 and latest.get(digests[slot]) == ring[slot]:
             del latest[digests[slot]]
-        ring[slot], digests[slot] = item.place, digest
-        latest[digest] = item.place
-        yield SkippedRow(item.place, REPEATED) if repeated else item
+        ring[slot], digests[slot] = item.offset, digest
+        latest[digest] = item.offset
+        yield SkippedRow(item.offset, REPEATED) if repeated else item

@@ -48,7 +48,7 @@ def neutral_name(number: int) -> str:
     return f"Person {chr(ord('A') + number)}" if number < 26 else f"Person {number + 1}"
 
 
-def to_scenario(talk: Talk | str, place: int) -> Scenario | SkippedRow:
+def to_scenario(talk: Talk | str, offset: int) -> Scenario | SkippedRow:
     """The scenario in a row, or why there is none.
 
     A scene is set before the first answer, so the dialogue is cut where a second speaker first has the
@@ -56,15 +56,15 @@ def to_scenario(talk: Talk | str, place: int) -> Scenario | SkippedRow:
 
     Args:
         talk: What the shape understood, or the reason for which it refuses the row.
-        place: The row's number.
+        offset: The row's number.
     """
     if isinstance(talk, str):
-        return SkippedRow(place, talk)
+        return SkippedRow(offset, talk)
     situation = clean(talk.situation)
     if len(situation) > LONGEST:
-        return SkippedRow(place, TOO_LONG)
+        return SkippedRow(offset, TOO_LONG)
     if situation and is_machine_text(str(talk.situation)):
-        return SkippedRow(place, MACHINE)
+        return SkippedRow(offset, MACHINE)
     heard: list[Turn] = []
     quoted = 0
     cut, character, reason = 0, "", NO_DIALOGUE
@@ -90,20 +90,20 @@ def to_scenario(talk: Talk | str, place: int) -> Scenario | SkippedRow:
             break
     if not character:
         if situation and talk.character and not heard:
-            return scenario(place, situation, talk.character, ())
-        return SkippedRow(place, reason)
+            return scenario(offset, situation, talk.character, ())
+        return SkippedRow(offset, reason)
     dialogue = _latest(heard[:cut])
     if not dialogue:
-        return SkippedRow(place, TOO_LONG)
-    return scenario(place, situation, character, dialogue)
+        return SkippedRow(offset, TOO_LONG)
+    return scenario(offset, situation, character, dialogue)
 
 
-def scenario(place: int, situation: str, character: str, dialogue: tuple[Turn, ...]) -> Scenario:
-    """A scenario whose id depends on its content and place alone; all texts are clean already."""
+def scenario(offset: int, situation: str, character: str, dialogue: tuple[Turn, ...]) -> Scenario:
+    """A scenario whose id depends on its content and offset alone; all texts are clean already."""
     parts = [situation, character]
     for turn in dialogue:
         parts += turn.speaker, turn.text
-    return Scenario(f"{place}-{digest(*parts)}", place, situation, character, dialogue)
+    return Scenario(f"{offset}-{digest(*parts)}", offset, situation, character, dialogue)
 
 
 def digest(*parts: str) -> str:

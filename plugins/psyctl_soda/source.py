@@ -104,7 +104,7 @@ class SodaSource(ScenarioSource):
         }
 
     def scenarios(self, start: int) -> Iterator[Scenario | SkippedRow]:
-        """Yield a scenario or a skipped row for each row (or conversation) whose place is ``start`` or later."""
+        """Yield a scenario or a skipped row for each row (or conversation) whose offset is ``start`` or later."""
         fit = self._fit
         log.info("Reading %s as %s (%s)", self._found.name, fit.shape, fit.why)
         items = self._shuffled(start) if self._config.shuffle else self._items(start)
@@ -115,22 +115,22 @@ class SodaSource(ScenarioSource):
         first = max(0, start - WINDOW)
         numbered = self._numbered(max(0, first - 1) if self._fit.group else first)
         items = self._grouped(numbered, first) if self._fit.group else self._single(numbered)
-        return (item for item in without_repeats(items, WINDOW) if item.place >= start)
+        return (item for item in without_repeats(items, WINDOW) if item.offset >= start)
 
     def _numbered(self, start: int) -> Iterator[tuple[int, Row | SkippedRow]]:
         """The rows with their numbers; a corrupt one is told, and too many of them are refused."""
         bad = 0
         for read, row in enumerate(self._readable(start, self._fit.columns), 1):
-            place = start + read - 1
+            offset = start + read - 1
             if not isinstance(row, BadRow):
-                yield place, row
+                yield offset, row
                 continue
             bad += 1
             if bad <= MOST_CORRUPT_TOLD:
                 log.warning("%s: %s; the row is skipped%s", row.where, row.why, "" if bad < 3 else ", as others may be")
             if read >= FEW and 2 * bad > read:
                 raise self._corrupt(bad, read, row)
-            yield place, SkippedRow(place, CORRUPT)
+            yield offset, SkippedRow(offset, CORRUPT)
 
     def _readable(self, start: int, columns: Any) -> Iterator[Row | BadRow]:
         """The table's rows; whatever fails in reading becomes an error that says how far it came."""
@@ -151,11 +151,11 @@ class SodaSource(ScenarioSource):
 
     def _single(self, rows: Iterable[tuple[int, Row | SkippedRow]]) -> Iterator[Scenario | SkippedRow]:
         read = self._fit.read
-        for place, row in rows:
-            yield row if isinstance(row, SkippedRow) else to_scenario(read(row), place)
+        for offset, row in rows:
+            yield row if isinstance(row, SkippedRow) else to_scenario(read(row), offset)
 
     def _grouped(self, rows: Iterable[tuple[int, Row | SkippedRow]], first: int) -> Iterator[Scenario | SkippedRow]:
-        """An item for each conversation that begins at ``first`` or later; its place is its first row's.
+        """An item for each conversation that begins at ``first`` or later; its offset is its first row's.
 
         A conversation is a run of rows with one id; a corrupt row ends it. Reading begins a row before
         ``first``, so that a conversation that began earlier is known by its id and left out: which rows
@@ -163,42 +163,42 @@ class SodaSource(ScenarioSource):
         """
         begun, last = -1, None
         conversation: list[Row] = []
-        for place, row in rows:
+        for offset, row in rows:
             identifier = None if isinstance(row, SkippedRow) else row.get(self._fit.group)
             if conversation and (identifier is None or identifier != last):
                 if begun >= first:
                     yield to_scenario(self._fit.read(conversation), begun)
                 conversation = []
             if isinstance(row, SkippedRow):
-                if place >= first:
+                if offset >= first:
                     yield row
                 continue
             if not conversation:
-                begun, last = place, identifier
+                begun, last = offset, identifier
             if len(conversation) < MOST_TURNS:
                 conversation.append(row)
         if conversation and begun >= first:
             yield to_scenario(self._fit.read(conversation), begun)
 
     def _shuffled(self, start: int) -> Iterator[Scenario | SkippedRow]:
-        """The items with those of each so many rows in an order that depends on the seed and their place alone.
+        """The items with those of each so many rows in an order that depends on the seed and their offset alone.
 
-        An item's place becomes its place in that order; its id keeps telling the row's.
+        An item's offset becomes its offset in that order; its id keeps telling the row's.
         """
         block = start // SHUFFLE_ROWS
         held: list[Scenario | SkippedRow] = []
         for item in self._items(block * SHUFFLE_ROWS):
-            if item.place // SHUFFLE_ROWS != block:
+            if item.offset // SHUFFLE_ROWS != block:
                 yield from self._mixed(held, block, start)
-                block, held = item.place // SHUFFLE_ROWS, []
+                block, held = item.offset // SHUFFLE_ROWS, []
             held.append(item)
         yield from self._mixed(held, block, start)
 
     def _mixed(self, held: list[Scenario | SkippedRow], block: int, start: int) -> Iterator[Scenario | SkippedRow]:
         random.Random(f"{self._seed}:{block}").shuffle(held)  # noqa: S311 - an order, not a secret
-        for place, item in enumerate(held, block * SHUFFLE_ROWS):
-            if place >= start:
-                yield replace(item, place=place)
+        for offset, item in enumerate(held, block * SHUFFLE_ROWS):
+            if offset >= start:
+                yield replace(item, offset=offset)
 
     def _checked(self, items: Iterator[Scenario | SkippedRow]) -> Iterator[Scenario | SkippedRow]:
         """The items, refused where so many rows, or all there are, hold no scenario."""

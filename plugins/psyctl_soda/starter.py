@@ -35,5 +35,5 @@ class StarterSource(ScenarioSource):
 
     def scenarios(self, start: int) -> Iterator[Scenario | SkippedRow]:
         """Yield them in the file's order."""
-        for place in range(start, len(self._lines)):
-            yield to_scenario(self._read(json.loads(self._lines[place])), place)
+        for offset in range(start, len(self._lines)):
+            yield to_scenario(self._read(json.loads(self._lines[offset])), offset)

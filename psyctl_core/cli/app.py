@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import importlib_metadata
 import typer
 
-from psyctl_core.cli import build, inspect_dataset, plugins, preview, status
-from psyctl_core.registry import discover
+from psyctl_core._plugins.registry import RegisteredCommand, discover, load
+from psyctl_core.cli import build, plugins, preview, show, status
+
+log = logging.getLogger("psyctl")
 
 HELP = """Build contrastive (CAA) datasets that steering vectors are extracted from.
 
@@ -38,11 +43,27 @@ def make_app() -> typer.Typer:
 
     app.command("dataset.build.caa", cls=build.GroupedCommand)(build.command(registry))
     app.command("dataset.status")(status.command(registry))
-    app.command("dataset.show")(inspect_dataset.show)
+    app.command("dataset.show")(show.command(registry))
     app.command("source.preview", cls=build.GroupedCommand)(preview.command(registry))
     app.command("plugins.list")(plugins.command(registry))
     app.command("plugins.check")(plugins.check_command(registry))
+    own = {command.name for command in app.registered_commands}
+    for registered in registry.commands():
+        name = registered.command.name
+        if name in own:
+            log.warning("The %s is passed over: there is a command of that name already.", registered.origin)
+            continue
+        own.add(name)
+        app.command(name, help=registered.command.summary)(_function_of(registered))
     return app
+
+
+def _function_of(registered: RegisteredCommand) -> Callable[..., None]:
+    """A plugin's command: its own function if it is what was typed, for help must import nothing heavy."""
+    if registered.command.name in sys.argv[1:]:
+        function: Callable[..., None] = load(registered.command.factory, registered.origin)
+        return function
+    return lambda: None
 
 
 def _show_version(wanted: bool) -> None:

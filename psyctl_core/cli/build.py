@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from psyctl_core.choice import CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_ENV, DEFAULTS, choose
-from psyctl_core.components import KINDS, Kind
-from psyctl_core.flags import flags_of
-from psyctl_core.registry import Registry
-from psyctl_core.traits import BIG_FIVE, DARK_TRIAD
+from psyctl_core._caa.traits import BIG_FIVE, DARK_TRIAD
+from psyctl_core._plugins.flags import flags_of
+from psyctl_core._plugins.kinds import KINDS
+from psyctl_core._plugins.registry import Registry
+from psyctl_core._plugins.selection import choose
+from psyctl_core.components import KindName
 
 COMPONENTS = "Components"
 GENERATION = "Generation"
@@ -57,11 +58,11 @@ def command(registry: Registry) -> Callable[..., None]:
         ] = None,
         source: Annotated[
             str | None,
-            typer.Option(help=_names("Where scenarios come from", "source"), rich_help_panel=COMPONENTS),
+            typer.Option(help=_names("source"), rich_help_panel=COMPONENTS),
         ] = None,
         prompter: Annotated[
             str | None,
-            typer.Option(help=_names("How personas are described", "prompter"), rich_help_panel=COMPONENTS),
+            typer.Option(help=_names("prompter"), rich_help_panel=COMPONENTS),
         ] = None,
         backend: Annotated[
             str | None,
@@ -69,9 +70,7 @@ def command(registry: Registry) -> Callable[..., None]:
                 help="Who answers (default: follows from --model or --openrouter-api-key).", rich_help_panel=COMPONENTS
             ),
         ] = None,
-        sink: Annotated[
-            str | None, typer.Option(help=_names("Where pairs go", "sink"), rich_help_panel=COMPONENTS)
-        ] = None,
+        sink: Annotated[str | None, typer.Option(help=_names("sink"), rich_help_panel=COMPONENTS)] = None,
         seed: Annotated[
             int, typer.Option(help="Decides answer positions and sampling.", rich_help_panel=GENERATION)
         ] = 0,
@@ -79,10 +78,24 @@ def command(registry: Registry) -> Callable[..., None]:
         max_tokens: Annotated[
             int, typer.Option(help="New tokens an answer may have at most.", rich_help_panel=GENERATION)
         ] = 64,
+        max_cost: Annotated[
+            float | None,
+            typer.Option(
+                help="US dollars the run may cost in all, resumes included; it stops before more is spent.",
+                rich_help_panel=RUN,
+            ),
+        ] = None,
         checkpoint_interval: Annotated[
             int | None,
             typer.Option(
-                help=f"Pairs between two checkpoints (default: {CHECKPOINT_INTERVAL}; env: {CHECKPOINT_INTERVAL_ENV}).",
+                help="Pairs between two checkpoints (default: 100; env: PSYCTL_CHECKPOINT_INTERVAL).",
+                rich_help_panel=RUN,
+            ),
+        ] = None,
+        block_size: Annotated[
+            int | None,
+            typer.Option(
+                help="Requests a local model is handed at once (default: about 30 s of work); what a stop may lose.",
                 rich_help_panel=RUN,
             ),
         ] = None,
@@ -108,37 +121,35 @@ def command(registry: Registry) -> Callable[..., None]:
 
         The backend follows from what is given: --model takes hf, --openrouter-api-key takes openrouter.
         """
-        from psyctl_core import build_caa, plan_caa  # not before a run is wanted: help must be quick
+        from psyctl_core import BuildConfig, Sampling, api  # not before a run is wanted: help must be quick
         from psyctl_core.cli import render
 
         names = {"source": source, "prompter": prompter, "backend": backend, "sink": sink}
         given = {spellings[name]: value for name, value in flags.items() if value is not None}
-        choices = choose(registry, {kind: name for kind in KINDS if (name := names[kind])}, given)
-        components: dict[str, Any] = {kind: choice.config for kind, choice in choices.items()}
-        settings: dict[str, Any] = {
-            "limit_samples": limit_samples,
-            "seed": seed,
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-            **components,
-        }
+        config = BuildConfig(
+            personality=personality,
+            output=output.expanduser(),
+            components=choose(registry, {kind: name for kind in KINDS if (name := names[kind])}, given),
+            limit_samples=limit_samples,
+            sampling=Sampling(max_tokens, temperature, seed),
+            max_cost=max_cost,
+            checkpoint_interval=checkpoint_interval,
+            block_size=block_size,
+        )
         if dry_run:
             with render.logging_to_stderr(quiet=quiet, debug=debug):
-                render.plan(plan_caa(personality, output, **settings))
+                render.plan(api.plan(config))
             return
         with render.progress(quiet=quiet, debug=debug) as report_progress:
-            report = build_caa(
-                personality, output, **settings,
-                checkpoint_interval=checkpoint_interval, fresh=fresh, progress=report_progress,
-            )  # fmt: skip
+            report = api.build(config, fresh=fresh, progress=report_progress)
         render.summary(report, quiet=quiet)
 
     extra, spellings = component_parameters(registry)
     return with_parameters(build, extra)
 
 
-def _names(what: str, kind: Any) -> str:
-    return f"{what} (default: {DEFAULTS[kind]}); `psyctl plugins.list` shows all."
+def _names(kind: KindName) -> str:
+    return f"{KINDS[kind].help} (default: {KINDS[kind].default}); `psyctl plugins.list` shows all."
 
 
 def with_parameters(command: Callable[..., None], extra: Sequence[inspect.Parameter]) -> Callable[..., None]:
@@ -150,7 +161,7 @@ def with_parameters(command: Callable[..., None], extra: Sequence[inspect.Parame
 
 
 def component_parameters(
-    registry: Registry, kind: Kind | None = None, *, hidden: bool = False
+    registry: Registry, kind: KindName | None = None, *, hidden: bool = False
 ) -> tuple[list[inspect.Parameter], dict[str, str]]:
     """A parameter for each flag of each component, of one kind or all, and the flag each parameter stands for.
 
@@ -158,10 +169,9 @@ def component_parameters(
     """
     parameters: dict[str, inspect.Parameter] = {}
     spellings = {}
-    for found in registry.usable(kind):
-        assert found.component is not None
-        panel = f"{str(found.kind).capitalize()} '{found.name}'"
-        for flag in flags_of(found.component):
+    for registered in registry.usable(kind):
+        panel = f"{registered.origin.kind.capitalize()} '{registered.origin.name}'"
+        for flag in flags_of(registered.component):
             name = flag.spelling.lstrip("-").replace("-", "_")
             if name in parameters:
                 continue

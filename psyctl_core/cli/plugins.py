@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from psyctl_core._plugins.registry import BrokenPlugin, Entry, Registered, Registry
 from psyctl_core.cli.build import component_parameters, with_parameters
-from psyctl_core.registry import Found, Registry
 
 
 def command(registry: Registry) -> Callable[..., None]:
@@ -19,7 +19,7 @@ def command(registry: Registry) -> Callable[..., None]:
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     ) -> None:
         """List every component: kind, name, distribution, version, summary and, where broken, why."""
-        rows = [_row(found) for found in registry.found]
+        rows = [_row(entry) for entry in registry.entries]
         if as_json:
             typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
             return
@@ -49,7 +49,7 @@ def check_command(registry: Registry) -> Callable[..., None]:
 
         Takes the options of the plugin's own components too, where their defaults do not suffice.
         """
-        from psyctl_core.check import check_plugin
+        from psyctl_core._plugins.check import check_plugin
 
         del debug  # read where errors become text
         wrong = untried = 0
@@ -70,15 +70,21 @@ def check_command(registry: Registry) -> Callable[..., None]:
     return with_parameters(check, extra)
 
 
-def _row(found: Found) -> dict[str, str | None]:
-    problem = found.problem
-    if not problem and found.rivals:
-        problem = f"supplied by {found.rivals}; name one as {found.distribution}:{found.name}"
+def _row(entry: Entry) -> dict[str, str | None]:
+    problem, summary = "", ""
+    if isinstance(entry, BrokenPlugin):
+        problem = entry.problem
+    elif isinstance(entry, Registered):
+        summary = entry.component.summary
+        if entry.rivals:
+            problem = f"supplied by {entry.rivals}; name one as {entry.full_name}"
+    else:
+        summary = entry.command.summary
     return {
-        "kind": found.kind,
-        "name": found.name,
-        "distribution": found.distribution,
-        "version": found.version,
-        "summary": found.component.summary if found.component else "",
+        "kind": None if entry.origin.kind == "plugin" else entry.origin.kind,
+        "name": entry.origin.name,
+        "distribution": entry.origin.distribution,
+        "version": entry.origin.version,
+        "summary": summary,
         "problem": problem,
     }

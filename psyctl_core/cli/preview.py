@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Any
 
 import typer
 
-from psyctl_core import items
-from psyctl_core.choice import DEFAULTS, Choice, choose
+from psyctl_core._caa.prompts import answer_request
+from psyctl_core._plugins.guard import GuardedSource, scenario_as_json
+from psyctl_core._plugins.kinds import KINDS
+from psyctl_core._plugins.registry import Registry
+from psyctl_core._plugins.selection import choose, resolve
 from psyctl_core.cli.build import COMPONENTS, component_parameters, with_parameters
-from psyctl_core.components import Context, ScenarioSource
-from psyctl_core.errors import PluginError
-from psyctl_core.prompts import answer_request
+from psyctl_core.components import Context
 from psyctl_core.records import Persona, Scenario, SkippedRow
-from psyctl_core.registry import Registry, blamed, blamed_items, create
 
 PERSONA = Persona("", "(Here stands the description of the personality.)")
 """Takes the place of what a prompter writes: a preview asks no model."""
@@ -45,40 +46,29 @@ class Preview:
     skipped: Mapping[str, int]
 
 
-def look(choice: Choice, context: Context, *, rows: int, count: int) -> Preview:
+def look(source: GuardedSource, *, rows: int, count: int) -> Preview:
     """Read a source's first rows.
 
     Args:
-        choice: The source and its config.
-        context: What its factory is told.
+        source: The source.
         rows: How many rows to look at.
         count: How many scenarios to keep.
 
     Raises:
         PsyctlError: The source cannot be read, or yields something unusable.
     """
-    found = choice.found
-    source = create(found, choice.config, context, ScenarioSource)
-    with blamed(found):
-        rows_found = source.scenarios(0)
     scenarios: list[Scenario] = []
     skipped: Counter[str] = Counter()
-    usable = 0
-    for item in islice(blamed_items(found, rows_found), rows):
-        if isinstance(item, SkippedRow):
-            skipped[item.reason] += 1
-            continue
-        usable += 1
-        if len(scenarios) < count:
-            if wrong := items.problem(item, -1):
-                raise PluginError(
-                    f"The {found} yielded something unusable: {wrong}.", f"Tell {found.distribution}'s authors."
-                )
-            scenarios.append(item)
-    describe = getattr(source, "describe", None)
-    with blamed(found):
-        description = {str(key): str(value) for key, value in describe().items()} if describe else {}
-    return Preview(str(found), description, tuple(scenarios), usable + skipped.total(), usable, skipped)
+    found = 0
+    with closing(source.scenarios(0)) as items:
+        for item in islice(items, rows):
+            if isinstance(item, SkippedRow):
+                skipped[item.reason] += 1
+                continue
+            found += 1
+            if len(scenarios) < count:
+                scenarios.append(item)
+    return Preview(str(source.origin), source.describe(), tuple(scenarios), found + skipped.total(), found, skipped)
 
 
 def prompt(scenario: Scenario) -> str:
@@ -94,7 +84,7 @@ def command(registry: Registry) -> Callable[..., None]:
         source: Annotated[
             str | None,
             typer.Option(
-                help=f"Where scenarios come from (default: {DEFAULTS['source']}); `psyctl plugins.list` shows all.",
+                help=f"{KINDS['source'].help} (default: {KINDS['source'].default}); `psyctl plugins.list` shows all.",
                 rich_help_panel=COMPONENTS,
             ),
         ] = None,
@@ -109,9 +99,10 @@ def command(registry: Registry) -> Callable[..., None]:
         from psyctl_core.cli import render
 
         given = {spellings[name]: value for name, value in flags.items() if value is not None}
-        choice = choose(registry, {"source": source} if source else {}, given, ("source",))["source"]
+        selection = choose(registry, {"source": source} if source else {}, given, ("source",))["source"]
         with render.logging_to_stderr(quiet=False, debug=debug):
-            seen = look(choice, Context(seed=seed), rows=rows, count=count)
+            made = resolve(registry, "source", selection).make(Context(seed=seed))
+            seen = look(made, rows=rows, count=count)
         typer.echo(json.dumps(_row(seen), ensure_ascii=False, indent=2) if as_json else _text(seen))
 
     extra, spellings = component_parameters(registry, "source")
@@ -122,7 +113,7 @@ def _row(seen: Preview) -> dict[str, Any]:
     return {
         "source": seen.source,
         "description": dict(seen.description),
-        "scenarios": [{**items.as_json(scenario), "prompt": prompt(scenario)} for scenario in seen.scenarios],
+        "scenarios": [{**scenario_as_json(scenario), "prompt": prompt(scenario)} for scenario in seen.scenarios],
         "rows": seen.rows,
         "found": seen.found,
         "skipped": dict(seen.skipped),

@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import typer
 
-from psyctl_core.pipeline import DatasetReport, Plan, Progress, Report
-from psyctl_core.status import RunStatus
+from psyctl_core._engine.status import RunStatus
+from psyctl_core._plugins.kinds import KINDS
+from psyctl_core.api import DatasetReport, Plan, Progress, Report
 
 REFRESH_SECONDS = 0.1
 PLAIN_SECONDS = 10.0
@@ -78,7 +80,7 @@ def _bar(debug: bool) -> Iterator[Callable[[Progress], None]]:
 
         def update(p: Progress) -> None:
             said[0] = _line(p)
-            bar.update(task, completed=p.accepted, total=p.wanted)
+            bar.update(task, completed=p.pairs, total=p.wanted)
             show()
 
         def write(line: str, level: int) -> None:
@@ -104,16 +106,29 @@ def _every(seconds: float, tell: Callable[[Progress], None]) -> Callable[[Progre
     return tell_now_and_then
 
 
+PHASES: Mapping[str, str] = {
+    "starting": "getting ready",
+    "loading": "loading the model or checking the server",
+    "describing": "describing personas",
+    "generating": "generating",
+    "saving": "saving",
+}
+"""What each phase of a run is called in front of a person."""
+
+
 def _line(p: Progress) -> str:
-    """Progress in one line: count, rate, time to go, rejected, cost."""
-    parts = [f"{p.accepted}/{p.wanted} pairs" if p.wanted is not None else f"{p.accepted} pairs"]
-    if p.new:
+    """Progress in one line: count, rate, time to go, rejected, cost; what is under way where it is not generating."""
+    if p.phase != "generating":
+        return PHASES[p.phase]
+    parts = [f"{p.pairs}/{p.wanted} pairs" if p.wanted is not None else f"{p.pairs} pairs"]
+    if p.rate is not None:
         parts.append(f"{p.rate:.2f}/s")
     if p.eta is not None:
         parts.append(f"{timedelta(seconds=round(p.eta))} to go")
-    parts.append(f"{p.rejected} rejected")
+    parts.append(f"{p.answers} answers")
+    parts.append(f"{sum(p.rejected.values())} rejected")
     if p.skipped:
-        parts.append(f"{p.skipped} rows skipped")
+        parts.append(f"{sum(p.skipped.values())} rows skipped")
     if p.cost is not None:
         parts.append(f"${p.cost:.4f}")
     return ", ".join(parts)
@@ -171,20 +186,19 @@ def _next_step(report: Report) -> str:
         if report.limit is None or exhausted
         else "\nFor more pairs run the same command with a higher --limit-samples."
     )
-    shown = location.endswith(".jsonl")  # other sinks' records are theirs to show
-    look = f"dataset.show {location}" if shown else f"dataset.status {report.datasets[0].run_folder.parent}"
+    trait_folder = report.datasets[0].run_folder.parent
+    look = f"dataset.show {location if Path(location).is_file() else trait_folder}"
     return f"{ended}Look at it with: psyctl {look}{more}"
 
 
-def run_status(run: RunStatus) -> None:
+def run_status(status: RunStatus) -> None:
     """Print one run of a folder."""
-    parts = ("source", "prompter", "backend", "sink")
-    statistics = run.statistics
+    statistics, identity = status.run.get("statistics"), status.run.get("identity", {})
     rows = [
-        ("Run", f"{run.folder}/{run.name}"),
-        ("Trait", run.trait),
-        ("State", run.state),
-        ("Pairs", "unknown" if run.records is None else str(run.records)),
+        ("Run", f"{status.folder}/{status.name}"),
+        ("Trait", status.trait),
+        ("State", status.state),
+        ("Pairs", "unknown" if status.records is None else str(status.records)),
     ]
     if statistics:
         rows.append(("Rejected", _counts(statistics["rejected"])))
@@ -193,15 +207,19 @@ def run_status(run: RunStatus) -> None:
         rows.append(("Requests", f"{statistics['requests']} ({statistics['failed_requests']} failed)"))
         cost = statistics["cost"]
         rows.append(("Cost", "unknown" if cost is None else f"${cost:.6f}"))
-        rows += [(part.capitalize(), _inline(run.identity.get(part, {}))) for part in parts]
-        rows.append(("Sampling", _inline(run.identity.get("sampling", {}))))
-    rows += [("Problem", problem) for problem in run.problems]
+        rows += [(kind.capitalize(), _component(identity.get(kind, {}))) for kind in KINDS]
+        rows.append(("Sampling", _inline(identity.get("sampling", {}))))
+    rows += [("Problem", problem) for problem in status.problems]
     _print_rows(rows)
 
 
+def _component(identity: Mapping[str, Any]) -> str:
+    name = identity.get("component", {}).get("name", "unknown")
+    return ", ".join(filter(None, [name, _inline(identity.get("settings", {})), _inline(identity.get("own", {}))]))
+
+
 def _inline(settings: Mapping[str, Any]) -> str:
-    rest = [f"{name}={value}" for name, value in settings.items() if name not in ("name", "distribution")]
-    return ", ".join([settings["name"], *rest] if "name" in settings else rest)
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
 def plan(found: Plan) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from psyctl_core.registry import Registry
+from psyctl_core._plugins.registry import Registry
 
 
 def command(registry: Registry) -> Callable[..., None]:
@@ -21,12 +20,12 @@ def command(registry: Registry) -> Callable[..., None]:
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     ) -> None:
         """Show every run in a folder: settings, pairs, rejected, cost, whether it can go on."""
+        from psyctl_core._engine.status import status
         from psyctl_core.cli.render import run_status
-        from psyctl_core.status import status
 
         found = status(output, registry)
         if as_json:
-            typer.echo(json.dumps([dataclasses.asdict(run) for run in found], ensure_ascii=False, indent=2))
+            typer.echo(json.dumps([run.as_json() for run in found], ensure_ascii=False, indent=2))
         else:
             for run in found:
                 run_status(run)

@@ -22,9 +22,13 @@ from itertools import count, islice, pairwise
 from pathlib import Path
 from typing import Any
 
-from psyctl_core import items
+from psyctl_core._caa.prompts import answer_request
+from psyctl_core._plugins.guard import completion_problem, item_problem
+from psyctl_core.api import build_caa
+from psyctl_core.budget import Budget
 from psyctl_core.components import (
     Checkpoint,
+    DatasetWriter,
     Identity,
     InferenceBackend,
     OutputSink,
@@ -33,8 +37,6 @@ from psyctl_core.components import (
     SinkTarget,
 )
 from psyctl_core.errors import PsyctlError
-from psyctl_core.pipeline import build_caa
-from psyctl_core.prompts import answer_request
 from psyctl_core.records import CHARACTER, NEUTRAL, CaaRecord, ChatRequest, Message, Persona, Scenario
 from psyctl_core.testing.fakes import FakeBackend, FakePrompter, FakeSource, fake_scenario
 
@@ -43,10 +45,10 @@ PAGE = "docs/reference/plugin-contract.md"
 RULES = {
     "identity-json": "identity() returns JSON values, the same ones for the same config.",
     "source-items": "A source yields scenarios that hold to their schema, and skipped rows with a reason.",
-    "source-places": "Places rise from one item to the next.",
+    "source-offsets": "Offsets rise from one item to the next.",
     "source-ids": "No two scenarios have the same id.",
     "source-repeatable": "Two sources with the same config yield the same items.",
-    "source-resume": "scenarios(start) yields exactly the items whose place is start or later.",
+    "source-resume": "scenarios(start) yields exactly the items whose offset is start or later.",
     "source-leave": "A source can be left in the middle and read again.",
     "prompter-persona": "describe() returns a Persona for the trait, with a description.",
     "prompter-asks": "A prompter asks through `ask` alone, and opens no connection of its own.",
@@ -60,7 +62,9 @@ RULES = {
     "sink-new": "A new dataset has no checkpoint and no records.",
     "sink-kept": "A record is safe when write() returns, whatever then happens to the process.",
     "sink-order": "record_ids(start) gives the ids in the order of writing, from the record numbered start on.",
-    "sink-checkpoint": "open() returns the last checkpoint as it was given, and no later record changes it.",
+    "sink-checkpoint": "last_checkpoint() is the last one as it was given, and no later record changes it.",
+    "sink-several": "Several datasets can be open at the same time, and keep apart.",
+    "sink-reads": "read() yields the records as they were written, in order, and changes nothing.",
     "sink-resumes": "A run that was stopped anywhere goes on in the same dataset, without a gap or a double.",
     "sink-inspect": "inspect() counts the records, or says that it cannot tell, and changes nothing.",
 }
@@ -106,15 +110,15 @@ class SourceContract:
         found = self._items()
         _rule("source-items", found, "nothing at all")
         for item in found:
-            wrong = items.problem(item, -1)
+            wrong = item_problem(item, -1)
             _rule("source-items", not wrong, f"{item!r}: {wrong}")
             reason = getattr(item, "reason", "none is needed")
             _rule("source-items", isinstance(reason, str) and reason, f"{item!r} has no reason")
 
-    def test_places_rise(self) -> None:
-        """Rule source-places."""
-        places = [item.place for item in self._items()]
-        _rule("source-places", all(a < b for a, b in pairwise(places)), places)
+    def test_offsets_rise(self) -> None:
+        """Rule source-offsets."""
+        offsets = [item.offset for item in self._items()]
+        _rule("source-offsets", all(a < b for a, b in pairwise(offsets)), offsets)
 
     def test_ids_are_unique(self) -> None:
         """Rule source-ids."""
@@ -130,10 +134,10 @@ class SourceContract:
     def test_reading_can_begin_anywhere(self) -> None:
         """Rule source-resume."""
         found = self._items()
-        places = [item.place for item in found]
-        last = places[-1] if places else 0
-        for start in {*places[:: max(1, len(places) // 8)], *(place + 1 for place in places[:3]), last}:
-            wanted = [item for item in found if item.place >= start]
+        offsets = [item.offset for item in found]
+        last = offsets[-1] if offsets else 0
+        for start in {*offsets[:: max(1, len(offsets) // 8)], *(offset + 1 for offset in offsets[:3]), last}:
+            wanted = [item for item in found if item.offset >= start]
             got = list(islice(self.source().scenarios(start), len(wanted)))
             _rule("source-resume", got == wanted, f"from {start}: {got[:2]} where {wanted[:2]} is due")
 
@@ -222,7 +226,7 @@ class BackendContract:
 
     def _started(self) -> InferenceBackend:
         backend = self.backend()
-        backend.start(0.0)
+        backend.start(Budget(None))
         return backend
 
     def test_the_identity_is_json(self) -> None:
@@ -239,7 +243,7 @@ class BackendContract:
         got = list(backend.generate(iter(asked)))
         backend.close()
         for completion in got:
-            wrong = items.completion_problem(completion)
+            wrong = completion_problem(completion)
             if not wrong and completion.finish_reason == "error" and not completion.error:
                 wrong = f"request {completion.id!r} failed without an error"
             _rule("backend-completions", not wrong, wrong)
@@ -306,9 +310,8 @@ class SinkContract:
         """
         raise NotImplementedError
 
-    def _open(self, folder: Path) -> tuple[OutputSink, Checkpoint | None]:
-        sink = self.sink(folder)
-        return sink, sink.open(_target(folder))
+    def _open(self, folder: Path) -> DatasetWriter:
+        return self.sink(folder).open(_target(folder))
 
     def test_the_identity_is_json(self, tmp_path: Path) -> None:
         """Rule identity-json."""
@@ -322,55 +325,81 @@ class SinkContract:
 
     def test_a_new_dataset_is_empty(self, tmp_path: Path) -> None:
         """Rule sink-new."""
-        sink, checkpoint = self._open(tmp_path)
-        ids = list(sink.record_ids(0))
-        location = sink.location()
-        sink.close()
-        _rule("sink-new", checkpoint is None, checkpoint)
+        sink = self.sink(tmp_path)
+        writer = sink.open(_target(tmp_path))
+        found, ids = writer.last_checkpoint(), list(writer.record_ids(0))
+        writer.close()
+        _rule("sink-new", found is None, found)
         _rule("sink-new", not ids, ids)
-        _rule("sink-new", location, "location() gives nothing")
+        _rule("sink-new", sink.location(_target(tmp_path)), "location() gives nothing")
 
     def test_records_outlive_the_process(self, tmp_path: Path) -> None:
         """Rules sink-kept and sink-order."""
-        killed, _ = self._open(tmp_path)
+        killed = self._open(tmp_path)
         for number in range(3):
             killed.write(sample_record(number))
-        sink, _ = self._open(tmp_path)  # the first one is never closed, as after a kill
-        ids = list(sink.record_ids(0))
+        writer = self._open(tmp_path)  # the first one is never closed, as after a kill
+        ids = list(writer.record_ids(0))
         _rule("sink-kept", ids == _ids(3), f"{ids} where {_ids(3)} were written")
-        sink.write(sample_record(3))
-        sink.close()
-        sink, _ = self._open(tmp_path)
-        ids = list(sink.record_ids(0))
+        writer.write(sample_record(3))
+        writer.close()
+        writer = self._open(tmp_path)
+        ids = list(writer.record_ids(0))
         _rule("sink-kept", ids == _ids(4), f"{ids} after a fourth, where {_ids(4)} were written")
-        later = list(sink.record_ids(2))
-        sink.close()
+        later = list(writer.record_ids(2))
+        writer.close()
         killed.close()
         _rule("sink-order", later == _ids(4)[2:], f"{later} from 2 on")
 
     def test_the_last_checkpoint_comes_back(self, tmp_path: Path) -> None:
         """Rule sink-checkpoint."""
-        killed, _ = self._open(tmp_path)
+        killed = self._open(tmp_path)
         killed.write(sample_record(0))
         killed.checkpoint(Checkpoint(1, 1, 1))
         killed.write(sample_record(1))
         last = Checkpoint(2, 7, 2, {"cut off": 1}, {"no dialogue": 4}, exhausted=False)
         killed.checkpoint(last)
         killed.write(sample_record(2))
-        sink, found = self._open(tmp_path)
-        ids = list(sink.record_ids(last.accepted))
-        sink.close()
+        writer = self._open(tmp_path)
+        found, ids = writer.last_checkpoint(), list(writer.record_ids(last.accepted))
+        writer.close()
         killed.close()
         _rule("sink-checkpoint", found == last, f"{found} where {last} was kept")
         _rule("sink-checkpoint", ids == _ids(3)[2:], f"records after it: {ids}")
+
+    def test_several_datasets_keep_apart(self, tmp_path: Path) -> None:
+        """Rule sink-several."""
+        sink = self.sink(tmp_path)
+        one, other = _target(tmp_path), replace(_target(tmp_path), name="caa_dataset_20250107_143023")
+        writers = [sink.open(one), sink.open(other)]
+        for number in range(4):
+            writers[number % 2].write(sample_record(number))
+        for writer in writers:
+            writer.close()
+        found = [[record.id for record in sink.read(target)] for target in (one, other)]
+        _rule("sink-several", found == [_ids(4)[::2], _ids(4)[1::2]], found)
+
+    def test_records_are_read_as_they_were_written(self, tmp_path: Path) -> None:
+        """Rule sink-reads."""
+        writer = self._open(tmp_path)
+        written = [sample_record(0), sample_record(1), replace(sample_record(2), metadata={"judge": {"fit": 7.5}})]
+        for record in written:
+            writer.write(record)
+        during = list(self.sink(tmp_path).read(_target(tmp_path)))
+        writer.close()
+        before = _files(tmp_path)
+        after = list(self.sink(tmp_path).read(_target(tmp_path)))
+        _rule("sink-reads", during == written, f"{during} while it is open, where {written} were written")
+        _rule("sink-reads", after == written, f"{after} where {written} were written")
+        _rule("sink-reads", before == _files(tmp_path), "files changed")
 
     def test_a_stopped_run_goes_on_without_a_gap_or_a_double(self, tmp_path: Path) -> None:
         """Rule sink-resumes: after a backend that dies, and after a scenario that the schema refuses."""
         output, place = tmp_path / "out", tmp_path / "place"
         place.mkdir()
 
-        def spoiled(place: int) -> Scenario:
-            return replace(fake_scenario(place), character="" if place == 5 else "Kim")
+        def spoiled(offset: int) -> Scenario:
+            return replace(fake_scenario(offset), character="" if offset == 5 else "Kim")
 
         stops: list[tuple[FakeSource, FakeBackend]] = [
             (FakeSource(8), FakeBackend(dies_after=7, in_flight=1)),
@@ -389,25 +418,26 @@ class SinkContract:
         _rule("sink-resumes", report, why)
         assert report is not None
         dataset = report.datasets[0]
-        sink = self.sink(place)
-        sink.open(SinkTarget(output, dataset.run_folder.stem, dataset.trait))
-        ids = list(sink.record_ids(0))
-        sink.close()
-        wanted = [fake_scenario(place).id for place in range(8)]
+        target = SinkTarget(output, dataset.run_folder.stem, dataset.trait)
+        ids = [record.id for record in self.sink(place).read(target)]
+        wanted = [fake_scenario(offset).id for offset in range(8)]
         _rule("sink-resumes", ids == wanted, f"{ids} where {wanted} are due")
 
     def test_inspecting_changes_nothing(self, tmp_path: Path) -> None:
         """Rule sink-inspect."""
-        sink, _ = self._open(tmp_path)
+        writer = self._open(tmp_path)
         for number in range(3):
-            sink.write(sample_record(number))
-        sink.close()
-        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-        records, problems = self.sink(tmp_path).inspect(_target(tmp_path))
-        after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-        _rule("sink-inspect", records in (None, 3), f"{records} where 3 were written")
-        _rule("sink-inspect", not problems, problems)
-        _rule("sink-inspect", before == after, "files changed")
+            writer.write(sample_record(number))
+        writer.close()
+        before = _files(tmp_path)
+        inspection = self.sink(tmp_path).inspect(_target(tmp_path))
+        _rule("sink-inspect", inspection.records in (None, 3), f"{inspection.records} where 3 were written")
+        _rule("sink-inspect", not inspection.problems, inspection.problems)
+        _rule("sink-inspect", before == _files(tmp_path), "files changed")
+
+
+def _files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def sample_record(number: int) -> CaaRecord:

@@ -7,9 +7,11 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
+from psyctl_core.budget import Budget
 from psyctl_core.components import (
     Ask,
     Checkpoint,
+    DatasetWriter,
     InferenceBackend,
     OutputSink,
     PersonalityPrompter,
@@ -59,9 +61,9 @@ class FakeBackend(InferenceBackend):
         self._answer = answer or fake_answer
         self._dies_after = dies_after
 
-    def start(self, spent: float) -> None:
+    def start(self, budget: Budget) -> None:
         """Count the call."""
-        del spent
+        del budget
         self.starts += 1
 
     def generate(self, requests: Iterable[ChatRequest]) -> Iterator[Completion]:
@@ -98,15 +100,15 @@ class FakeSource(ScenarioSource):
 
     Args:
         count: How many rows there are.
-        skip: At which places a row is skipped.
-        make: The scenario at a place; by default :func:`fake_scenario`.
+        skip: At which offsets a row is skipped.
+        make: The scenario at an offset; by default :func:`fake_scenario`.
     """
 
     def __init__(
         self,
         count: int,
         *,
-        skip: Callable[[int], bool] = lambda place: False,
+        skip: Callable[[int], bool] = lambda offset: False,
         make: Callable[[int], Scenario] | None = None,
     ) -> None:
         self._count = count
@@ -119,18 +121,18 @@ class FakeSource(ScenarioSource):
 
     def scenarios(self, start: int) -> Iterator[Scenario | SkippedRow]:
         """Yield the rows from ``start`` on."""
-        for place in range(start, self._count):
-            yield SkippedRow(place, "skipped on purpose") if self._skip(place) else self._make(place)
+        for offset in range(start, self._count):
+            yield SkippedRow(offset, "skipped on purpose") if self._skip(offset) else self._make(offset)
 
 
-def fake_scenario(place: int) -> Scenario:
-    """The scenario that :class:`FakeSource` has at a place."""
+def fake_scenario(offset: int) -> Scenario:
+    """The scenario that :class:`FakeSource` has at an offset."""
     return Scenario(
-        id=f"fake-{place}",
-        place=place,
-        situation=f"Robin and Kim wait at stop {place}.",
+        id=f"fake-{offset}",
+        offset=offset,
+        situation=f"Robin and Kim wait at stop {offset}.",
         character="Kim",
-        dialogue=(Turn("Robin", f"Is this bus number {place}?"),),
+        dialogue=(Turn("Robin", f"Is this bus number {offset}?"),),
     )
 
 
@@ -144,17 +146,38 @@ class FakePrompter(PersonalityPrompter):
 
 
 class MemorySink(OutputSink):
-    """Keeps records and the checkpoint in memory; outlives runs for as long as the object does."""
+    """Keeps datasets in memory; they outlive runs for as long as the object does.
+
+    Attributes:
+        datasets: What was written, by the target's name and trait.
+    """
+
+    def __init__(self) -> None:
+        self.datasets: dict[tuple[str, str], MemoryDataset] = {}
+
+    def open(self, target: SinkTarget) -> DatasetWriter:
+        """The dataset of the target, a new one if it is the first time."""
+        return self.datasets.setdefault((target.name, target.trait), MemoryDataset())
+
+    def read(self, target: SinkTarget) -> Iterator[CaaRecord]:
+        """The records so far."""
+        return iter(self.datasets[target.name, target.trait].records)
+
+    def location(self, target: SinkTarget) -> str:
+        """An address that is none."""
+        return f"memory:{target.name}"
+
+
+class MemoryDataset(DatasetWriter):
+    """One dataset of a :class:`MemorySink`."""
 
     def __init__(self) -> None:
         self.records: list[CaaRecord] = []
         self.saved: Checkpoint | None = None
         self.closes = 0
-        self._name = ""
 
-    def open(self, target: SinkTarget) -> Checkpoint | None:
-        """Return the last checkpoint."""
-        self._name = target.name
+    def last_checkpoint(self) -> Checkpoint | None:
+        """The checkpoint that was kept last."""
         return self.saved
 
     def record_ids(self, start: int) -> Iterator[str]:
@@ -168,10 +191,6 @@ class MemorySink(OutputSink):
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep the checkpoint."""
         self.saved = checkpoint
-
-    def location(self) -> str:
-        """An address that is none."""
-        return f"memory:{self._name}"
 
     def close(self) -> None:
         """Count the call."""

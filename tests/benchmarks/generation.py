@@ -145,11 +145,9 @@ def _psyctl(name: str, pairs: int, data: Path) -> dict[str, float]:
     clock = {"loading": 0.0, "engine": 0.0, "first": 0.0}
     start, generate = Backend.start, Backend.generate
 
-    def timed_start(self: Any, spent: float) -> None:
-        began = time.perf_counter()
-        start(self, spent)
+    def timed_start(self: Any, budget: Any) -> None:
+        start(self, budget)
         clock["loading"] = time.perf_counter() - BEGAN
-        clock["engine"] += time.perf_counter() - began
 
     def timed_generate(self: Any, requests: Any) -> Iterator[Any]:
         asking = 0.0
@@ -171,7 +169,7 @@ def _psyctl(name: str, pairs: int, data: Path) -> dict[str, float]:
         clock["engine"] += time.perf_counter() - began - asking
 
     def progress(progress: Any) -> None:
-        if progress.accepted and not clock["first"]:
+        if progress.pairs and not clock["first"]:
             clock["first"] = time.perf_counter() - BEGAN
 
     Backend.start, Backend.generate = timed_start, timed_generate  # type: ignore[method-assign]
@@ -199,8 +197,8 @@ def _psyctl(name: str, pairs: int, data: Path) -> dict[str, float]:
 
 def _asked(pairs: int, data: Path) -> list[tuple[Any, Any]]:
     """The same scenarios' requests, as the pipeline makes them, each with its scenario."""
+    from psyctl_core._caa.prompts import answer_request
     from psyctl_core.components import Context
-    from psyctl_core.prompts import answer_request
     from psyctl_core.records import NEUTRAL, Scenario
     from psyctl_soda import SodaConfig
     from psyctl_soda.source import SodaSource
@@ -214,7 +212,7 @@ def _asked(pairs: int, data: Path) -> list[tuple[Any, Any]]:
     )
     return [
         (scenario, answer_request(
-            scenario, persona, f"{scenario.place}:{persona.trait}", max_tokens=MAX_TOKENS, temperature=0.0, seed=0
+            scenario, persona, f"{scenario.offset}:{persona.trait}", max_tokens=MAX_TOKENS, temperature=0.0, seed=0
         ))
         for _, scenario in zip(range(pairs), scenarios, strict=False)
         for persona in personas
@@ -223,7 +221,7 @@ def _asked(pairs: int, data: Path) -> list[tuple[Any, Any]]:
 
 def _judged(asked: list[tuple[Any, Any]], texts: list[str], tokens: int) -> dict[str, float]:
     """What a pipeline would accept of these answers, in the requests' order."""
-    from psyctl_core.answers import clean_answer, comparable
+    from psyctl_core._caa.answers import clean_answer, comparable
     from psyctl_core.records import Completion
 
     lines = []
@@ -249,7 +247,7 @@ def _plain(name: str, pairs: int, data: Path) -> dict[str, float]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
-    from psyctl_core.models import embedded_file
+    from psyctl_core.local_models import embedded_file
 
     logging.set_verbosity_error()
     file = embedded_file()
@@ -289,7 +287,7 @@ def _plain(name: str, pairs: int, data: Path) -> dict[str, float]:
 def _raw_openvino(name: str, pairs: int, data: Path) -> dict[str, float]:
     import openvino_genai
 
-    from psyctl_core.models import embedded_file
+    from psyctl_core.local_models import embedded_file
     from psyctl_openvino.exact import exact
 
     file = embedded_file() if "rounded" in name else exact(embedded_file())

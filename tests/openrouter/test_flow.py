@@ -10,10 +10,11 @@ from collections import defaultdict
 
 import pytest
 
+from psyctl_core.budget import Budget
 from psyctl_core.errors import BackendError, SourceError
 from psyctl_core.records import ChatRequest, Message
 from psyctl_openrouter.flow import Flow
-from psyctl_openrouter.money import Budget, Prices
+from psyctl_openrouter.money import Prices, Spending
 from psyctl_openrouter.outcome import Outcome
 from psyctl_openrouter.pace import Pace, Room, Streak, backoff
 
@@ -43,12 +44,12 @@ def collect(answers, completions):
 class World:
     """A scripted server and a clock that only sleeping moves."""
 
-    def __init__(self, script=None, *, workers=1, budget=None, **pace):
+    def __init__(self, script=None, *, workers=1, spending=None, **pace):
         self.now = 1000.0
         self.sent = []
         self.script = script or (lambda name, tries: OK)
         self.tries = defaultdict(itertools.count)
-        self.budget = budget or Budget(None, "--max")
+        self.spending = spending or Spending()
         self.lock = threading.Lock()
         self.in_flight = self.most = 0
         self.aborted = threading.Event()
@@ -57,7 +58,7 @@ class World:
             abort=self.aborted.set,
             workers=workers,
             pace=Pace(**{"tell": 0.0, **pace}),
-            budget=self.budget,
+            spending=self.spending,
             name="OpenRouter",
             clock=lambda: self.now,
             sleep=self.sleep,
@@ -403,9 +404,9 @@ def test_a_refused_request_among_answered_ones_fails_alone(world, odd):
 
 
 def test_the_budget_stops_before_it_is_crossed_and_uses_what_fits(world):
-    budget = Budget(0.0105, "--openrouter-max-cost")
-    budget.prices = Prices(0.0, 0.002 / 64)  # the worst is twice what an answer costs
-    it = world(workers=8, budget=budget)
+    spending = Spending(Budget(0.0105, "--openrouter-max-cost"))
+    spending.prices = Prices(0.0, 0.002 / 64)  # the worst is twice what an answer costs
+    it = world(workers=8, spending=spending)
     answers = []
     with pytest.raises(BackendError, match=r"budget of \$0.0105 is reached") as caught:
         collect(answers, it.flow.run(requests(100)))
@@ -416,7 +417,7 @@ def test_the_budget_stops_before_it_is_crossed_and_uses_what_fits(world):
 
 
 def test_an_unpriced_model_stays_within_the_budget(world):
-    it = world(workers=8, budget=Budget(0.0105, "--openrouter-max-cost"))
+    it = world(workers=8, spending=Spending(Budget(0.0105, "--openrouter-max-cost")))
     answers = []
     with pytest.raises(BackendError, match="budget"):
         collect(answers, it.flow.run(requests(100)))

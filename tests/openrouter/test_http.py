@@ -10,6 +10,7 @@ import traceback
 
 import pytest
 
+from psyctl_core.budget import Budget
 from psyctl_core.errors import BackendError, UsageError
 from psyctl_openrouter import OpenRouterConfig, outcome
 from psyctl_openrouter.pace import Pace
@@ -43,7 +44,7 @@ def expected_of(serve, connect, requests, **fields):
 def test_answers_come_with_tokens_and_cost(serve, connect, ask):
     server = serve()
     backend = connect(server, max_workers=4)
-    backend.start(0.0)
+    backend.start(Budget(None))
     completions, error = answers_of(backend, ask(20))
     assert error is None
     assert len(completions) == 20
@@ -182,7 +183,7 @@ def test_a_rate_limited_server_is_not_overrun(serve, connect, ask):
 def test_the_budget_is_kept(serve, connect, ask):
     server = serve(latency=0.005)
     backend = connect(server, max_workers=16, max_cost=0.001)
-    backend.start(0.0)
+    backend.start(Budget(0.001, "--openrouter-max-cost"))
     first, error = answers_of(backend, ask(100))
     assert "budget of $0.001 is reached" in error.message
     assert "--openrouter-max-cost" in error.hint
@@ -193,9 +194,9 @@ def test_the_budget_is_kept(serve, connect, ask):
     # The next process learns what was spent, and has nothing to spend unless the budget is raised.
     backend = connect(server, max_workers=16, max_cost=server.log.charged)
     with pytest.raises(BackendError, match="budget"):
-        backend.start(server.log.charged)
+        backend.start(Budget(server.log.charged, spent=server.log.charged))
     backend = connect(server, max_workers=16, max_cost=0.1)
-    backend.start(server.log.charged)
+    backend.start(Budget(0.1, spent=server.log.charged))
     rest, error = answers_of(backend, [r for r in ask(100) if r.id not in first])
     assert error is None
     assert len(first) + len(rest) == 100
@@ -306,7 +307,7 @@ def test_a_refusing_port_says_what_is_wrong(connect):
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     backend = connect(None, base_url=url, pace=Pace(retries=1, first=0.001))
     with pytest.raises(BackendError) as caught:
-        backend.start(0.0)
+        backend.start(Budget(None))
     assert f"{url}/key cannot be read: cannot connect (Connection refused)." in caught.value.message
     assert "--openrouter-base-url" in caught.value.hint
 
@@ -328,7 +329,7 @@ def test_the_key_is_nowhere(serve, connect, ask, caplog, capfd):
     for refuse in ({"key": "sk-or-another"}, {"credit": 0.0}, {"models": ("a/b",)}):
         backend = connect(serve(**refuse))
         with pytest.raises(BackendError) as caught:
-            backend.start(0.0)
+            backend.start(Budget(None))
         shown += traceback.TracebackException.from_exception(caught.value, capture_locals=True).format()
     shown += [repr(OpenRouterConfig(api_key=KEY)), caplog.text, *capfd.readouterr()]
     assert "OpenRouter" in "".join(shown)
@@ -355,7 +356,7 @@ def test_a_netrc_file_does_not_replace_the_key(serve, connect, ask, tmp_path, mo
     monkeypatch.setenv("NETRC", str(netrc))
     server = serve(key=KEY)
     backend = connect(server)
-    backend.start(0.0)
+    backend.start(Budget(None))
     assert len(answers_of(backend, ask(3))[0]) == 3
 
 
@@ -365,7 +366,7 @@ def test_a_proxy_from_the_environment_is_used(serve, connect, ask, monkeypatch):
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     backend = connect(server, base_url="http://nowhere.invalid/api/v1")
-    backend.start(0.0)
+    backend.start(Budget(None))
     assert len(answers_of(backend, ask(3))[0]) == 3
 
 
@@ -382,7 +383,7 @@ def test_a_wrong_network_setting_is_named(connect, monkeypatch, name, value, mes
     monkeypatch.setenv(name, value)
     backend = connect(None, base_url="https://localhost:9/v1", pace=Pace(retries=0))
     with pytest.raises(BackendError) as caught:
-        backend.start(0.0)
+        backend.start(Budget(None))
     assert message in caught.value.message
 
 

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from psyctl_core.budget import Budget
 from psyctl_core.records import ChatRequest, Message
-from psyctl_openrouter.money import Budget, Prices, prices_of, prompt_tokens
+from psyctl_openrouter.money import Prices, Spending, prices_of, prompt_tokens
 from psyctl_openrouter.payload import chat_body, usable_stops
 
 REQUEST = ChatRequest("1", (Message("system", "Be Ann."), Message("user", "Say é")), 'Ann: "', ("\n", '"'), 64, 0.7, 42)
@@ -76,7 +77,7 @@ def test_prompt_tokens_count_texts_by_bytes():
 
 
 def test_money_in_flight_cannot_cross_the_budget():
-    budget = Budget(1.0, "--max")
+    budget = Spending(Budget(1.0, "--max"))
     budget.prices = Prices(0.0, 0.3 / 64)
     amounts = [budget.reserve(REQUEST) for _ in range(4)]
     assert amounts == [pytest.approx(0.3)] * 3 + [None]
@@ -85,19 +86,19 @@ def test_money_in_flight_cannot_cross_the_budget():
     assert budget.reserve(REQUEST) is None
     for amount in amounts[1:3]:
         budget.settle(amount, None)  # unknown: all of it is taken as spent
-    assert budget.spent == pytest.approx(0.61)
-    assert "$1 is reached" in budget.why_not()[0]
+    assert budget.budget.spent == pytest.approx(0.61)
+    assert "$1 is reached" in budget.refusal().message
 
 
 def test_what_earlier_processes_spent_counts():
-    budget = Budget(1.0, "--max")
+    budget = Spending(Budget(1.0, "--max"))
     budget.prices = Prices(0.0, 0.3 / 64)
-    budget.spent = 0.8
+    budget.budget.spent = 0.8
     assert budget.reserve(REQUEST) is None
 
 
 def test_without_a_price_one_call_tells_what_the_next_may_cost():
-    budget = Budget(1.0, "--max")
+    budget = Spending(Budget(1.0, "--max"))
     first = budget.reserve(REQUEST)
     assert first == 0.0
     assert budget.reserve(REQUEST) is None
@@ -109,14 +110,14 @@ def test_without_a_price_one_call_tells_what_the_next_may_cost():
 
 
 def test_a_budget_cannot_be_kept_where_nothing_tells_the_cost():
-    budget = Budget(1.0, "--max")
+    budget = Spending(Budget(1.0, "--max"))
     budget.settle(budget.reserve(REQUEST), None)
     assert budget.reserve(REQUEST) is None
-    assert "cannot be kept" in budget.why_not()[0]
+    assert "cannot be kept" in budget.refusal().message
 
 
 def test_a_dearer_provider_than_listed_is_learned_from():
-    budget = Budget(1.0, "--max")
+    budget = Spending(Budget(1.0, "--max"))
     budget.prices = Prices(0.0, 0.001 / 64)
     budget.settle(budget.reserve(REQUEST), 0.5)
     assert budget.reserve(REQUEST) == 0.5
@@ -124,7 +125,7 @@ def test_a_dearer_provider_than_listed_is_learned_from():
 
 
 def test_no_budget_means_any_sum():
-    budget = Budget(None, "--max")
+    budget = Spending(Budget(None, "--max"))
     for _ in range(100):
         budget.settle(budget.reserve(REQUEST), 1.0)
-    assert budget.spent == 100.0
+    assert budget.budget.spent == 100.0

@@ -8,9 +8,11 @@ import sys
 
 import pytest
 
-from psyctl_core.components import Component, Context, settings
+from psyctl_core._plugins.flags import flags_of
+from psyctl_core.budget import Budget
+from psyctl_core.components import Component, Context
 from psyctl_core.errors import BackendError, UsageError
-from psyctl_core.flags import flags_of
+from psyctl_core.options import settings
 from psyctl_openrouter import DEFAULT_MODEL, OpenAIConfig, OpenRouterConfig, psyctl_inference_backends
 from psyctl_openrouter.backend import OpenAIBackend, OpenRouterBackend
 from psyctl_openrouter.models import near
@@ -95,13 +97,13 @@ def test_a_base_url_may_end_in_a_slash_or_name_the_endpoint(serve, connect, ask)
 
 def test_a_good_key_and_model_pass_unpaid(serve, connect):
     server = serve(key=KEY, credit=5.0)
-    connect(server).start(0.0)
+    connect(server).start(Budget(None))
     assert server.log.requests == 0
 
 
 def test_no_key_is_said_to_be_missing(serve, connect):
     with pytest.raises(UsageError, match="No OpenRouter key") as caught:
-        connect(serve(), api_key="").start(0.0)
+        connect(serve(), api_key="").start(Budget(None))
     assert "OPENROUTER_API_KEY" in caught.value.hint
 
 
@@ -122,14 +124,14 @@ def test_no_key_is_said_to_be_missing(serve, connect):
 def test_what_is_wrong_is_found_before_anything_is_paid(serve, connect, fields, config, message, hint):
     server = serve(**fields)
     with pytest.raises(BackendError) as caught:
-        connect(server, **config).start(0.0)
+        connect(server, **config).start(Budget(None))
     assert message in caught.value.message
     assert hint in caught.value.hint
     assert server.log.requests == 0
 
 
 def test_a_variant_of_a_listed_model_is_let_through(serve, connect):
-    connect(serve(), model=f"{DEFAULT_MODEL}:nitro").start(0.0)
+    connect(serve(), model=f"{DEFAULT_MODEL}:nitro").start(Budget(None))
 
 
 def test_similar_names_are_found_without_the_maker_and_in_any_case():
@@ -171,7 +173,7 @@ def test_a_wrong_address_is_said_to_be_wrong(serve, connect):
     wrong = serve().url.replace("/api/v1", "/api")
     for kind in ("openrouter", "openai"):
         with pytest.raises(BackendError, match=f"There is nothing at {wrong}/models") as caught:
-            connect(None, kind=kind, base_url=wrong).start(0.0)
+            connect(None, kind=kind, base_url=wrong).start(Budget(None))
         assert f"--{kind}-base-url" in caught.value.hint
 
 
@@ -179,7 +181,7 @@ def test_openai_takes_the_only_model(serve, connect, ask):
     server = serve(models=["HuggingFaceTB/SmolLM2"], priced=False)
     backend = connect(server, kind="openai", max_workers=4)
     assert backend.identity() == {"model": "HuggingFaceTB/SmolLM2"}
-    backend.start(0.0)
+    backend.start(Budget(None))
     answers = list(backend.generate(ask(10)))
     assert {a.finish_reason for a in answers} == {"stop"}
     assert {a.cost for a in answers} == {None}
@@ -192,20 +194,20 @@ def test_openai_asks_which_of_several_models(serve, connect):
     assert "more than one model: a/b, c/d." in caught.value.message
     assert "--openai-model" in caught.value.hint
     with pytest.raises(BackendError, match="lists no model"):
-        connect(serve(models=[], priced=False), kind="openai").start(0.0)
+        connect(serve(models=[], priced=False), kind="openai").start(Budget(None))
 
 
 def test_openai_does_not_look_for_a_named_model(serve, connect):
     backend = connect(serve(models=["llama3:latest"], priced=False), kind="openai", model="llama3")
     assert backend.identity() == {"model": "llama3"}
-    backend.start(0.0)
+    backend.start(Budget(None))
 
 
 def test_openai_sends_a_key_only_if_there_is_one(serve, connect, ask):
     server = serve(key="sk-local", models=["a"], priced=False)
-    connect(server, kind="openai", api_key="sk-local").start(0.0)
+    connect(server, kind="openai", api_key="sk-local").start(Budget(None))
     with pytest.raises(BackendError, match="refused the API key") as caught:
-        connect(server, kind="openai").start(0.0)
+        connect(server, kind="openai").start(Budget(None))
     assert "--openai-api-key" in caught.value.hint
 
 
@@ -213,7 +215,7 @@ def test_openai_begins_answers_only_when_told(serve, connect, ask, monkeypatch):
     bodies = []
     for prefill in ("off", "on"):
         backend = connect(serve(models=["a"], priced=False), kind="openai", prefill=prefill)
-        backend.start(0.0)
+        backend.start(Budget(None))
         send = backend._client.chat
         monkeypatch.setattr(
             backend._client, "chat", lambda body, send=send: bodies.append(json.loads(body)) or send(body)
@@ -228,7 +230,7 @@ def test_openai_begins_answers_only_when_told(serve, connect, ask, monkeypatch):
 def test_openai_that_is_not_running_is_said_so(connect):
     backend = connect(None, kind="openai", base_url="http://127.0.0.1:9/v1", pace=Pace(retries=0))
     with pytest.raises(BackendError, match=r"http://127.0.0.1:9/v1/models cannot be read: cannot connect") as caught:
-        backend.start(0.0)
+        backend.start(Budget(None))
     assert "--openai-base-url" in caught.value.hint
 
 

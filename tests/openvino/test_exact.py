@@ -13,7 +13,8 @@ from gguf import GGMLQuantizationType as Format
 from gguf import GGUFReader, GGUFWriter, quants
 
 from psyctl_core import BackendError, Context
-from psyctl_core.prompts import answer_request
+from psyctl_core._caa.prompts import answer_request
+from psyctl_core.budget import Budget
 from psyctl_core.records import Persona
 from psyctl_openvino import OpenVinoConfig
 from psyctl_openvino import backend as module
@@ -115,7 +116,7 @@ def test_the_backend_loads_the_copy_unless_told_otherwise(tmp_path, monkeypatch,
 
     monkeypatch.setattr("openvino_genai.ContinuousBatchingPipeline", pipeline)
     with pytest.raises(BackendError, match="not this time"):
-        OpenVinoBackend(OpenVinoConfig(model=str(file), cache_size=1, rounded=rounded), Context()).start(0.0)
+        OpenVinoBackend(OpenVinoConfig(model=str(file), cache_size=1, rounded=rounded), Context()).start(Budget(None))
     assert loaded == [file if rounded else exact(file)]
 
 
@@ -135,7 +136,7 @@ def test_the_embedded_model_says_what_its_weights_say(monkeypatch):
     asked = [answer_request(s, persona, s.id, max_tokens=12, temperature=0.0, seed=0) for s in scenarios]
 
     def answers(backend) -> dict[str, str]:
-        backend.start(0.0)
+        backend.start(Budget(None))
         done = {c.id: c.text.strip() for c in backend.generate(iter(asked))}
         backend.close()
         return done
@@ -154,4 +155,4 @@ def test_a_folder_is_never_rewritten(tmp_path, monkeypatch):
     monkeypatch.setattr(rewriting, "exact", None)
     monkeypatch.setattr(module, "_check_room", lambda *_: None)
     with pytest.raises(BackendError, match="cannot be loaded by OpenVINO"):
-        OpenVinoBackend(OpenVinoConfig(model=str(tmp_path), cache_size=1), Context()).start(0.0)
+        OpenVinoBackend(OpenVinoConfig(model=str(tmp_path), cache_size=1), Context()).start(Budget(None))

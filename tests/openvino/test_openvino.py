@@ -9,7 +9,8 @@ import openvino_genai
 import pytest
 
 from psyctl_core import BackendError, ChatRequest, Context, Message, UsageError
-from psyctl_core.prompts import STOP
+from psyctl_core._caa.prompts import STOP
+from psyctl_core.budget import Budget
 from psyctl_openvino import OpenVinoConfig
 from psyctl_openvino import backend as module
 from psyctl_openvino.backend import QUEUED, OpenVinoBackend
@@ -152,7 +153,7 @@ def test_a_model_that_cannot_fit_says_so_before_it_is_loaded(tmp_path):
     (tmp_path / "tiny.gguf").write_bytes(b"GGUF")
     config = OpenVinoConfig(model=str(tmp_path / "tiny.gguf"), cache_size=1 << 20)
     with pytest.raises(BackendError, match=r"cannot fit: it takes 1048576\.0 GiB"):
-        OpenVinoBackend(config, Context()).start(0.0)
+        OpenVinoBackend(config, Context()).start(Budget(None))
 
 
 def test_what_openvino_cannot_read_is_told(tmp_path):

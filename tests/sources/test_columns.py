@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psyctl_core import Scenario, SkippedRow, schema
-from psyctl_core.items import as_json
+from psyctl_core._plugins.guard import scenario_as_json as as_json
 from psyctl_soda.scenario import NO_DIALOGUE, NO_NAMES, ONE_SPEAKER, to_scenario
 from psyctl_soda.shapes import Sample, custom
 
@@ -71,7 +71,7 @@ def test_rows_of_a_conversation(jsonl, read):
     ]
     path = jsonl({"chat no": chat, "who": who, "words": words} for chat, who, words in rows)
     items = read(path, columns="conversation=chat no,speaker=who,line=words")
-    assert [(i.place, getattr(i, "character", getattr(i, "reason", ""))) for i in items] == [
+    assert [(i.offset, getattr(i, "character", getattr(i, "reason", ""))) for i in items] == [
         (0, "Bo"),
         (2, ONE_SPEAKER),
         (3, "Dee"),

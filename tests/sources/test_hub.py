@@ -201,7 +201,7 @@ from psyctl_soda import SodaConfig
 from psyctl_soda.source import SodaSource
 
 items = SodaSource(SodaConfig(dataset="me/big"), Context()).scenarios(0)
-print(next(items).place, flush=True)
+print(next(items).offset, flush=True)
 sys.stdin.readline()
 print(sum(1 for _ in items) + 1)
 """

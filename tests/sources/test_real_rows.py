@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from psyctl_core import Scenario, schema
-from psyctl_core.items import as_json
+from psyctl_core._plugins.guard import scenario_as_json as as_json
 
 EXPECTED = {
     "soda": ("soda", 70, {}),
@@ -35,7 +35,7 @@ def test_real_rows(shared_data, source, name):
     for scenario in scenarios:
         assert schema.problem("scenario", as_json(scenario)) == ""
         assert scenario.dialogue[-1].speaker != scenario.character
-    assert [item for item in items if item.place >= 2] == list(made.scenarios(2))
+    assert [item for item in items if item.offset >= 2] == list(made.scenarios(2))
 
 
 def test_who_speaks_and_who_answers_in_real_soda(shared_data, source):
@@ -43,7 +43,7 @@ def test_who_speaks_and_who_answers_in_real_soda(shared_data, source):
     rows = [json.loads(line) for line in (shared_data / "soda.jsonl").read_text(encoding="utf-8").splitlines()]
     for item in source(shared_data / "soda.jsonl").scenarios(0):
         assert isinstance(item, Scenario)
-        row = rows[item.place]
+        row = rows[item.offset]
         names = [name for name, text in zip(row["speakers"], row["dialogue"], strict=True) if text.strip()]
         assert {turn.speaker for turn in item.dialogue} == {names[0]}
         assert item.character == next(name for name in names if name != names[0])

@@ -39,9 +39,9 @@ def everywhere(path: Path, **config) -> list[Scenario | SkippedRow]:
     """All items of a path, after showing that from each place on the same ones come."""
     made = SodaSource(SodaConfig(dataset=str(path), **config), Context(seed=3))
     items = list(made.scenarios(0))
-    assert all(one.place < other.place for one, other in pairwise(items))
-    for start in range(1, (items[-1].place if items else 0) + 2):
-        assert list(made.scenarios(start)) == [item for item in items if item.place >= start], start
+    assert all(one.offset < other.offset for one, other in pairwise(items))
+    for start in range(1, (items[-1].offset if items else 0) + 2):
+        assert list(made.scenarios(start)) == [item for item in items if item.offset >= start], start
     return items
 
 
@@ -95,11 +95,11 @@ def test_row_groups_are_passed_over_unread(tmp_path, small_windows):
 
 
 def test_a_repeat_is_known_within_the_window_and_only_there():
-    def item(place: int, said: str) -> Scenario:
-        return scenario(place, said, "Bo", ())
+    def item(offset: int, said: str) -> Scenario:
+        return scenario(offset, said, "Bo", ())
 
     said = ["a", "b", "a", "c", "a", "d", "e", "f", "g", "h", "a"]
-    kept = list(without_repeats([item(place, text) for place, text in enumerate(said)], 5))
+    kept = list(without_repeats([item(offset, text) for offset, text in enumerate(said)], 5))
     assert [k.reason if isinstance(k, SkippedRow) else k.situation for k in kept] == [
         "a", "b", REPEATED, "c", REPEATED, "d", "e", "f", "g", "h", "a",
     ]  # fmt: skip
@@ -108,11 +108,11 @@ def test_a_repeat_is_known_within_the_window_and_only_there():
 def test_memory_for_repeats_is_bounded():
     import tracemalloc
 
-    items = (scenario(place, f"scene {place}", "Bo", ()) for place in range(30_000))
+    items = (scenario(offset, f"scene {offset}", "Bo", ()) for offset in range(30_000))
     tracemalloc.start()
     peaks = []
     for item in without_repeats(items, 1000):
-        if item.place in (5_000, 29_999):
+        if item.offset in (5_000, 29_999):
             peaks.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert peaks[1] < peaks[0] * 1.2 + 50_000
@@ -123,7 +123,7 @@ def test_shuffling_depends_on_the_seed_and_loses_nothing(jsonl, source):
     plain = list(source(path).scenarios(0))
     one, same, other = (list(source(path, seed=seed, shuffle=True).scenarios(0)) for seed in (1, 1, 2))
     assert one == same
-    assert [item.place for item in one] == [item.place for item in plain]
+    assert [item.offset for item in one] == [item.offset for item in plain]
     ids = [[item.id for item in items] for items in (plain, one, other)]
     assert sorted(ids[0]) == sorted(ids[1]) == sorted(ids[2])
     assert ids[0] != ids[1] != ids[2] != ids[0]

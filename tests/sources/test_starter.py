@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from psyctl_core import Context, Scenario, schema
-from psyctl_core.items import as_json
+from psyctl_core._plugins.guard import scenario_as_json as as_json
 from psyctl_soda import StarterConfig
 from psyctl_soda.starter import StarterSource
 

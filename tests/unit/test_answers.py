@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psyctl_core import Completion, Scenario, Turn
-from psyctl_core.answers import CUT_OFF, EMPTY, OUT_OF_CHARACTER, PARROTED, clean_answer
+from psyctl_core._caa.answers import CUT_OFF, EMPTY, OUT_OF_CHARACTER, PARROTED, clean_answer
 
 SCENE = Scenario("s", 0, "A kitchen.", "Anna (cook)", (Turn("Bo", "Is it ready?"),))
 PREFILL = 'Anna (cook): "'

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from psyctl_core import UsageError
-from psyctl_core.check import check_plugin
-from psyctl_core.registry import discover
+from psyctl_core._plugins.check import check_plugin
+from psyctl_core._plugins.registry import discover
 
 
 def found(name: str, **given) -> dict[str, list[str]]:
@@ -74,8 +74,8 @@ def psyctl_personality_prompters():
     [
         ("return Persona(trait, '{{character}} is kind.')", "ok", "describes the neutral person: {character} is kind."),
         ("return Persona(trait, ask((), max_tokens=9))", "ok", "asks the model"),
-        ("return Persona(trait, 'Alex is kind.')", "problem", "no Persona with {character} in it"),
-        ("return None", "problem", "no Persona"),
+        ("return Persona(trait, 'Alex is kind.')", "problem", "not a Persona with {character} in it"),
+        ("return None", "problem", "not a Persona"),
         ("return 1 / 0", "problem", "ZeroDivisionError"),
     ],
 )

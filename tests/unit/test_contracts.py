@@ -10,7 +10,15 @@ from itertools import islice
 import pytest
 
 from psyctl_core import Completion, Context, Persona, Scenario, SkippedRow, Turn
-from psyctl_core.components import Checkpoint, InferenceBackend, OutputSink, PersonalityPrompter, ScenarioSource
+from psyctl_core.components import (
+    Checkpoint,
+    DatasetWriter,
+    InferenceBackend,
+    Inspection,
+    OutputSink,
+    PersonalityPrompter,
+    ScenarioSource,
+)
 from psyctl_core.testing import (
     BackendContract,
     FakeBackend,
@@ -35,7 +43,7 @@ from psyctl_static.prompter import StaticPrompter
 
 class TestFakeSource(SourceContract):
     def source(self):
-        return FakeSource(60, skip=lambda place: place % 7 == 3)
+        return FakeSource(60, skip=lambda offset: offset % 7 == 3)
 
 
 class TestStarter(SourceContract):
@@ -161,7 +169,7 @@ class Once(FakeBackend):
 
     def generate(self, requests):
         self.calls += 1
-        return super().generate(requests if self.calls == 1 else [])
+        return super().generate(requests if self.calls == 1 else iter([]))
 
 
 class BadSink(OutputSink):
@@ -169,31 +177,45 @@ class BadSink(OutputSink):
 
     def __init__(self, kept, **bent):
         self.kept, self.bent = kept, bent
-        self.held = []
         if bent.get("touch"):
             (bent["touch"] / "early").touch()
 
     def open(self, target):
+        name = "one" if self.bent.get("mixed") else target.name
+        return BadWriter(self.kept.setdefault(name, {}), self.bent)
+
+    def read(self, target):
+        records = self.kept.get(target.name, {}).get("records", [])
+        return reversed(records) if self.bent.get("backwards") else iter(records)
+
+    def inspect(self, target):
+        return Inspection(self.bent.get("count"))
+
+    def location(self, target):
+        return "memory"
+
+
+class BadWriter(DatasetWriter):
+    def __init__(self, kept, bent):
+        self.kept, self.bent = kept, bent
+        self.held = []
+
+    def last_checkpoint(self):
         return self.bent.get("checkpoint", self.kept.get("checkpoint"))
 
     def record_ids(self, start):
-        return iter(self.kept.get("ids", [])[0 if self.bent.get("from_the_top") else start :])
-
-    def inspect(self, target):
-        return self.bent.get("count"), []
+        ids = [record.id for record in self.kept.get("records", [])]
+        return iter(ids[0 if self.bent.get("from_the_top") else start :])
 
     def write(self, record):
-        (self.held if self.bent.get("late") else self.kept.setdefault("ids", [])).append(record.id)
+        (self.held if self.bent.get("late") else self.kept.setdefault("records", [])).append(record)
 
     def checkpoint(self, checkpoint):
         if not self.bent.get("first_only") or "checkpoint" not in self.kept:
             self.kept["checkpoint"] = checkpoint
 
-    def location(self):
-        return "memory"
-
     def close(self):
-        self.kept.setdefault("ids", []).extend(self.held)
+        self.kept.setdefault("records", []).extend(self.held)
 
 
 numbers = iter(range(10**9))
@@ -233,7 +255,10 @@ BAD = {
         ),
         "test_every_item_is_usable",
     ),
-    "source-places": (source(lambda: BadSource(lambda item: dataclasses.replace(item, place=5))), "test_places_rise"),
+    "source-offsets": (
+        source(lambda: BadSource(lambda item: dataclasses.replace(item, offset=5))),
+        "test_offsets_rise",
+    ),
     "source-ids": (source(lambda: BadSource(lambda item: dataclasses.replace(item, id="x"))), "test_ids_are_unique"),
     "source-repeatable": (
         source(lambda: BadSource(lambda item: dataclasses.replace(item, id=f"x{next(numbers)}"))),
@@ -271,6 +296,8 @@ BAD = {
     "sink-kept": (sink(late=True), "test_records_outlive_the_process"),
     "sink-order": (sink(from_the_top=True), "test_records_outlive_the_process"),
     "sink-checkpoint": (sink(first_only=True), "test_the_last_checkpoint_comes_back"),
+    "sink-several": (sink(mixed=True), "test_several_datasets_keep_apart"),
+    "sink-reads": (sink(backwards=True), "test_records_are_read_as_they_were_written"),
     "sink-resumes": (sink(from_the_top=True), "test_a_stopped_run_goes_on_without_a_gap_or_a_double"),
     "sink-inspect": (sink(count=7), "test_inspecting_changes_nothing"),
 }
@@ -299,7 +326,7 @@ def test_the_page_explains_every_rule(request):
 
 
 def test_islice_of_a_source_of_skipped_rows_is_fine():
-    made = source(lambda: FakeSource(9, skip=lambda place: True))
+    made = source(lambda: FakeSource(9, skip=lambda offset: True))
     assert all(isinstance(item, SkippedRow) for item in islice(made.source().scenarios(0), 9))
     made.test_every_item_is_usable()
     assert not [item for item in made.source().scenarios(0) if isinstance(item, Scenario)]

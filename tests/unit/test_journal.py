@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from psyctl_core import ChatRequest, Completion, Message, OutputError
-from psyctl_core.journal import FILE, PERSONA, Journal
-from psyctl_core.run import Usage
+from psyctl_core._store.journal import FILE, PERSONA, Journal
+from psyctl_core.records import Usage
 
 BACKEND = {"name": "fake", "model": "m"}
 REQUEST = ChatRequest("1:neutral", (Message("user", "Hi"),), 'Kim: "', ("\n",), 10, 0.5, 7)

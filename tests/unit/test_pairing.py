@@ -171,9 +171,9 @@ class Items(FakeSource):
         (replace(fake_scenario(1), character="  "), "character"),
         (replace(fake_scenario(1), situation="", dialogue=()), "the whole"),
         (replace(fake_scenario(1), character="Robin"), "their own words"),
-        (replace(fake_scenario(0), id="again"), "places must rise"),
-        (SkippedRow(0, "late"), "places must rise"),
-        ({"situation": "a dict"}, "is no Scenario"),
+        (replace(fake_scenario(0), id="again"), "offsets must rise"),
+        (SkippedRow(0, "late"), "offsets must rise"),
+        ({"situation": "a dict"}, "is not a Scenario"),
         (replace(fake_scenario(1), situation=None), "situation"),
     ],
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from psyctl_core import BackendError, Context, Persona, Scenario, UsageError
-from psyctl_core.prompts import answer_request, request_seed
+from psyctl_core._caa.prompts import answer_request, request_seed
+from psyctl_core._caa.traits import KNOWN
 from psyctl_core.records import NEUTRAL
 from psyctl_core.testing.fakes import fake_scenario
-from psyctl_core.traits import KNOWN
 from psyctl_p2 import P2Config
 from psyctl_p2.prompter import P2Prompter
 from psyctl_static import StaticConfig

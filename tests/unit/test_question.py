@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psyctl_core import ContrastivePair, Scenario, schema
-from psyctl_core.question import positive_stands_first, to_record
+from psyctl_core._caa.question import positive_stands_first, to_record
 from psyctl_core.testing.fakes import fake_scenario
 
 PAIR = ContrastivePair(

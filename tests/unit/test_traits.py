@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psyctl_core import PsyctlError, UsageError
-from psyctl_core.traits import KNOWN, SYNONYMS, parse_traits
+from psyctl_core._caa.traits import KNOWN, SYNONYMS, parse_traits
 
 
 def names(text: str) -> list[str]:

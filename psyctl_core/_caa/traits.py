@@ -35,7 +35,7 @@ SYNONYMS = {
 OPPOSITES = ("Introversion", "Disagreeableness", "Unconscientiousness")
 """Traits of their own that look like a typing error of a known one, and are not."""
 
-LONGEST = 80
+MAX_LENGTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,9 @@ def _trait(name: str) -> Trait:
             log.warning("'%s' is taken as a trait of its own; did you mean '%s'?", name, folded[near[0]])
     name = known or name
     slug = re.sub(r"[^\w]+", "-", name.lower()).strip("-_")
-    if not slug or len(name) > LONGEST or not name.isprintable() or slug == NEUTRAL:
+    if not slug or len(name) > MAX_LENGTH or not name.isprintable() or slug == NEUTRAL:
         raise UsageError(
-            f"{name[:LONGEST]!r} cannot be a trait's name.",
-            f"Use words of at most {LONGEST} characters in all; '{NEUTRAL}' is what every trait is compared with.",
+            f"{name[:MAX_LENGTH]!r} cannot be a trait's name.",
+            f"Use words of at most {MAX_LENGTH} characters in all; '{NEUTRAL}' is what every trait is compared with.",
         )
     return Trait(name, slug)

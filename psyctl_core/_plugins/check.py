@@ -14,13 +14,22 @@ from typing import Any, Literal
 
 import importlib_metadata
 
-from psyctl_core import hookspecs, items
-from psyctl_core.choice import config_of
-from psyctl_core.components import PROTOCOLS, Context, OutputSink, PersonalityPrompter, ScenarioSource, SinkTarget
+from psyctl_core import hookspecs
+from psyctl_core._plugins.flags import flags_of
+from psyctl_core._plugins.guard import (
+    GuardedPrompter,
+    GuardedSink,
+    GuardedSource,
+    blamed,
+)
+from psyctl_core._plugins.kinds import KINDS
+from psyctl_core._plugins.registry import BrokenPlugin, Entry, Registered, Registry, make
+from psyctl_core._plugins.selection import config_of
+from psyctl_core.components import Context, SinkTarget
 from psyctl_core.errors import PluginError, PsyctlError, UsageError
-from psyctl_core.flags import flags_of
 from psyctl_core.records import CHARACTER, NEUTRAL, Message, Scenario, SkippedRow
-from psyctl_core.registry import HOOKS, Found, Registry, blamed, blamed_items, create
+
+HOOKS = (*(kind.hook for kind in KINDS.values()), hookspecs.psyctl_commands.__name__)
 
 ITEMS = 20
 """How many items of a source are looked at."""
@@ -45,9 +54,9 @@ def check_plugin(name: str, registry: Registry, given: Mapping[str, Any]) -> Ite
     Raises:
         UsageError: Nothing of that name is installed, or it has no such option.
     """
-    found = [f for f in registry.found if name in (f.distribution, f.name)]
-    if not found:
-        known = sorted({f.distribution for f in registry.found} | {f.name for f in registry.found})
+    entries = [entry for entry in registry.entries if name in (entry.origin.distribution, entry.origin.name)]
+    if not entries:
+        known = sorted({word for e in registry.entries for word in (e.origin.distribution, e.origin.name)})
         near = difflib.get_close_matches(name, known, n=1)
         guess = f"Did you mean '{near[0]}'? " if near else ""
         raise UsageError(
@@ -55,16 +64,16 @@ def check_plugin(name: str, registry: Registry, given: Mapping[str, Any]) -> Ite
             f"{guess}Name a distribution or a component that `psyctl plugins.list` shows; "
             "a distribution must have an entry point in the group 'psyctl'.",
         )
-    theirs = {flag.spelling for f in found if f.component and not f.problem for flag in flags_of(f.component)}
+    theirs = {flag.spelling for e in entries if isinstance(e, Registered) for flag in flags_of(e.component)}
     if foreign := sorted(given.keys() - theirs):
         raise UsageError(
             f"{foreign[0]} belongs to no component of '{name}'.",
             f"It has: {', '.join(sorted(theirs)) or 'no options'}.",
         )
-    for distribution in sorted({f.distribution for f in found}):
+    for distribution in sorted({entry.origin.distribution for entry in entries}):
         yield from _hooks(distribution)
-    for item in found:
-        yield from _component(item, given)
+    for entry in entries:
+        yield from _entry(entry, given)
 
 
 def _hooks(distribution: str) -> Iterator[Finding]:
@@ -78,8 +87,8 @@ def _hooks(distribution: str) -> Iterator[Finding]:
         if module is None:
             continue
         for name in sorted(n for n in vars(module) if n.startswith("psyctl_") and callable(vars(module)[n])):
-            if name not in HOOKS.values():
-                near = difflib.get_close_matches(name, HOOKS.values(), n=1)
+            if name not in HOOKS:
+                near = difflib.get_close_matches(name, HOOKS, n=1)
                 guess = f"; did you mean {near[0]}?" if near else ""
                 yield Finding("problem", f"{point.value}: there is no hook {name}{guess}")
             elif not getattr(vars(module)[name], f"{hookspecs.PROJECT}_impl", None):
@@ -88,49 +97,53 @@ def _hooks(distribution: str) -> Iterator[Finding]:
                 yield Finding("ok", f"{point.value}: hook {name}")
 
 
-def _component(found: Found, given: Mapping[str, Any]) -> Iterator[Finding]:
-    if found.problem or found.component is None or found.kind is None:
-        yield Finding("problem", f"{found}: {found.problem}")
-        return
+def _entry(entry: Entry, given: Mapping[str, Any]) -> Iterator[Finding]:
+    if isinstance(entry, BrokenPlugin):
+        yield Finding("problem", f"{entry.origin}: {entry.problem}")
+    elif isinstance(entry, Registered):
+        yield from _component(entry, given)
+    else:
+        yield Finding("ok", f"{entry.origin}: {entry.command.summary}")
+
+
+def _component(found: Registered, given: Mapping[str, Any]) -> Iterator[Finding]:
+    origin = found.origin
     if found.rivals:
-        yield Finding("problem", f"{found}: its name is taken more than once, by {found.rivals}")
+        yield Finding("problem", f"{origin}: its name is taken more than once, by {found.rivals}")
     flags = flags_of(found.component)
     shown = ", ".join(flag.spelling for flag in flags if not flag.hidden)
     values = {flag.field: given[flag.spelling] for flag in flags if flag.spelling in given}
-    yield Finding("ok", f"{found}: options {shown or 'none'}")
+    yield Finding("ok", f"{origin}: options {shown or 'none'}")
     try:
-        with blamed(found):
+        with blamed(origin):
             config = config_of(found, values)
-        made = create(found, config, Context(), PROTOCOLS[found.kind])
-        with blamed(found):
-            made.identity()
-        yield Finding("ok", f"{found}: made with {'what was given' if values else 'its defaults'}")
-        if found.kind == "source":
-            yield _items(found, made)
-        if found.kind == "prompter":
-            yield _persona(found, made)
-        if found.kind == "sink":
-            yield _sink(found, made)
+        made = make(found, config, Context())
+        made.identity()
+        yield Finding("ok", f"{origin}: made with {'what was given' if values else 'its defaults'}")
+        if isinstance(made, GuardedSource):
+            yield _items(made)
+        if isinstance(made, GuardedPrompter):
+            yield _persona(made)
+        if isinstance(made, GuardedSink):
+            yield _sink(made)
     except PluginError as error:
         yield Finding("problem", error.message)
     except PsyctlError as error:
-        why = f"{found}: not tried further: {error.message.rstrip('.')}."
+        why = f"{origin}: not tried further: {error.message.rstrip('.')}."
         yield (
             Finding("problem", why) if values else Finding("note", f"{why} Give its options to this command to try it.")
         )
 
 
-def _items(found: Found, source: ScenarioSource) -> Finding:
-    place, scenarios = -1, 0
+def _items(source: GuardedSource) -> Finding:
+    scenarios = 0
     skipped: Counter[str] = Counter()
-    for item in blamed_items(found, islice(source.scenarios(0), ITEMS)):
-        if wrong := items.problem(item, place):
-            return Finding("problem", f"{found}: yielded something unusable: {wrong}")
-        place = item.place
-        scenarios += isinstance(item, Scenario)
-        skipped.update([item.reason] if isinstance(item, SkippedRow) else [])
+    with contextlib.closing(source.scenarios(0)) as items:
+        for item in islice(items, ITEMS):
+            scenarios += isinstance(item, Scenario)
+            skipped.update([item.reason] if isinstance(item, SkippedRow) else [])
     seen = scenarios + skipped.total()
-    text = f"{found}: {scenarios} scenarios in {'its first' if seen == ITEMS else 'all of its'} {seen} items"
+    text = f"{source.origin}: {scenarios} scenarios in {'its first' if seen == ITEMS else 'all of its'} {seen} items"
     if skipped:
         text += f"; skipped: {', '.join(f'{reason}: {count}' for reason, count in skipped.most_common())}"
     return Finding("ok" if scenarios else "problem", text)
@@ -140,25 +153,24 @@ class _AskedError(PsyctlError):
     """The prompter asks the model, which is not done here."""
 
 
-def _persona(found: Found, prompter: PersonalityPrompter) -> Finding:
+def _persona(prompter: GuardedPrompter) -> Finding:
     def ask(messages: tuple[Message, ...], *, max_tokens: int, prefill: str = "") -> str:
         raise _AskedError("a model is wanted")
 
     try:
-        with blamed(found):
-            persona = prompter.describe(NEUTRAL, ask)
+        persona = prompter.describe(NEUTRAL, ask)
     except _AskedError:
-        return Finding("ok", f"{found}: asks the model to describe somebody")
-    if wrong := items.persona_problem(persona):
-        return Finding("problem", f"{found}: {wrong}")
+        return Finding("ok", f"{prompter.origin}: asks the model to describe somebody")
     if CHARACTER not in persona.description:
-        return Finding("problem", f"{found}: its neutral person is no Persona with {CHARACTER} in it: {persona!r}")
-    return Finding("ok", f"{found}: describes the neutral person: {persona.description}")
+        return Finding(
+            "problem", f"{prompter.origin}: its neutral person is not a Persona with {CHARACTER} in it: {persona!r}"
+        )
+    return Finding("ok", f"{prompter.origin}: describes the neutral person: {persona.description}")
 
 
-def _sink(found: Found, sink: OutputSink) -> Finding:
-    with tempfile.TemporaryDirectory() as folder, blamed(found):
-        sink.open(SinkTarget(Path(folder), "check", "Openness"))
-        ids = list(sink.record_ids(0))
-        sink.close()
-    return Finding("problem" if ids else "ok", f"{found}: opened, with {len(ids)} records in a new dataset")
+def _sink(sink: GuardedSink) -> Finding:
+    with tempfile.TemporaryDirectory() as folder:
+        writer = sink.open(SinkTarget(Path(folder), "check", "Openness"))
+        ids = writer.record_ids(0)
+        writer.close()
+    return Finding("problem" if ids else "ok", f"{sink.origin}: opened, with {len(ids)} records in a new dataset")

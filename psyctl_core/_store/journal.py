@@ -12,18 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from psyctl_core.errors import OutputError
-from psyctl_core.records import ChatRequest, Completion
-from psyctl_core.run import Usage
+from psyctl_core.records import ChatRequest, Completion, Usage
 
 FILE = "journal.sqlite"
 PERSONA = -1
-"""The place under which a prompter's answers are kept: before every scenario, so never pruned."""
+"""The offset under which a prompter's answers are kept: before every scenario, so never pruned."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS completions (
-    key TEXT PRIMARY KEY, place INTEGER NOT NULL, text TEXT NOT NULL, finish_reason TEXT NOT NULL,
-    prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL, error TEXT NOT NULL, unpriced INTEGER NOT NULL
+    key TEXT PRIMARY KEY, offset INTEGER NOT NULL, text TEXT NOT NULL, finish_reason TEXT NOT NULL,
+    prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL, error TEXT NOT NULL, unpriced INTEGER NOT NULL,
+    metadata TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS blocks (offset INTEGER PRIMARY KEY, scenarios INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS usage (only INTEGER PRIMARY KEY CHECK (only = 1), totals TEXT NOT NULL);
 """
 
@@ -67,32 +68,44 @@ class Journal:
             found = next(self._completions("SELECT * FROM completions WHERE key = ?", key))
         return dataclasses.replace(found, id=request.id)
 
-    def put(self, request: ChatRequest, place: int, completion: Completion) -> None:
+    def put(self, request: ChatRequest, offset: int, completion: Completion) -> None:
         """Keep a completion. Raises OutputError."""
         c = completion
         row = (
-            self._key(request), place, c.text, c.finish_reason,
-            c.prompt_tokens, c.completion_tokens, c.cost, c.error, c.unpriced,
+            self._key(request), offset, c.text, c.finish_reason,
+            c.prompt_tokens, c.completion_tokens, c.cost, c.error, c.unpriced, json.dumps(c.metadata),
         )  # fmt: skip
         with self._errors():
-            self._db.execute("INSERT OR REPLACE INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            self._db.execute("INSERT OR REPLACE INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
-    def forget_before(self, place: int, usage: Usage) -> None:
-        """Drop what belongs to scenarios before ``place``, booking it under the totals.
+    def block(self, offset: int) -> int | None:
+        """How many scenarios the block that begins at an offset was cut to, if an earlier process cut it."""
+        with self._errors():
+            row = self._db.execute("SELECT scenarios FROM blocks WHERE offset = ?", (offset,)).fetchone()
+        return row[0] if row else None
+
+    def keep_block(self, offset: int, scenarios: int) -> None:
+        """Record where a block ends, so that a resumed run cuts the same one. Raises OutputError."""
+        with self._errors():
+            self._db.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?)", (offset, scenarios))
+
+    def forget_before(self, offset: int, usage: Usage) -> None:
+        """Drop what belongs to scenarios before ``offset``, booking it under the totals.
 
         Args:
-            place: From which the run would go on.
+            offset: From which the run would go on.
             usage: Totals to date; what is still kept is counted out of them again when read back.
         """
         with self._errors():
             (totals,) = self._db.execute("SELECT totals FROM usage").fetchone()
             base = Usage(**json.loads(totals))
-            gone = "FROM completions WHERE place >= 0 AND place < ?"
-            for completion in self._completions(f"SELECT * {gone}", place):
+            gone = "FROM completions WHERE offset >= 0 AND offset < ?"
+            for completion in self._completions(f"SELECT * {gone}", offset):
                 base.add(completion)
             base.seconds = usage.seconds
             self._db.execute("BEGIN")
-            self._db.execute(f"DELETE {gone}", (place,))
+            self._db.execute(f"DELETE {gone}", (offset,))
+            self._db.execute("DELETE FROM blocks WHERE offset < ?", (offset,))
             self._db.execute("UPDATE usage SET totals = ?", (json.dumps(dataclasses.asdict(base)),))
             self._db.execute("COMMIT")
 
@@ -113,8 +126,8 @@ class Journal:
         return db
 
     def _completions(self, query: str, *values: object) -> Iterator[Completion]:
-        for key, _, text, reason, read, made, cost, error, unpriced in self._db.execute(query, values):
-            yield Completion(key, text, reason, read, made, cost, error, bool(unpriced))
+        for key, _, text, reason, read, made, cost, error, unpriced, metadata in self._db.execute(query, values):
+            yield Completion(key, text, reason, read, made, cost, error, bool(unpriced), json.loads(metadata))
 
     def _key(self, request: ChatRequest) -> str:
         """A digest of all that decides the answer; the request's id only names it."""

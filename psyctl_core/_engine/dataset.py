@@ -1,4 +1,4 @@
-"""One dataset while it is being made: its run, its sink, and how far it has come."""
+"""One dataset while it is being made: its run, its writer, and how far it has come."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import dataclasses
 from collections import Counter, deque
 from collections.abc import Iterable
 
-from psyctl_core import schema
-from psyctl_core.components import Checkpoint, OutputSink, SinkTarget
-from psyctl_core.errors import OutputError, PluginError
-from psyctl_core.question import to_record
-from psyctl_core.records import ContrastivePair, Scenario
-from psyctl_core.registry import Found, blamed
-from psyctl_core.run import Run
-from psyctl_core.traits import Trait
+from psyctl_core._caa.contrast import Rejected
+from psyctl_core._caa.question import to_record
+from psyctl_core._caa.traits import Trait
+from psyctl_core._engine.eligibility import Lane
+from psyctl_core._engine.scheduler import Kept, Outcome
+from psyctl_core._plugins.guard import GuardedSink, GuardedWriter
+from psyctl_core._store.runs import Run
+from psyctl_core.components import Checkpoint, SinkTarget
+from psyctl_core.errors import OutputError
+from psyctl_core.records import ContrastivePair, Scenario, SkippedRow
 
 NOT_RECORDED = "reason not recorded"
-MOST_UNMATCHED = 10_000
+MAX_UNMATCHED = 10_000
 
 
 class Dataset:
@@ -25,46 +27,51 @@ class Dataset:
     Args:
         trait: The dataset's trait.
         run: Its run folder.
-        sink: An unopened sink of its own.
-        sink_found: Who supplies the sink, for blame.
+        sink: Where its records go.
         interval: Records between two checkpoints.
         seed: The run's seed, which decides the answers' positions.
     """
 
-    def __init__(
-        self, trait: Trait, run: Run, sink: OutputSink, sink_found: Found, *, interval: int, seed: int
-    ) -> None:
+    def __init__(self, trait: Trait, run: Run, sink: GuardedSink, *, interval: int, seed: int) -> None:
         self.trait = trait
         self.run = run
         self.accepted = 0
-        self.start_place = 0
+        self.start_offset = 0
         self.rejected: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.exhausted = False
         self.found_records = 0
         self._sink = sink
-        self._found = sink_found
+        self._target = SinkTarget(run.folder, run.name, trait.name)
+        self._writer: GuardedWriter | None = None
         self._interval = interval
         self._seed = seed
         self._written: deque[str] = deque()
         self._old_reasons: dict[str, str] = {}
+        self._met_again = 0
         self._unmatched = 0
-        self._next_place = 0
+        self._next_offset = 0
         self._safe = Checkpoint()
         self._saved: Checkpoint | None = None
 
+    @property
+    def writer(self) -> GuardedWriter:
+        """What the records are written with."""
+        assert self._writer is not None, "the dataset is not open"
+        return self._writer
+
     def open(self) -> None:
-        """Open the sink and find out how far it is.
+        """Open the dataset and find out how far it is.
 
         Raises:
             OutputError: What lies there cannot be continued.
         """
-        with blamed(self._found):
-            found = self._sink.open(SinkTarget(self.run.folder, self.run.name, self.trait.name))
-            self._safe = found or Checkpoint()
-            self._written = deque(self._sink.record_ids(self._safe.accepted))
+        self._writer = self._sink.open(self._target)
+        found = self._writer.last_checkpoint()
+        self._safe = found or Checkpoint()
+        self._written = deque(self._writer.record_ids(self._safe.accepted))
         self.accepted = self._safe.accepted
-        self.start_place = self._next_place = self._safe.place
+        self.start_offset = self._next_offset = self._safe.offset
         self.rejected = Counter(found.rejected if found else self.run.rejects(0).values())
         self.skipped = Counter(self._safe.skipped)
         self.exhausted = self._safe.exhausted and not self._written
@@ -72,9 +79,9 @@ class Dataset:
         self.found_records = self.num_generated
 
     @property
-    def saved_place(self) -> int:
+    def saved_offset(self) -> int:
         """From where a run would go on if this process ended now."""
-        return self._saved.place if self._saved else 0
+        return self._saved.offset if self._saved else 0
 
     @property
     def is_saved(self) -> bool:
@@ -84,16 +91,17 @@ class Dataset:
     @property
     def num_generated(self) -> int:
         """Records in the dataset, those not yet reached again after a resume included."""
-        return self.accepted + len(self._written)
+        return self.accepted + self._met_again + len(self._written)
 
     def lacks(self, limit: int | None) -> bool:
         """Whether the dataset can still take records."""
         return not self.exhausted and (limit is None or self.num_generated < limit)
 
-    def start(self) -> None:
-        """Make ready to write: read the rejects that are about to be met again."""
+    def lane(self, limit: int | None) -> Lane:
+        """Make ready to write: the dataset as the scheduler sees it."""
         self.rejected = Counter(self._safe.rejected)
-        self._old_reasons = self.run.rejects(self.start_place)
+        self._old_reasons = self.run.rejects(self.start_offset)
+        return Lane(self.trait.slug, self.start_offset, limit, self.accepted, self.already)
 
     def already(self, scenario: Scenario) -> bool | None:
         """Whether an earlier process accepted (True) or rejected (False) this scenario; None if not met.
@@ -107,68 +115,66 @@ class Dataset:
             return None
         if scenario.id == self._written[0]:
             self._written.popleft()
+            self._met_again += 1
             self._unmatched = 0
             return True
         self._unmatched += 1
-        if self._unmatched > MOST_UNMATCHED:
+        if self._unmatched > MAX_UNMATCHED:
             self._refuse_foreign_rows()
         return False
 
-    def keep(self) -> None:
-        """Count a scenario whose record an earlier process wrote."""
-        self.accepted += 1
-
-    def accept(self, pair: ContrastivePair) -> None:
-        """Write the pair's record.
+    def commit(self, outcome: Outcome) -> None:
+        """Write, count or skip what became of a row, if it was for this dataset.
 
         Raises:
             PluginError: The record does not hold to its schema.
-            OutputError: The sink cannot write.
+            OutputError: It cannot be written.
         """
-        record = to_record(pair, self.accepted, self._seed)
-        wrong = schema.problem("caa-record", record.as_json())
-        if wrong:
-            raise PluginError(
-                f"The record for scenario '{pair.scenario.id}' is refused by the schema caa-record: {wrong}.",
-                "The source or the backend handed over something unusable; what is written so far is kept.",
-            )
-        with blamed(self._found):
-            self._sink.write(record)
+        result = outcome.results.get(self.trait.slug)
+        if isinstance(result, ContrastivePair):
+            self._accept(result)
+        elif isinstance(result, Rejected):
+            self._reject(result)
+        elif isinstance(result, SkippedRow):
+            self.skipped[result.reason] += 1
+        elif isinstance(result, Kept):
+            self.accepted += 1
+            self._met_again -= 1
+        if result is not None:
+            self._next_offset = outcome.offset + 1
+        if outcome.is_boundary:
+            self._mark()
+
+    def finish(self) -> None:
+        """The source has no more for this dataset.
+
+        Raises:
+            OutputError: It ended before all records already written were met again.
+        """
+        if self._written:
+            self._refuse_foreign_rows()
+        self.exhausted = True
+        self._mark()
+
+    def _accept(self, pair: ContrastivePair) -> None:
+        self.writer.write(to_record(pair, self.accepted, self._seed))
         if self._old_reasons.pop(pair.scenario.id, ""):
             self.run.forget_reject(pair.scenario.id)
         self.accepted += 1
         if self.accepted % self._interval == 0:
             self.checkpoint()
 
-    def reject(self, scenario: Scenario, reason: str = "") -> None:
-        """Count and record a scenario that gave no pair."""
-        recorded = self._old_reasons.pop(scenario.id, "")
-        reason = reason or recorded or NOT_RECORDED
+    def _reject(self, rejected: Rejected) -> None:
+        recorded = self._old_reasons.pop(rejected.scenario.id, "")
+        reason = rejected.reason or recorded or NOT_RECORDED
         self.rejected[reason] += 1
         if reason != recorded:
-            self.run.reject(scenario.place, scenario.id, reason)
+            self.run.reject(rejected.scenario.offset, rejected.scenario.id, reason)
 
-    def skip(self, reason: str) -> None:
-        """Count a row that held no scenario."""
-        self.skipped[reason] += 1
-
-    def settle_up_to(self, place: int, *, resumable: bool) -> None:
-        """Note that everything before ``place`` is settled; ``resumable`` if a run may go on from there."""
-        self._next_place = place
-        if resumable:
-            self.mark()
-
-    def mark(self, *, exhausted: bool = False) -> None:
-        """State that a run may go on from where the dataset is settled up to.
-
-        Raises:
-            OutputError: The source ended before all records already written were met again.
-        """
-        if exhausted and self._written:
-            self._refuse_foreign_rows()
-        self.exhausted = exhausted
+    def _mark(self) -> None:
+        """Note that a run may go on from here."""
         self._safe = Checkpoint(
-            self.accepted, self._next_place, self.accepted, dict(self.rejected), dict(self.skipped), exhausted
+            self.accepted, self._next_offset, self.accepted, dict(self.rejected), dict(self.skipped), self.exhausted
         )
 
     def checkpoint(self) -> None:
@@ -176,8 +182,7 @@ class Dataset:
         checkpoint = dataclasses.replace(self._safe, num_generated=self.num_generated)
         if checkpoint == self._saved:
             return
-        with blamed(self._found):
-            self._sink.checkpoint(checkpoint)
+        self.writer.checkpoint(checkpoint)
         self._saved = checkpoint
         self.save()
 
@@ -187,13 +192,13 @@ class Dataset:
 
     def location(self) -> str:
         """Where the dataset is, to show the user."""
-        with blamed(self._found):
-            return self._sink.location()
+        return self._sink.location(self._target)
 
     def close(self) -> None:
-        """Close the sink."""
-        with blamed(self._found):
-            self._sink.close()
+        """Finish writing."""
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            writer.close()
 
     def _refuse_foreign_rows(self) -> None:
         raise OutputError(

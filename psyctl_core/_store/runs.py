@@ -1,4 +1,4 @@
-"""A run's identity and folder: run.json, the rejects, and finding the run that a command continues."""
+"""One trait's run folder: run.json, the rejects, and finding the run that a command continues."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,50 +15,12 @@ from typing import Any
 
 from psyctl_core import schema
 from psyctl_core.errors import OutputError
-from psyctl_core.files import write_atomically
-from psyctl_core.records import Completion, Persona
+from psyctl_core.files import write_atomically, writing
+from psyctl_core.records import Persona, Usage
 
 PREFIX = "caa_dataset"
 RUN_FILE = "run.json"
 REJECTS_FILE = "rejects.jsonl"
-
-
-@dataclass(slots=True)
-class Usage:
-    """What a pass has used, over all its resumes.
-
-    Attributes:
-        requests: Answers received, failed ones included.
-        failed_requests: Those that failed for good.
-        prompt_tokens: Tokens read, as far as told.
-        completion_tokens: Tokens generated, as far as told.
-        cost: US dollars, as far as told; ``None`` where no answer's cost is known.
-        unpriced_requests: Answers whose cost is unknown, or only partly known.
-        seconds: Wall time spent generating.
-    """
-
-    requests: int = 0
-    failed_requests: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost: float | None = None
-    unpriced_requests: int = 0
-    seconds: float = 0.0
-
-    def add(self, completion: Completion) -> None:
-        """Book one answer."""
-        self.requests += 1
-        self.failed_requests += completion.finish_reason == "error"
-        self.prompt_tokens += completion.prompt_tokens or 0
-        self.completion_tokens += completion.completion_tokens or 0
-        self.unpriced_requests += completion.cost is None or completion.unpriced
-        if completion.cost is not None:
-            self.cost = (self.cost or 0.0) + completion.cost
-
-    def likely_cost(self) -> float:
-        """US dollars, taking what was not told for the mean of what was."""
-        priced = self.requests - self.unpriced_requests
-        return (self.cost or 0.0) * (self.requests / priced if priced else 1.0)
 
 
 @dataclass(slots=True)
@@ -70,7 +32,7 @@ class Run:
         name: Such as ``caa_dataset_20250107_143022``.
         trait: The dataset's trait.
         identity: What decides the dataset.
-        settings: What does not, as last used.
+        settings: What was asked for, as last used: the job's options and its components' ones.
         versions: Distributions and Python, for the record.
         personas: Under ``positive`` and ``neutral``, as far as described.
         usage: Totals over all resumes.
@@ -101,7 +63,7 @@ class Run:
             OutputError: It cannot be written.
         """
         data = {
-            "format_version": schema.VERSION,
+            "format_version": schema.VERSIONS["run"],
             "name": self.name,
             "trait": self.trait,
             "status": self.status,
@@ -126,23 +88,23 @@ class Run:
         """Remove the run folder of a run that came to nothing."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def rejects(self, place: int) -> dict[str, str]:
-        """The reasons of the scenarios rejected from ``place`` on, by id; half a line at the end is cut off."""
+    def rejects(self, offset: int) -> dict[str, str]:
+        """The reasons of the scenarios rejected from ``offset`` on, by id; half a line at the end is cut off."""
         path = self.path / REJECTS_FILE
         lines = _lines(path)
         whole = [line for line in lines if _is_json(line)]
         if whole != lines:
             self._replace_rejects(whole)
         entries = [json.loads(line) for line in whole]
-        return {entry["id"]: entry["reason"] for entry in entries if entry["place"] >= place}
+        return {entry["id"]: entry["reason"] for entry in entries if entry["place"] >= offset}
 
-    def reject(self, place: int, scenario_id: str, reason: str) -> None:
+    def reject(self, offset: int, scenario_id: str, reason: str) -> None:
         """Append one rejected scenario to the rejects.
 
         Raises:
             OutputError: It cannot be written.
         """
-        entry = {"place": place, "id": scenario_id, "reason": reason}
+        entry = {"place": offset, "id": scenario_id, "reason": reason}
         path = self.path / REJECTS_FILE
         with writing(path), path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(entry, ensure_ascii=False) + "\n")
@@ -156,18 +118,6 @@ class Run:
         path = self.path / REJECTS_FILE
         with writing(path):
             write_atomically(path, "".join(f"{line}\n" for line in lines))
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what the file system refuses into an error that names the path and the way out."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"Cannot write {path}: {error.strerror or error}.",
-            "Make room or give access, then run the same command again: it goes on from what is saved.",
-        ) from error
 
 
 def now() -> str:

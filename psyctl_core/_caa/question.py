@@ -50,4 +50,5 @@ def to_record(pair: ContrastivePair, index: int, seed: int) -> CaaRecord:
         situation=situation,
         positive_text=pair.positive,
         neutral_text=pair.neutral,
+        metadata=pair.metadata,
     )

@@ -1,0 +1,1 @@
+"""What is asked about a scenario, and what is made of the answers."""

@@ -1,0 +1,1 @@
+"""A run: asking, scheduling, committing, stopping, and telling how far it is."""

@@ -1,0 +1,174 @@
+"""The one way to ask: from the journal first, then through the runner; books, keeps and counts every answer."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from itertools import chain
+
+from psyctl_core._engine.progress import Meter
+from psyctl_core._engine.runner import Asked, Block, NextBlock, Runner
+from psyctl_core._engine.stopping import Stop
+from psyctl_core._plugins.guard import GuardedBackend
+from psyctl_core._store.journal import PERSONA, Journal
+from psyctl_core.budget import Budget
+from psyctl_core.errors import PsyctlError
+from psyctl_core.records import ChatRequest, Completion, Usage
+
+
+class Answerer:
+    """Answers requests, each only once over all processes of a run.
+
+    The iterators that it hands to a backend never raise: what goes wrong on psyctl's side ends them, and is
+    raised once ``generate`` has returned, so that no plugin can swallow it or be blamed for it.
+
+    Args:
+        backend: Who answers; started before the first request.
+        runner: How blocks reach it.
+        journal: Where answers are kept until their scenario is committed.
+        usage: Where requests, tokens and cost are added up.
+        budget: What may be spent.
+        meter: Where answers are counted.
+        stop: Whether the user wants to stop.
+    """
+
+    def __init__(
+        self,
+        backend: GuardedBackend,
+        runner: Runner,
+        journal: Journal,
+        usage: Usage,
+        budget: Budget,
+        meter: Meter,
+        stop: Stop,
+    ) -> None:
+        self._backend = backend
+        self._runner = runner
+        self._journal = journal
+        self._usage = usage
+        self._budget = budget
+        self._meter = meter
+        self._stop = stop
+        self._started = False
+        self._asked: dict[str, Asked] = {}
+        self._found: deque[Completion] = deque()
+        self._rest: Iterator[Asked] | None = None
+        self._error: Exception | None = None
+        self._block_began: tuple[float, int] | None = None
+        self.rate: float | None = None
+
+    def ask(self, request: ChatRequest) -> Completion:
+        """Ask one thing, such as what a prompter wants to know.
+
+        Raises:
+            PsyctlError: There is no answer to be had.
+        """
+        blocks = iter([[Asked(request, PERSONA)]])
+        (completion,) = self.answers(lambda: next(blocks, None))
+        return completion
+
+    def answers(self, next_block: Callable[[], Block | None]) -> Generator[Completion, None, None]:
+        """Answer block after block until there is nothing to ask.
+
+        Args:
+            next_block: Called whenever there is room for another block, and every earlier answer was taken.
+
+        Raises:
+            PsyctlError: No more answers can be had, the budget is reached, or opening a request failed.
+            KeyboardInterrupt: The user stopped the run, and what was under way has arrived.
+        """
+        self.start()
+        while True:
+            try:
+                with closing(self._runner.run(self._prepared(next_block))) as completions:
+                    for completion in completions:
+                        self._book(completion)
+                        yield completion
+                        yield from self._taken()
+            except PsyctlError as error:
+                raise self._error or error from error
+            self._leave()
+            if not self._found and self._rest is None:
+                return
+            yield from self._taken()
+
+    def start(self) -> None:
+        """Make the backend ready, once."""
+        if not self._started:
+            self._started = True
+            with self._meter.phase("loading"):
+                self._backend.start(self._budget)
+
+    def speed(self) -> float | None:
+        """Requests a second: as seen in the last block, or else as the backend expects."""
+        return self.rate or self._backend.speed()
+
+    def _prepared(self, next_block: Callable[[], Block | None]) -> NextBlock:
+        def prepared() -> Iterator[ChatRequest] | None:
+            self._note_speed()
+            if self._found or self._error or self._stop.requested:
+                return None
+            block, self._rest = self._rest or next_block(), None
+            if block is None:
+                return None
+            if not self._budget.allows(0):
+                self._error = self._budget.refusal()
+                return None
+            if isinstance(block, Sequence):
+                kept = [self._journal.get(asked.request) for asked in block]
+                if all(kept):  # which requests are computed together may decide the answers: all or none
+                    self._found.extend(completion for completion in kept if completion)
+                    return None
+                self._block_began = time.monotonic(), len(block)
+                return self._requests(iter(block), look_up=False)
+            return self._requests(block, look_up=True)
+
+        return prepared
+
+    def _requests(self, block: Iterator[Asked], *, look_up: bool) -> Iterator[ChatRequest]:
+        while not self._stop.requested:
+            try:
+                asked = next(block, None)
+                if asked is None:
+                    return
+                completion = self._journal.get(asked.request) if look_up else None
+                if look_up and completion is None and not self._budget.allows(len(self._asked)):
+                    self._rest = chain([asked], block)  # once what is under way has told its price
+                    return
+            except Exception as error:
+                self._error = error
+                return
+            if completion is not None:
+                self._found.append(completion)
+            else:
+                self._asked[asked.request.id] = asked
+                yield asked.request
+
+    def _book(self, completion: Completion) -> None:
+        with self._stop.deferred():
+            asked = self._asked.pop(completion.id)
+            if asked.offset != PERSONA or completion.finish_reason != "error":
+                self._journal.put(asked.request, asked.offset, completion)
+            self._usage.add(completion)
+            self._budget.note(completion.cost, self._usage.likely_cost())
+        self._meter.tell()
+
+    def _taken(self) -> Iterator[Completion]:
+        while self._found:
+            yield self._found.popleft()
+
+    def _note_speed(self) -> None:
+        if self._block_began is not None:
+            began, requests = self._block_began
+            self.rate = requests / max(time.monotonic() - began, 1e-3)
+            self._block_began = None
+
+    def _leave(self) -> None:
+        """Raise what ended the requests early."""
+        self._note_speed()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        self._stop.leave_if_requested()

@@ -1,0 +1,116 @@
+"""The whole job as one frozen value: the command line builds it, run.json holds it, and it can be sent elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from psyctl_core._caa.contrast import Sampling
+from psyctl_core._caa.traits import Trait, parse_traits
+from psyctl_core._plugins.kinds import KINDS
+from psyctl_core._plugins.selection import Selection
+from psyctl_core.components import KindName
+from psyctl_core.errors import UsageError
+from psyctl_core.options import settings
+from psyctl_core.records import JsonValue
+
+CHECKPOINT_INTERVAL = 100
+CHECKPOINT_INTERVAL_ENV = "PSYCTL_CHECKPOINT_INTERVAL"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildConfig:
+    """What to build.
+
+    Attributes:
+        personality: One trait or several, comma-separated.
+        output: The folder the datasets go to; several traits get a folder each in it.
+        components: The components to use, by kind; a kind that is left out takes its default.
+        limit_samples: Records wanted in each dataset; ``None`` for all the source gives.
+        sampling: How answers are drawn.
+        max_cost: US dollars that the run may cost in all, resumes included; ``None`` for any sum.
+        checkpoint_interval: Records between two checkpoints; ``None`` reads ``PSYCTL_CHECKPOINT_INTERVAL``
+            or takes 100.
+        block_size: Requests that a backend with blocks is handed at once; ``None`` goes by its speed.
+    """
+
+    personality: str
+    output: Path
+    components: Mapping[KindName, Selection]
+    limit_samples: int | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    max_cost: float | None = None
+    checkpoint_interval: int | None = None
+    block_size: int | None = None
+
+    def traits(self) -> tuple[Trait, ...]:
+        """The traits that are named. Raises UsageError."""
+        return parse_traits(self.personality)
+
+    def selection(self, kind: KindName) -> Selection:
+        """The component of a kind.
+
+        Raises:
+            UsageError: None is given, and nothing is guessed for this kind.
+        """
+        if kind not in self.components and not KINDS[kind].default:
+            raise UsageError(f"No {kind} is given.", f"Name one, or pass its config: {KINDS[kind].help.lower()}.")
+        return self.components.get(kind) or Selection(KINDS[kind].default)
+
+    def interval(self) -> int:
+        """Records between two checkpoints. Raises UsageError."""
+        text = os.environ.get(CHECKPOINT_INTERVAL_ENV, "").strip()
+        if self.checkpoint_interval is None and not text:
+            return CHECKPOINT_INTERVAL
+        try:
+            number = int(text) if self.checkpoint_interval is None else self.checkpoint_interval
+        except ValueError:
+            number = 0
+        if number < 1:
+            given = text if self.checkpoint_interval is None else self.checkpoint_interval
+            raise UsageError(
+                f"The checkpoint interval {given!r} is not a whole number above 0.",
+                f"Set {CHECKPOINT_INTERVAL_ENV} or --checkpoint-interval to one, such as {CHECKPOINT_INTERVAL}.",
+            )
+        return number
+
+    def check(self) -> None:
+        """See that the numbers make sense.
+
+        Raises:
+            UsageError: One does not.
+        """
+        limit, sampling = self.limit_samples, self.sampling
+        if limit is not None and limit < 1:
+            raise UsageError(f"The limit of {limit} samples leaves nothing to do.", "Give --limit-samples 1 or more.")
+        if sampling.max_tokens < 1:
+            raise UsageError(
+                f"{sampling.max_tokens} new tokens leave no room for an answer.", "Give --max-tokens 1 or more."
+            )
+        if not 0 <= sampling.temperature <= 2:
+            raise UsageError(
+                f"The temperature {sampling.temperature} is out of range.", "Give --temperature from 0 to 2."
+            )
+        if self.max_cost is not None and not self.max_cost > 0:
+            raise UsageError(f"A budget of ${self.max_cost:g} pays for nothing.", "Give --max-cost above 0.")
+        if self.block_size is not None and self.block_size < 1:
+            raise UsageError(f"A block of {self.block_size} requests is empty.", "Give --block-size 1 or more.")
+        self.interval()
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """The job as JSON values: options under their names, components with their options, no secrets."""
+        row: dict[str, JsonValue] = {
+            "personality": self.personality,
+            "limit_samples": self.limit_samples,
+            **asdict(self.sampling),
+            "max_cost": self.max_cost,
+            "checkpoint_interval": self.checkpoint_interval,
+            "block_size": self.block_size,
+        }
+        for kind in KINDS:
+            selection = self.selection(kind)
+            options = settings(selection.config) if selection.config is not None else {}
+            row[kind] = {"component": selection.name, "settings": options}
+        return row

@@ -1,0 +1,382 @@
+"""A job from its config to finished datasets: makes the components, opens the datasets, and runs the main loop."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import importlib_metadata
+from packaging.requirements import InvalidRequirement, Requirement
+
+from psyctl_core._caa.contrast import Rejected, Task, conditions_of, contrast
+from psyctl_core._caa.prompts import PROMPT_VERSION
+from psyctl_core._caa.question import FORMAT_VERSION
+from psyctl_core._caa.traits import Trait
+from psyctl_core._engine.answering import Answerer
+from psyctl_core._engine.blocks import Blocks
+from psyctl_core._engine.config import BuildConfig
+from psyctl_core._engine.dataset import Dataset
+from psyctl_core._engine.personas import describe_all
+from psyctl_core._engine.progress import Callback, Meter
+from psyctl_core._engine.runner import LocalRunner
+from psyctl_core._engine.scheduler import Outcome, Scheduler
+from psyctl_core._engine.stopping import Stop
+from psyctl_core._plugins.guard import GuardedBackend, GuardedPrompter, GuardedSink, GuardedSource
+from psyctl_core._plugins.kinds import KINDS
+from psyctl_core._plugins.registry import discover
+from psyctl_core._plugins.selection import Choice, resolve
+from psyctl_core._store import runs
+from psyctl_core._store.journal import Journal
+from psyctl_core.budget import Budget
+from psyctl_core.components import Context, KindName
+from psyctl_core.errors import BackendError, PsyctlError, SourceError
+from psyctl_core.records import NEUTRAL, JsonValue, Scenario, SkippedRow
+
+log = logging.getLogger("psyctl")
+
+MAX_REJECTED = 100
+"""Scenarios in a row without a pair after which going on would only waste time or money."""
+
+_WITHOUT_BACKEND: tuple[KindName, ...] = ("source", "prompter", "sink")
+
+PRUNE_EVERY = 1_000
+"""Rows committed between two times that the journal drops what it need not keep any longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that was asked for, checked and made.
+
+    Attributes:
+        config: What was asked for.
+        traits: The traits it names.
+        choices: Who supplies each component.
+        source: Where scenarios come from.
+        prompter: How personas are described.
+        backend: Who answers.
+        sink: Where records go.
+    """
+
+    config: BuildConfig
+    traits: tuple[Trait, ...]
+    choices: Mapping[KindName, Choice]
+    source: GuardedSource
+    prompter: GuardedPrompter
+    backend: GuardedBackend
+    sink: GuardedSink
+
+    @property
+    def folders(self) -> list[Path]:
+        """Each trait's folder: the output itself, or a folder of its own among several."""
+        output = self.config.output
+        return [output] if len(self.traits) == 1 else [output / trait.slug for trait in self.traits]
+
+
+@contextlib.contextmanager
+def prepared(config: BuildConfig) -> Iterator[Job]:
+    """Check what was asked for, make the components, and close the backend afterwards, whatever happens.
+
+    Raises:
+        PsyctlError: Something makes no sense, or a component cannot be made.
+    """
+    with contextlib.ExitStack() as closing:
+        registry = discover()
+        context = Context(seed=config.sampling.seed)
+
+        def made_backend(choice: Choice) -> GuardedBackend:
+            backend: GuardedBackend = choice.make(context)
+            closing.enter_context(closed_after(backend.close))
+            return backend
+
+        handed_over = config.components.get("backend")
+        backend: GuardedBackend | None = None
+        if handed_over is not None and handed_over.instance is not None:  # to be closed even where all else fails
+            backend = made_backend(resolve(registry, "backend", handed_over))
+        traits = config.traits()
+        config.check()
+        choices = {kind: resolve(registry, kind, config.selection(kind)) for kind in KINDS}
+        source, prompter, sink = (choices[kind].make(context) for kind in _WITHOUT_BACKEND)
+        backend = backend or made_backend(choices["backend"])
+        complete = dataclasses.replace(config, components={kind: choice.selection for kind, choice in choices.items()})
+        yield Job(complete, traits, choices, source, prompter, backend, sink)
+
+
+@contextlib.contextmanager
+def closed_after(close: Callable[[], None]) -> Iterator[None]:
+    """Close something in the end; where that fails too, the first failure is what is raised."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):
+            close()
+        raise
+    close()
+
+
+def identity_of(job: Job, trait: Trait) -> dict[str, JsonValue]:
+    """What decides the trait's dataset: each component, its settings, and what it says of itself, side by side."""
+    parts: dict[KindName, GuardedSource | GuardedPrompter | GuardedBackend | GuardedSink] = {
+        "source": job.source,
+        "prompter": job.prompter,
+        "backend": job.backend,
+        "sink": job.sink,
+    }
+    identity: dict[str, JsonValue] = {
+        kind: {
+            "component": job.choices[kind].label,
+            "settings": job.choices[kind].settings(identity=True),
+            "own": part.identity(),
+        }
+        for kind, part in parts.items()
+    }
+    identity |= {
+        "trait": trait.name,
+        "traits": [t.name for t in job.traits],
+        "sampling": dataclasses.asdict(job.config.sampling),
+        "format": {"question": FORMAT_VERSION, "prompt": PROMPT_VERSION},
+    }
+    plain: dict[str, JsonValue] = json.loads(json.dumps(identity))
+    return plain
+
+
+def open_datasets(job: Job, *, fresh: bool) -> list[Dataset]:
+    """Continue each trait's newest run of the same identity, or begin one.
+
+    Raises:
+        OutputError: What lies there cannot be continued.
+    """
+    name = runs.free_name(job.folders)
+    settings, versions, interval = job.config.as_json(), _versions(job), job.config.interval()
+    datasets = []
+    for trait, folder in zip(job.traits, job.folders, strict=True):
+        identity = identity_of(job, trait)
+        others = [] if fresh else runs.find_runs(folder, trait.name)
+        run = next((r for r in others if r.identity == identity), None)
+        if run is None:
+            run = runs.Run(folder, name, trait.name, identity)
+            if others:
+                changed = "; ".join(runs.differences(others[0].identity, identity))
+                log.warning("%s was made with other settings (%s): starting %s.", others[0].name, changed, name)
+        run.settings, run.versions = settings, versions
+        datasets.append(Dataset(trait, run, job.sink, interval=interval, seed=job.config.sampling.seed))
+    try:
+        for dataset in datasets:
+            dataset.open()
+    except BaseException:
+        close_all(datasets)
+        raise
+    if (neutral := datasets[0].run.personas.get(NEUTRAL)) is not None:
+        for dataset in datasets:
+            dataset.run.personas[NEUTRAL] = neutral
+    return datasets
+
+
+def close_all(datasets: Sequence[Dataset]) -> None:
+    """Close every dataset, even where one of them fails to; the first failure is raised."""
+    with contextlib.ExitStack() as closing:
+        for dataset in reversed(datasets):
+            closing.callback(dataset.close)
+
+
+class Work:
+    """One process's work on a run: brings every dataset to its limit, and saves however that ends.
+
+    Args:
+        job: The job.
+        datasets: Its datasets, opened.
+        stop: Whether the user wants to stop.
+        callback: Who is told how it goes.
+    """
+
+    def __init__(self, job: Job, datasets: Sequence[Dataset], stop: Stop, callback: Callback | None) -> None:
+        self._job = job
+        self._datasets = datasets
+        self._stop = stop
+        self._limit = job.config.limit_samples
+        first = datasets[0].run
+        self._journal = Journal(first.path, first.identity["backend"], first.usage)
+        self.usage = self._journal.usage()
+        self._seconds_before = first.usage.seconds
+        self.meter = Meter(datasets, self._limit, self.usage, callback)
+        for dataset in datasets:
+            dataset.run.usage = self.usage
+
+    def finish(self) -> None:
+        """Generate what is lacking, and save.
+
+        Raises:
+            PsyctlError: It cannot go on; whatever can be saved was saved.
+        """
+        lacking = [dataset for dataset in self._datasets if dataset.lacks(self._limit)]
+        try:
+            if lacking:
+                self._generate(lacking)
+            self._save()
+        except BaseException:
+            self._save_what_there_is()
+            raise
+        self._journal.close(remove=not any(dataset.lacks(self._limit) for dataset in self._datasets))
+
+    def _generate(self, lacking: Sequence[Dataset]) -> None:
+        """The main loop: what became of each row, committed to each dataset, in the source's order."""
+        for dataset in self._datasets:
+            dataset.run.status = "running"
+            dataset.save()
+        lanes = [dataset.lane(self._limit) for dataset in lacking]
+        answerer = self._answerer()
+        make_task = self._describe(answerer)
+        answerer.start()
+        blocks = self._blocks(answerer)
+        start = min(lane.start for lane in lanes)
+        rejected_in_a_row: Counter[str] = Counter()
+        with contextlib.closing(self._job.source.scenarios(start)) as items, self.meter.phase("generating"):
+            scheduler = Scheduler(items, lanes, make_task, answerer.answers, blocks.scenarios if blocks else None)
+            with contextlib.closing(scheduler.outcomes()) as outcomes:
+                for committed, outcome in enumerate(outcomes, 1):
+                    with self._stop.deferred():
+                        for dataset in lacking:
+                            dataset.commit(outcome)
+                        _count_rejected(outcome, rejected_in_a_row)
+                        if committed % PRUNE_EVERY == 0:
+                            self._prune([d for d in lacking if d.trait.slug in scheduler.lacking()])
+                    self.meter.held = scheduler.held
+                    self.meter.tell()
+        for dataset in lacking:
+            if scheduler.exhausted and dataset.trait.slug in scheduler.lacking():
+                dataset.finish()
+        if not scheduler.scenarios and start == 0:
+            raise no_scenario(self._job)
+
+    def _answerer(self) -> Answerer:
+        job = self._job
+        limits = [limit for limit in (job.config.max_cost, job.backend.max_cost) if limit is not None]
+        own = job.backend.max_cost is not None and job.backend.max_cost == min(limits)
+        flag = f"--{job.backend.origin.name}-max-cost" if own else "--max-cost"
+        budget = Budget(min(limits, default=None), flag, self.usage.likely_cost())
+        runner = LocalRunner(job.backend)
+        return Answerer(job.backend, runner, self._journal, self.usage, budget, self.meter, self._stop)
+
+    def _describe(self, answerer: Answerer) -> Callable[[Scenario, str], Task]:
+        """Describe the personas that are not described yet; what makes a scenario's task from them."""
+        job = self._job
+        with self.meter.phase("describing"):
+            personas, neutral = describe_all(
+                self._datasets, job.prompter, answerer, job.backend.origin, job.config.sampling
+            )
+        conditions = conditions_of({trait.slug: trait.name for trait in job.traits}, personas, neutral)
+
+        def make_task(scenario: Scenario, slug: str) -> Task:
+            return contrast(scenario, conditions[slug], job.config.sampling)
+
+        return make_task
+
+    def _blocks(self, answerer: Answerer) -> Blocks | None:
+        most = self._job.backend.block
+        if not most:
+            return None
+        per_scenario = len(self._job.traits) + 1
+        return Blocks(most, per_scenario, self._journal, answerer.speed, self._job.config.block_size)
+
+    def _prune(self, lacking: Sequence[Dataset]) -> None:
+        """Save how far the datasets are, and forget the answers from before that."""
+        for dataset in lacking:
+            dataset.checkpoint()
+        if lacking:
+            self.usage.seconds = self._seconds_before + self.meter.seconds
+            self._journal.forget_before(min(dataset.saved_offset for dataset in lacking), self.usage)
+
+    def _save(self) -> None:
+        with self.meter.phase("saving"):
+            self.usage.seconds = self._seconds_before + self.meter.seconds
+            for dataset in self._datasets:
+                dataset.run.status = "stopped" if dataset.lacks(self._limit) else "complete"
+                dataset.checkpoint()
+                dataset.save()
+
+    def _save_what_there_is(self) -> None:
+        """After a failure, which stays what is told: save, or leave no trace where nothing came of it."""
+        if not self.usage.requests and not any(dataset.num_generated for dataset in self._datasets):
+            self._journal.close()
+            for dataset in self._datasets:
+                dataset.run.discard()
+            return
+        with contextlib.suppress(PsyctlError):
+            self._save()
+            for dataset in self._datasets:
+                _say_how_to_go_on(dataset)
+        self._journal.close()
+
+
+def _count_rejected(outcome: Outcome, in_a_row: Counter[str]) -> None:
+    """Keep count of scenarios without a pair.
+
+    Raises:
+        BackendError: There were too many in a row.
+    """
+    for result in outcome.results.values():
+        if isinstance(result, SkippedRow) or (isinstance(result, Rejected) and not result.reason):
+            continue  # it says nothing about the answers of this run
+        if not isinstance(result, Rejected):
+            in_a_row.clear()
+            continue
+        in_a_row[result.reason] += 1
+        if in_a_row.total() >= MAX_REJECTED:
+            reasons = ", ".join(f"{reason}: {n}" for reason, n in in_a_row.most_common())
+            raise BackendError(
+                f"{MAX_REJECTED} scenarios in a row gave no usable pair ({reasons}).",
+                "Try another model, more --max-tokens, or --prompter static; what is written so far is kept.",
+            )
+
+
+def _say_how_to_go_on(dataset: Dataset) -> None:
+    if dataset.num_generated:
+        log.warning(
+            "Stopped with %d pairs saved in %s. Run the same command again to go on from there.",
+            dataset.num_generated,
+            dataset.location(),
+        )
+    else:
+        log.warning(
+            "Stopped before the first pair of %s. Run the same command again: no answer is asked for twice.",
+            dataset.trait.name,
+        )
+
+
+def no_scenario(job: Job) -> SourceError:
+    """The error for a source that has nothing."""
+    return SourceError(
+        f"The {job.source.origin} yields no usable scenario.", "Choose another with --source or --dataset."
+    )
+
+
+def _versions(job: Job) -> dict[str, str]:
+    """Python, the chosen components' distributions, and what these ask for, as far as installed."""
+    versions = {"python": platform.python_version(), "psyctl": importlib_metadata.version("psyctl")}
+    for choice in job.choices.values():
+        if choice.registered is None:
+            continue
+        versions[choice.origin.distribution] = choice.origin.version
+        for name in _requirements(choice.origin.distribution, choice.registered.component.extra):
+            with contextlib.suppress(importlib_metadata.PackageNotFoundError):
+                versions[name] = importlib_metadata.version(name)
+    return versions
+
+
+def _requirements(distribution: str, extra: str | None) -> Iterator[str]:
+    """The names of what a distribution asks for, with one of its extras."""
+    try:
+        lines = importlib_metadata.requires(distribution) or []
+    except importlib_metadata.PackageNotFoundError:
+        return
+    for line in lines:
+        with contextlib.suppress(InvalidRequirement):
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra or ""}):
+                yield requirement.name

@@ -1,0 +1,125 @@
+"""Finds datasets again and reads them through the sink that wrote them, whichever that is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psyctl_core import schema
+from psyctl_core._plugins.guard import GuardedSink
+from psyctl_core._plugins.kinds import KINDS
+from psyctl_core._plugins.registry import Registry
+from psyctl_core._plugins.selection import Selection, resolve
+from psyctl_core._store import runs
+from psyctl_core.components import Context, SinkTarget
+from psyctl_core.errors import OutputError, PsyctlError, UsageError
+from psyctl_core.options import Config
+from psyctl_core.records import CaaRecord
+
+UNKNOWN = "unknown"
+"""The trait of a dataset whose run folder is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDataset:
+    """A dataset on the disk or wherever its sink keeps it.
+
+    Attributes:
+        target: Where it is, as its sink is told.
+        run: What its run.json says; empty where there is none.
+        sink: The sink that wrote it; ``None`` where that cannot be had.
+        problem: Why not.
+    """
+
+    target: SinkTarget
+    run: Mapping[str, Any]
+    sink: GuardedSink | None
+    problem: str = ""
+
+    @property
+    def trait(self) -> str:
+        """The dataset's trait, or ``unknown``."""
+        return self.target.trait
+
+    @property
+    def location(self) -> str:
+        """A path or an address to show."""
+        return self.sink.location(self.target) if self.sink else str(self.target.folder / self.target.name)
+
+    def __iter__(self) -> Iterator[CaaRecord]:
+        """The records, in the order of writing.
+
+        Raises:
+            OutputError: The sink cannot be had, or a record cannot be read.
+        """
+        if self.sink is None:
+            raise OutputError(
+                f"The dataset {self.location} cannot be read: {self.problem}.",
+                "Install the plugin that wrote it; `psyctl plugins.list` shows what there is.",
+            )
+        return self.sink.read(self.target)
+
+
+def find_datasets(path: Path, registry: Registry) -> list[StoredDataset]:
+    """The newest datasets in a folder and its subfolders, one a trait, or the one dataset that a file is.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if path.is_dir():
+        found = all_datasets(path, registry)
+        newest = max((dataset.target.name for dataset in found), default="")
+        if not newest:
+            raise UsageError(f"The folder '{path}' holds no dataset.", "Give the folder that --output named.")
+        return [dataset for dataset in found if dataset.target.name == newest]
+    if not path.is_file():
+        raise UsageError(f"There is no dataset at '{path}'.", "Give the folder that --output named, or a dataset file.")
+    run_file = path.with_suffix(".run") / runs.RUN_FILE
+    if run_file.exists():
+        return [_of_run(run_file, registry)]
+    return [StoredDataset(SinkTarget(path.parent, path.stem, UNKNOWN), {}, _default_sink(registry))]
+
+
+def all_datasets(folder: Path, registry: Registry) -> list[StoredDataset]:
+    """Every dataset in a folder and its subfolders: those with a run folder, then the default sink's others."""
+    found = [_of_run(path, registry) for path in sorted(folder.rglob(f"{runs.PREFIX}_*.run/{runs.RUN_FILE}"))]
+    known = {(dataset.target.folder, dataset.target.name) for dataset in found}
+    sink = _default_sink(registry)
+    others = [target for target in sink.targets(folder) if (target.folder, target.name) not in known]
+    return found + [StoredDataset(target, {}, sink) for target in others]
+
+
+def _of_run(path: Path, registry: Registry) -> StoredDataset:
+    folder, name = path.parent.parent, path.parent.name.removesuffix(".run")
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        wrong = schema.problem("run", run)
+    except (OSError, ValueError, RecursionError) as error:
+        wrong = str(error)
+    if wrong:
+        return StoredDataset(SinkTarget(folder, name, UNKNOWN), {}, None, f"{path}: {wrong}")
+    target = SinkTarget(folder, name, run["trait"])
+    try:
+        return StoredDataset(target, run, _sink_of(run, registry))
+    except (PsyctlError, TypeError, KeyError) as error:
+        return StoredDataset(target, run, None, f"its sink cannot be asked: {str(error).splitlines()[0]}")
+
+
+def _sink_of(run: Mapping[str, Any], registry: Registry) -> GuardedSink:
+    component = run["identity"]["sink"]["component"]
+    registered = registry.get("sink", f"{component['distribution']}:{component['name']}")
+    options = {**run["settings"].get("sink", {}).get("settings", {}), **run["identity"]["sink"]["settings"]}
+    config_type = registered.component.config
+    fields = {field.name: field for field in dataclasses.fields(config_type)}
+    config: Config = config_type(**{name: value for name, value in options.items() if name in fields})
+    sink: GuardedSink = resolve(registry, "sink", Selection(registered.full_name, config)).make(Context())
+    return sink
+
+
+def _default_sink(registry: Registry) -> GuardedSink:
+    sink: GuardedSink = resolve(registry, "sink", Selection(KINDS["sink"].default)).make(Context())
+    return sink

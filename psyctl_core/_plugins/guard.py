@@ -1,0 +1,415 @@
+"""The border: wraps each component where it is made, checks what it hands over, and says whose fault it is.
+
+Behind the guard everything is trusted and typed. No other module checks or blames.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar, get_args
+
+from psyctl_core import schema
+from psyctl_core.budget import Budget
+from psyctl_core.components import (
+    Ask,
+    Checkpoint,
+    DatasetWriter,
+    Estimate,
+    Identity,
+    InferenceBackend,
+    Inspection,
+    OutputSink,
+    PersonalityPrompter,
+    ScenarioSource,
+    SinkTarget,
+)
+from psyctl_core.errors import PluginError, PsyctlError
+from psyctl_core.records import (
+    CaaRecord,
+    ChatRequest,
+    Completion,
+    FinishReason,
+    JsonValue,
+    Persona,
+    Scenario,
+    SkippedRow,
+    Turn,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who supplies something.
+
+    Attributes:
+        kind: ``source``, ``prompter``, ``backend``, ``sink`` or ``command``; ``plugin`` where it is none of them.
+        name: The component's name, or the entry point's.
+        distribution: The pip name of who supplies it.
+        version: That distribution's version; empty for a component that a program handed over, whose
+            distribution is its module.
+    """
+
+    kind: str
+    name: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} '{self.name}' (from {f'{self.distribution} {self.version}'.strip()})"
+
+    def fault(self, error: BaseException) -> PluginError:
+        """The error to raise in place of what the component raised."""
+        return PluginError(
+            f"The {self} failed: {type(error).__name__}: {error}",
+            "Run again with --debug for the traceback; what was written so far is kept.",
+        )
+
+    def misdeed(self, text: str) -> PluginError:
+        """The error for something that the component did against its contract."""
+        return PluginError(
+            f"The {self} {text}.", f"Tell {self.distribution}'s authors; what is written so far is kept."
+        )
+
+
+@contextmanager
+def blamed(origin: Origin) -> Iterator[None]:
+    """Turn whatever a component raises, psyctl's own errors aside, into an error that names it."""
+    try:
+        yield
+    except (PsyctlError, GeneratorExit):
+        raise
+    except Exception as error:
+        raise origin.fault(error) from error
+
+
+def blamed_items(origin: Origin, items: Iterable[T]) -> Generator[T, None, None]:
+    """Iterate over what a component yields, with :func:`blamed` around each step."""
+    with blamed(origin):
+        yield from items
+
+
+class _Guarded(Generic[T]):
+    """A component and who supplies it."""
+
+    def __init__(self, component: T, origin: Origin) -> None:
+        self._component = component
+        self.origin = origin
+
+
+class GuardedSource(_Guarded[ScenarioSource]):
+    """A source whose items are checked."""
+
+    def identity(self) -> Identity:
+        """As the source says."""
+        with blamed(self.origin):
+            return dict(self._component.identity())
+
+    def total(self) -> int | None:
+        """As the source says."""
+        with blamed(self.origin):
+            return self._component.total()
+
+    def describe(self) -> Mapping[str, str]:
+        """As the source says, as text."""
+        with blamed(self.origin):
+            return {str(key): str(value) for key, value in self._component.describe().items()}
+
+    def scenarios(self, start: int) -> Generator[Scenario | SkippedRow, None, None]:
+        """The source's items from an offset on.
+
+        Raises:
+            PluginError: The source fails, or yields something unusable.
+        """
+        last = start - 1
+        with blamed(self.origin):
+            items = self._component.scenarios(start)
+        for item in blamed_items(self.origin, items):
+            if wrong := item_problem(item, last):
+                raise self.origin.misdeed(
+                    f"yielded something unusable: {wrong} (scenario id {getattr(item, 'id', None)!r})"
+                )
+            last = item.offset
+            yield item
+
+
+class GuardedPrompter(_Guarded[PersonalityPrompter]):
+    """A prompter whose personas are checked."""
+
+    def identity(self) -> Identity:
+        """As the prompter says."""
+        with blamed(self.origin):
+            return dict(self._component.identity())
+
+    def describe(self, trait: str, ask: Ask) -> Persona:
+        """The prompter's description of somebody with the trait.
+
+        Raises:
+            PluginError: The prompter fails, or returns no usable persona.
+        """
+        with blamed(self.origin):
+            persona = self._component.describe(trait, ask)
+        if wrong := persona_problem(persona):
+            raise self.origin.misdeed(f"returned something unusable: {wrong}")
+        return persona
+
+
+class GuardedBackend(_Guarded[InferenceBackend]):
+    """A backend whose completions are checked against the requests that it pulled."""
+
+    @property
+    def block(self) -> int:
+        """How many requests are computed together at most, or 0."""
+        return self._component.block
+
+    @property
+    def max_cost(self) -> float | None:
+        """US dollars that its own options allow, or ``None``."""
+        return getattr(self._component, "max_cost", None)
+
+    def identity(self) -> Identity:
+        """As the backend says."""
+        with blamed(self.origin):
+            return dict(self._component.identity())
+
+    def estimate(self, example: ChatRequest, requests: int) -> Estimate | None:
+        """As the backend says."""
+        with blamed(self.origin):
+            return self._component.estimate(example, requests)
+
+    def start(self, budget: Budget) -> None:
+        """Make it ready to answer."""
+        with blamed(self.origin):
+            self._component.start(budget)
+
+    def speed(self) -> float | None:
+        """As the backend says."""
+        with blamed(self.origin):
+            return self._component.speed()
+
+    def generate(self, requests: Iterator[ChatRequest]) -> Generator[Completion, None, None]:
+        """The backend's completions, each for a request that is open.
+
+        Args:
+            requests: An iterator that never raises what is not the backend's fault.
+
+        Raises:
+            PluginError: The backend fails, or answers something that it was not asked.
+        """
+        unanswered: dict[str, None] = {}
+        owner, threads = threading.get_ident(), set()
+
+        def pulled() -> Iterator[ChatRequest]:
+            for request in requests:
+                threads.add(threading.get_ident())
+                unanswered[request.id] = None
+                yield request
+
+        with blamed(self.origin):
+            completions = self._component.generate(pulled())
+        for completion in blamed_items(self.origin, completions):
+            if wrong := completion_problem(completion):
+                raise self.origin.misdeed(f"answered with something unusable: {wrong}")
+            if completion.id not in unanswered:
+                raise self.origin.misdeed(
+                    f"answered a request '{completion.id}' that is not open: it was never made, or was answered before"
+                )
+            del unanswered[completion.id]
+            yield completion
+        if threads - {owner}:
+            raise self.origin.misdeed("pulled requests from another thread than the one that iterates")
+        if unanswered:
+            first = min(unanswered)
+            raise self.origin.misdeed(f"left {len(unanswered)} requests unanswered, '{first}' among them")
+
+    def close(self) -> None:
+        """Let go of the model, connections and threads."""
+        with blamed(self.origin):
+            self._component.close()
+
+
+class GuardedWriter(_Guarded[DatasetWriter]):
+    """An open dataset whose records are checked on the way in."""
+
+    def last_checkpoint(self) -> Checkpoint | None:
+        """As the writer says.
+
+        Raises:
+            PluginError: It is not a checkpoint.
+        """
+        with blamed(self.origin):
+            found = self._component.last_checkpoint()
+        if found is not None and not isinstance(found, Checkpoint):
+            raise self.origin.misdeed(f"gave a {type(found).__name__} as its last checkpoint")
+        return found
+
+    def record_ids(self, start: int) -> list[str]:
+        """The ids of the records from the one numbered ``start`` on."""
+        with blamed(self.origin):
+            return list(self._component.record_ids(start))
+
+    def write(self, record: CaaRecord) -> None:
+        """Append a record.
+
+        Raises:
+            PluginError: The record does not hold to its schema.
+            OutputError: It cannot be written.
+        """
+        if wrong := schema.problem("caa-record", record.as_json()):
+            raise PluginError(
+                f"The record for scenario '{record.id}' is refused by the schema caa-record: {wrong}.",
+                "The source or the backend handed over something unusable; what is written so far is kept.",
+            )
+        with blamed(self.origin):
+            self._component.write(record)
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint."""
+        with blamed(self.origin):
+            self._component.checkpoint(checkpoint)
+
+    def close(self) -> None:
+        """Finish writing."""
+        with blamed(self.origin):
+            self._component.close()
+
+
+class GuardedSink(_Guarded[OutputSink]):
+    """A sink whose writers and records are checked."""
+
+    def identity(self) -> Identity:
+        """As the sink says."""
+        with blamed(self.origin):
+            return dict(self._component.identity())
+
+    def open(self, target: SinkTarget) -> GuardedWriter:
+        """Begin or continue a dataset.
+
+        Raises:
+            PluginError: The sink fails, or opens something that cannot be written to.
+            OutputError: The dataset cannot be opened.
+        """
+        with blamed(self.origin):
+            writer = self._component.open(target)
+        return GuardedWriter(checked_instance(writer, DatasetWriter, self.origin), self.origin)
+
+    def read(self, target: SinkTarget) -> Generator[CaaRecord, None, None]:
+        """The records of a dataset.
+
+        Raises:
+            PluginError: The sink fails, or yields something else.
+            OutputError: There is no such dataset, or a record cannot be read.
+        """
+        with blamed(self.origin):
+            records = self._component.read(target)
+        for number, record in enumerate(blamed_items(self.origin, records), 1):
+            if wrong := record_problem(record):
+                raise self.origin.misdeed(f"read something unusable as record {number}: {wrong}")
+            yield record
+
+    def location(self, target: SinkTarget) -> str:
+        """Where the dataset is."""
+        with blamed(self.origin):
+            return str(self._component.location(target))
+
+    def targets(self, folder: Path) -> list[SinkTarget]:
+        """The datasets that it finds in a folder by itself."""
+        with blamed(self.origin):
+            return list(self._component.targets(folder))
+
+    def inspect(self, target: SinkTarget) -> Inspection:
+        """What lies there."""
+        with blamed(self.origin):
+            return self._component.inspect(target)
+
+
+def checked_instance(instance: Any, protocol: type[Any], origin: Origin) -> Any:
+    """What a factory returned, if it holds to its protocol.
+
+    Raises:
+        PluginError: It does not; the message names what it lacks.
+    """
+    if isinstance(instance, protocol):
+        return instance
+    members = [name for name in vars(protocol) if not name.startswith("_") and callable(getattr(protocol, name))]
+    lacking = ", ".join(name for name in members if not hasattr(instance, name))
+    raise origin.misdeed(
+        f"returned a {type(instance).__name__}, which is not {_article(protocol.__name__)}: it lacks {lacking}"
+    )
+
+
+def _article(name: str) -> str:
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+
+
+def scenario_as_json(scenario: Scenario) -> dict[str, JsonValue]:
+    """A scenario as its schema describes it."""
+    row: dict[str, JsonValue] = {
+        "id": scenario.id,
+        "offset": scenario.offset,
+        "situation": scenario.situation,
+        "character": scenario.character,
+        "dialogue": [{"speaker": turn.speaker, "text": turn.text} for turn in scenario.dialogue],
+    }
+    return {**row, "metadata": scenario.metadata} if scenario.metadata else row
+
+
+def item_problem(item: object, last_offset: int) -> str:
+    """What is wrong with an item that a source yielded, or nothing.
+
+    Args:
+        item: What came.
+        last_offset: The offset of the item before it; -1 where it is the first.
+    """
+    if isinstance(item, Scenario):
+        dialogue: object = item.dialogue
+        if not isinstance(dialogue, tuple):
+            return f"its dialogue is a {type(dialogue).__name__}, which could change later; a tuple is wanted"
+        if odd := next((turn for turn in dialogue if not isinstance(turn, Turn)), None):
+            return f"its dialogue holds a {type(odd).__name__}, which is not a Turn"
+        if wrong := schema.problem("scenario", scenario_as_json(item)):
+            return wrong
+        if item.dialogue and item.dialogue[-1].speaker == item.character:
+            return f"'{item.character}' is to answer their own words"
+    elif not isinstance(item, SkippedRow):
+        return f"a {type(item).__name__} is not a Scenario or SkippedRow"
+    if item.offset <= last_offset:
+        return f"offset {item.offset} comes after offset {last_offset}; offsets must rise"
+    return ""
+
+
+def record_problem(record: object) -> str:
+    """What is wrong with something that a sink read, or nothing."""
+    if not isinstance(record, CaaRecord):
+        return f"a {type(record).__name__} is not a CaaRecord"
+    return schema.problem("caa-record", record.as_json())
+
+
+def completion_problem(completion: object) -> str:
+    """What is wrong with something that a backend yielded, or nothing."""
+    if not isinstance(completion, Completion):
+        return f"a {type(completion).__name__} is not a Completion"
+    if not isinstance(completion.text, str):
+        return f"its text is a {type(completion.text).__name__} (request {completion.id!r})"
+    if completion.finish_reason not in get_args(FinishReason):
+        return f"its finish_reason is {completion.finish_reason!r} (request {completion.id!r})"
+    if not isinstance(completion.error, str):
+        return f"its error is a {type(completion.error).__name__} (request {completion.id!r})"
+    for name in ("prompt_tokens", "completion_tokens", "cost"):
+        value = getattr(completion, name)
+        if value is not None and not isinstance(value, (int, float)):
+            return f"its {name} is a {type(value).__name__} (request {completion.id!r})"
+    return ""
+
+
+def persona_problem(persona: object) -> str:
+    """What is wrong with something that a prompter returned, or nothing."""
+    text = persona.description if isinstance(persona, Persona) else None
+    if not isinstance(text, str) or not text.strip():  # who wrote it may not have checked types
+        return f"it described nobody: {persona!r} is not a Persona with a description"
+    return ""

@@ -1,0 +1,46 @@
+"""The kinds of components in one table: a new kind is one entry here and one hook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from psyctl_core._plugins.guard import GuardedBackend, GuardedPrompter, GuardedSink, GuardedSource
+from psyctl_core.components import (
+    InferenceBackend,
+    KindName,
+    OutputSink,
+    PersonalityPrompter,
+    ScenarioSource,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of component.
+
+    Attributes:
+        hook: The hook that offers components of this kind.
+        protocol: What they implement.
+        guard: What wraps each where it is made.
+        default: The component's name that is used where nothing is said; empty where nothing is guessed.
+        help: What they decide, for ``--help``.
+    """
+
+    hook: str
+    protocol: type[Any]
+    guard: type[Any]
+    default: str
+    help: str
+
+
+KINDS: Mapping[KindName, Kind] = {
+    "source": Kind("psyctl_scenario_sources", ScenarioSource, GuardedSource, "soda", "Where scenarios come from"),
+    "prompter": Kind(
+        "psyctl_personality_prompters", PersonalityPrompter, GuardedPrompter, "p2", "How personas are described"
+    ),
+    "backend": Kind("psyctl_inference_backends", InferenceBackend, GuardedBackend, "", "Who answers"),
+    "sink": Kind("psyctl_output_sinks", OutputSink, GuardedSink, "jsonl", "Where pairs go"),
+}
+"""Backends have no default: they may cost money or gigabytes."""

@@ -1,0 +1,275 @@
+"""Finds plugins through their entry points; a broken one is listed with its reason and harms nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import importlib_metadata
+import pluggy
+from packaging.utils import canonicalize_name
+
+from psyctl_core import hookspecs
+from psyctl_core._plugins.flags import FLAGS_OF_THE_CORE, flags_of
+from psyctl_core._plugins.guard import Origin, blamed, checked_instance
+from psyctl_core._plugins.kinds import KINDS
+from psyctl_core.components import API_VERSION, Command, Component, Context, KindName
+from psyctl_core.errors import PsyctlError, UsageError
+from psyctl_core.options import Config
+
+DISABLE = "PSYCTL_DISABLE_PLUGINS"
+"""The variable that names distributions whose plugins are not even imported; ``all`` is everyone's but psyctl's."""
+
+HOME = "psyctl"
+"""The distribution that is never switched off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A component that can be chosen.
+
+    Attributes:
+        origin: Its kind, name and distribution.
+        component: The component.
+        rivals: Who supplies a component of this kind and name, where more than one does.
+    """
+
+    origin: Origin
+    component: Component
+    rivals: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """What tells it from a component of the same name: ``DISTRIBUTION:NAME``."""
+        return f"{self.origin.distribution}:{self.origin.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredCommand:
+    """A command that a plugin adds."""
+
+    origin: Origin
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenPlugin:
+    """A plugin, or one of its components, that cannot be used, and why."""
+
+    origin: Origin
+    problem: str
+
+
+Entry = Registered | RegisteredCommand | BrokenPlugin
+
+
+class Registry:
+    """Everything that the installed plugins offer, in the order of distributions, broken ones included.
+
+    Args:
+        entries: What :func:`discover` found.
+    """
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.entries = tuple(_with_rivals_marked(list(entries)))
+
+    def usable(self, kind: KindName | None = None) -> Iterator[Registered]:
+        """The components that can be chosen, of one kind or of all."""
+        return (e for e in self.entries if isinstance(e, Registered) and kind in (None, e.origin.kind))
+
+    def commands(self) -> Iterator[RegisteredCommand]:
+        """The commands that plugins add."""
+        return (e for e in self.entries if isinstance(e, RegisteredCommand))
+
+    def get(self, kind: KindName, name: str) -> Registered:
+        """The component that ``--KIND NAME`` means; ``DISTRIBUTION:NAME`` tells two of one name apart.
+
+        Raises:
+            UsageError: There is none of that name, or it cannot be chosen.
+        """
+        distribution, _, short = name.rpartition(":")
+        for entry in self.entries:
+            origin = entry.origin
+            if origin.name != short or distribution not in ("", origin.distribution):
+                continue
+            if isinstance(entry, BrokenPlugin) and origin.kind in (kind, "plugin"):
+                raise UsageError(
+                    f"The {origin} cannot be used: {entry.problem}.",
+                    f"Reinstall or uninstall {origin.distribution}, or choose another; see `psyctl plugins.list`.",
+                )
+            if isinstance(entry, Registered) and origin.kind == kind:
+                if entry.rivals and not distribution:
+                    raise UsageError(
+                        f"More than one distribution supplies a {kind} named '{short}': {entry.rivals}.",
+                        f"Name one as {entry.full_name}, or uninstall the other.",
+                    )
+                return entry
+        known = sorted({entry.origin.name for entry in self.usable(kind)})
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+        guess = f"Did you mean '{near[0]}'? " if near else ""
+        raise UsageError(
+            f"There is no {kind} named '{name}'.",
+            f"{guess}Installed: {', '.join(known) or 'none'}. `psyctl plugins.list` shows everything.",
+        )
+
+    def of_config(self, kind: KindName, config: object) -> Registered:
+        """The one component of that kind whose config class ``config`` is an instance of.
+
+        Raises:
+            UsageError: No component takes it, or more than one does.
+        """
+        takers = [entry for entry in self.usable(kind) if type(config) is entry.component.config]
+        if not takers:
+            raise UsageError(
+                f"No {kind} takes a {type(config).__name__}.",
+                f"Pass a {kind}'s name or its config, such as one listed by `psyctl plugins.list`.",
+            )
+        if len(takers) > 1:
+            names = " and ".join(str(entry.origin) for entry in takers)
+            raise UsageError(
+                f"A {type(config).__name__} does not say which {kind} is meant: the {names} share it.",
+                f"Pass Selection('{takers[0].origin.name}', config) to name one.",
+            )
+        return takers[0]
+
+
+def discover() -> Registry:
+    """Look at every entry point of the group ``psyctl``; nothing that fails there is raised.
+
+    Those of the distributions that :data:`DISABLE` names are listed and not imported.
+    """
+    entries: list[Entry] = []
+    points = importlib_metadata.entry_points(group=hookspecs.PROJECT)
+    for point in sorted(points, key=lambda p: (p.dist.name if p.dist else "", p.name)):
+        entries.extend(_entries_of(point))
+    return Registry(entries)
+
+
+def make(registered: Registered, config: Config, context: Context) -> Any:
+    """Import a component's factory, call it, and wrap what it returns in its kind's guard.
+
+    Raises:
+        UsageError: The import fails for want of an extra.
+        PluginError: The factory fails, or returns something else than the protocol.
+    """
+    component, origin = registered.component, registered.origin
+    kind = KINDS[origin.kind]  # type: ignore[index]
+    factory = load(component.factory, origin, component.extra)
+    with blamed(origin):
+        instance = factory(config, context)
+    return kind.guard(checked_instance(instance, kind.protocol, origin), origin)
+
+
+def load(path: str, origin: Origin, extra: str | None = None) -> Any:
+    """What ``"package.module:attribute"`` names, imported now.
+
+    Raises:
+        UsageError: The import fails for want of an extra.
+        PluginError: It fails for another reason.
+    """
+    module, _, attribute = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except PsyctlError:
+        raise
+    except ImportError as error:
+        if extra:
+            raise UsageError(
+                f"The {origin} needs packages that are not installed ({error}).",
+                f"Install them with: pip install '{origin.distribution}[{extra}]'",
+            ) from error
+        raise origin.fault(error) from error
+    except Exception as error:
+        raise origin.fault(error) from error
+
+
+def _entries_of(point: importlib_metadata.EntryPoint) -> Iterator[Entry]:
+    distribution = point.dist.name if point.dist else "unknown"
+    version = point.dist.version if point.dist else "unknown"
+    plugin = Origin("plugin", point.name, distribution, version)
+    if _switched_off(distribution):
+        yield BrokenPlugin(plugin, f"switched off by {DISABLE} or --no-plugins")
+        return
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for what the command prints
+            offers = _offers_of(point)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
+            raise  # a signal, not the plugin
+        yield BrokenPlugin(plugin, f"{type(error).__name__}: {error}")
+        return
+    for kind, hook, offer in offers:
+        origin = dataclasses.replace(plugin, kind=kind, name=str(getattr(offer, "name", point.name)))
+        if kind == "command" and isinstance(offer, Command):
+            flaw = _version_flaw(offer.api_version) or _factory_flaw(offer.factory)
+            yield BrokenPlugin(origin, flaw) if flaw else RegisteredCommand(origin, offer)
+        elif kind != "command" and isinstance(offer, Component):
+            flaw = _flaw(offer)
+            yield BrokenPlugin(origin, flaw) if flaw else Registered(origin, offer)
+        else:
+            wanted = "a Command" if kind == "command" else "a Component"
+            problem = f"the hook {hook} gave a {type(offer).__name__}, not {wanted}"
+            yield BrokenPlugin(dataclasses.replace(origin, name=point.name), problem)
+
+
+def _offers_of(point: importlib_metadata.EntryPoint) -> list[tuple[str, str, object]]:
+    """What a plugin's hooks offer, once its module is imported and its hooks are known ones."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(point.load(), name=point.name)
+    manager.check_pending()
+    hooks = [(name, kind.hook) for name, kind in KINDS.items()]
+    return [
+        (kind, hook, offer)
+        for kind, hook in [*hooks, ("command", hookspecs.psyctl_commands.__name__)]
+        for implementation in getattr(manager.hook, hook).get_hookimpls()
+        for offer in implementation.function()
+    ]
+
+
+def _switched_off(distribution: str) -> bool:
+    named = {canonicalize_name(name.strip()) for name in os.environ.get(DISABLE, "").split(",")}
+    own = canonicalize_name(distribution)
+    return own != HOME and bool(named & {"all", own})
+
+
+def _flaw(component: Component) -> str:
+    if flaw := _version_flaw(component.api_version) or _factory_flaw(component.factory):
+        return flaw
+    if not dataclasses.is_dataclass(component.config):
+        return "its config is not a dataclass"
+    try:
+        taken = [flag.spelling for flag in flags_of(component) if flag.spelling in FLAGS_OF_THE_CORE]
+    except (TypeError, NameError) as error:
+        return str(error)
+    return f"its option {taken[0]} is one of psyctl's own" if taken else ""
+
+
+def _version_flaw(version: int) -> str:
+    return "" if version == API_VERSION else f"it is made for plugin API {version}; this psyctl has {API_VERSION}"
+
+
+def _factory_flaw(factory: str) -> str:
+    return "" if ":" in factory else f"its factory {factory!r} is not of the form 'package.module:callable'"
+
+
+def _with_rivals_marked(entries: list[Entry]) -> Iterator[Entry]:
+    owners: dict[tuple[str, str], list[Origin]] = {}
+    for entry in entries:
+        if isinstance(entry, Registered):
+            owners.setdefault((entry.origin.kind, entry.origin.name), []).append(entry.origin)
+    for entry in entries:
+        same = owners.get((entry.origin.kind, entry.origin.name), [])
+        if isinstance(entry, Registered) and len(same) > 1:
+            rivals = " and ".join(sorted(f"{origin.distribution} {origin.version}" for origin in same))
+            entry = dataclasses.replace(entry, rivals=rivals)
+        yield entry

@@ -1,0 +1,338 @@
+"""The Python interface: from a trait and an output folder to finished datasets, and back to their records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from psyctl_core._caa.contrast import Condition, Sampling, request_of
+from psyctl_core._engine.config import BuildConfig
+from psyctl_core._engine.dataset import Dataset
+from psyctl_core._engine.job import Job, Work, close_all, closed_after, no_scenario, open_datasets, prepared
+from psyctl_core._engine.progress import Callback, Progress
+from psyctl_core._engine.reading import StoredDataset, find_datasets
+from psyctl_core._engine.stopping import stoppable
+from psyctl_core._plugins.kinds import KINDS
+from psyctl_core._plugins.registry import discover
+from psyctl_core._plugins.selection import Selection, selection_of
+from psyctl_core._store import runs
+from psyctl_core._store.lock import locked
+from psyctl_core.components import (
+    Estimate,
+    InferenceBackend,
+    KindName,
+    OutputSink,
+    PersonalityPrompter,
+    ScenarioSource,
+)
+from psyctl_core.errors import UsageError
+from psyctl_core.options import Config
+from psyctl_core.records import NEUTRAL, ChatRequest, Message, Persona, Scenario, Usage
+
+__all__ = [
+    "BuildConfig",
+    "DatasetReport",
+    "Plan",
+    "Progress",
+    "Report",
+    "Sampling",
+    "Selection",
+    "StoredDataset",
+    "build",
+    "build_caa",
+    "open_dataset",
+    "plan",
+    "plan_caa",
+]
+
+EXAMPLE_SCENARIOS = 1_000
+"""For how many scenarios a plan estimates where nobody knows how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetReport:
+    """One finished or stopped dataset."""
+
+    trait: str
+    location: str
+    run_folder: Path
+    pairs: int
+    new_pairs: int
+    rejected: Mapping[str, int]
+    skipped: Mapping[str, int]
+    exhausted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What :func:`build_caa` did.
+
+    Attributes:
+        datasets: One for each trait, in the order given.
+        limit: Records wanted in each, or ``None``.
+        usage: Totals over all resumes of the run.
+        seconds: Wall time of this call, loading included.
+        generating_seconds: Wall time this call spent on answers.
+        requests: Answers this call asked for.
+    """
+
+    datasets: tuple[DatasetReport, ...]
+    limit: int | None
+    usage: Usage
+    seconds: float
+    generating_seconds: float
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What :func:`plan_caa` found that a run would do.
+
+    Attributes:
+        traits: The traits, spelled as they will be recorded.
+        components: The chosen components by kind, as text.
+        folders: The datasets' folders.
+        persona_prompts: What would be asked to describe the personas, by trait; empty where nothing is.
+        personas: The descriptions, where they are known without asking.
+        example: The first scenario's request with the trait's persona.
+        rows: Rows in the source, or ``None`` where unknown.
+        requests: Answers a run would ask for if no pair were rejected, or ``None``.
+        estimate: What those would take, as far as the backend can tell; where their number is unknown,
+            what 1,000 scenarios would.
+        limit: Records wanted in each dataset, or ``None``.
+    """
+
+    traits: tuple[str, ...]
+    components: Mapping[KindName, str]
+    folders: tuple[Path, ...]
+    persona_prompts: Mapping[str, tuple[tuple[Message, ...], ...]]
+    personas: Mapping[str, str]
+    example: ChatRequest
+    rows: int | None
+    requests: int | None
+    estimate: Estimate | None
+    limit: int | None
+
+
+def build(config: BuildConfig, *, fresh: bool = False, progress: Callback | None = None) -> Report:
+    """Build a contrastive dataset for each trait of a job; the same job again continues what it began.
+
+    Args:
+        config: The job.
+        fresh: Start another file even where one could be continued.
+        progress: Called after every answer, every scenario and every change of phase. What it raises ends
+            the run, saved, and is raised again.
+
+    Returns:
+        What was done and where it lies.
+
+    Raises:
+        PsyctlError: With a message and a way out; what was written before stays and can be continued.
+    """
+    began = time.monotonic()
+    with prepared(config) as job, stoppable() as stop, _folders(job):
+        stop.draining = not job.backend.block
+        datasets = open_datasets(job, fresh=fresh)
+        with ExitStack() as stack:
+            stack.enter_context(closed_after(lambda: close_all(datasets)))
+            usage, seconds, requests = datasets[0].run.usage, 0.0, 0
+            limit = config.limit_samples
+            if not all(dataset.is_saved and not dataset.lacks(limit) for dataset in datasets):
+                work = Work(job, datasets, stop, progress)
+                work.finish()
+                usage, seconds, requests = work.usage, work.meter.seconds, work.meter.requests
+        return Report(
+            datasets=tuple(_dataset_report(dataset) for dataset in datasets),
+            limit=limit,
+            usage=usage,
+            seconds=time.monotonic() - began,
+            generating_seconds=seconds,
+            requests=requests,
+        )
+
+
+def plan(config: BuildConfig) -> Plan:
+    """Find out what :func:`build` would do, without asking the backend or writing anything.
+
+    Raises:
+        PsyctlError: What :func:`build` raises before it starts.
+    """
+    with prepared(config) as job:
+        sampling, limit = config.sampling, config.limit_samples
+        prompts, personas = _planned_personas(job)
+        with closing(job.source.scenarios(0)) as items:
+            first = next((item for item in items if isinstance(item, Scenario)), None)
+        if first is None:
+            raise no_scenario(job)
+        rows = job.source.total()
+        counts = [n for n in (limit, rows) if n is not None]
+        per_scenario = len(job.traits) + 1
+        requests = min(counts) * per_scenario + sum(map(len, prompts.values())) if counts else None
+        trait = job.traits[0]
+        example = request_of(first, Condition(trait.slug, trait.name, "positive", personas[trait.name]), sampling)
+        return Plan(
+            traits=tuple(trait.name for trait in job.traits),
+            components={kind: str(choice.origin) for kind, choice in job.choices.items()},
+            folders=tuple(job.folders),
+            persona_prompts=prompts,
+            personas={name: p.description for name, p in personas.items() if not prompts[name]},
+            example=example,
+            rows=rows,
+            requests=requests,
+            estimate=job.backend.estimate(example, requests or EXAMPLE_SCENARIOS * per_scenario),
+            limit=limit,
+        )
+
+
+def build_caa(
+    personality: str,
+    output: str | Path,
+    *,
+    backend: str | Config | Selection | InferenceBackend,
+    source: str | Config | Selection | ScenarioSource = KINDS["source"].default,
+    prompter: str | Config | Selection | PersonalityPrompter = KINDS["prompter"].default,
+    sink: str | Config | Selection | OutputSink = KINDS["sink"].default,
+    limit_samples: int | None = None,
+    seed: int = 0,
+    temperature: float = 0.0,
+    max_tokens: int = 64,
+    max_cost: float | None = None,
+    checkpoint_interval: int | None = None,
+    block_size: int | None = None,
+    fresh: bool = False,
+    progress: Callback | None = None,
+) -> Report:
+    """Build a contrastive dataset for each trait; the same call again continues what it began.
+
+    Args:
+        personality: One trait or several, comma-separated.
+        output: The folder the datasets go to; several traits get a folder each in it.
+        backend: Who answers: a backend's name, its config such as ``HfConfig(model="embedded")``, both as a
+            ``Selection``, or an object that is one, which is closed in the end.
+        source: Where scenarios come from, likewise.
+        prompter: How personas are described, likewise.
+        sink: Where records go, likewise.
+        limit_samples: Records wanted in each dataset; ``None`` for all the source gives.
+        seed: Decides answer positions and, above temperature 0, the sampling.
+        temperature: 0 decodes greedily.
+        max_tokens: New tokens an answer may have at most.
+        max_cost: US dollars that the run may cost in all, resumes included; ``None`` for any sum.
+        checkpoint_interval: Records between two checkpoints; ``None`` reads
+            ``PSYCTL_CHECKPOINT_INTERVAL`` or takes 100.
+        block_size: Requests that a backend with blocks is handed at once; ``None`` goes by its speed.
+        fresh: Start another file even where one could be continued.
+        progress: Called with a ``Progress`` after every answer, every scenario and every change of phase.
+
+    Returns:
+        What was done and where it lies.
+
+    Raises:
+        PsyctlError: With a message and a way out; what was written before stays and can be continued.
+    """
+    registry = discover()
+    wanted: dict[KindName, object] = {"source": source, "prompter": prompter, "backend": backend, "sink": sink}
+    config = BuildConfig(
+        personality,
+        Path(output).expanduser(),
+        {kind: selection_of(registry, kind, choice) for kind, choice in wanted.items()},
+        limit_samples,
+        Sampling(max_tokens, temperature, seed),
+        max_cost,
+        checkpoint_interval,
+        block_size,
+    )
+    return build(config, fresh=fresh, progress=progress)
+
+
+def plan_caa(
+    personality: str,
+    output: str | Path,
+    *,
+    backend: str | Config | Selection | InferenceBackend,
+    source: str | Config | Selection | ScenarioSource = KINDS["source"].default,
+    prompter: str | Config | Selection | PersonalityPrompter = KINDS["prompter"].default,
+    sink: str | Config | Selection | OutputSink = KINDS["sink"].default,
+    limit_samples: int | None = None,
+    seed: int = 0,
+    temperature: float = 0.0,
+    max_tokens: int = 64,
+) -> Plan:
+    """Find out what :func:`build_caa` would do, without asking the backend or writing anything.
+
+    Takes what :func:`build_caa` takes, and raises what it raises before it starts.
+    """
+    registry = discover()
+    wanted: dict[KindName, object] = {"source": source, "prompter": prompter, "backend": backend, "sink": sink}
+    components = {kind: selection_of(registry, kind, choice) for kind, choice in wanted.items()}
+    sampling = Sampling(max_tokens, temperature, seed)
+    return plan(BuildConfig(personality, Path(output).expanduser(), components, limit_samples, sampling))
+
+
+def open_dataset(output: str | Path, trait: str = "") -> StoredDataset:
+    """A dataset to read: iterate over it for its records.
+
+    Args:
+        output: The folder that a run was told to write to, or a dataset's file.
+        trait: Which trait's dataset, where the folder holds several.
+
+    Raises:
+        UsageError: There is no such dataset, or more than one.
+    """
+    found = find_datasets(Path(output).expanduser(), discover())
+    matching = [dataset for dataset in found if trait.casefold() in ("", dataset.trait.casefold())]
+    if len(matching) != 1:
+        names = ", ".join(dataset.trait for dataset in found)
+        raise UsageError(
+            f"'{output}' holds {len(matching) or 'no'} datasets{f' of {trait}' if trait else ''}.",
+            f"Name one with trait=...; there are: {names}.",
+        )
+    return matching[0]
+
+
+@contextmanager
+def _folders(job: Job) -> Iterator[None]:
+    """Make the output folders, and keep other processes off them."""
+    runs.prepare_folder(job.config.output)
+    with locked(job.config.output):
+        for folder in job.folders:
+            runs.prepare_folder(folder)
+        yield
+
+
+def _dataset_report(dataset: Dataset) -> DatasetReport:
+    return DatasetReport(
+        trait=dataset.trait.name,
+        location=dataset.location(),
+        run_folder=dataset.run.path,
+        pairs=dataset.num_generated,
+        new_pairs=dataset.num_generated - dataset.found_records,
+        rejected=dict(dataset.rejected),
+        skipped=dict(dataset.skipped),
+        exhausted=dataset.exhausted,
+    )
+
+
+def _planned_personas(job: Job) -> tuple[dict[str, tuple[tuple[Message, ...], ...]], dict[str, Persona]]:
+    """What the prompter would ask to describe each trait and the neutral person, and what it would make of it."""
+    prompts: dict[str, tuple[tuple[Message, ...], ...]] = {}
+    personas: dict[str, Persona] = {}
+    for name in [*(trait.name for trait in job.traits), NEUTRAL]:
+        heard: list[tuple[Message, ...]] = []
+
+        def ask(
+            messages: tuple[Message, ...],
+            *,
+            max_tokens: int,
+            prefill: str = "",
+            heard: list[tuple[Message, ...]] = heard,
+        ) -> str:
+            del max_tokens, prefill
+            heard.append(messages)
+            return "(the model's answer)"
+
+        personas[name] = job.prompter.describe(name, ask)
+        prompts[name] = tuple(heard)
+    return prompts, personas

@@ -1,0 +1,31 @@
+"""``psyctl dataset.show``: a dataset's pairs, readable, whichever sink wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from psyctl_core._plugins.registry import Registry
+
+
+def command(registry: Registry) -> Callable[..., None]:
+    """The command for what is installed."""
+
+    def show(
+        output: Annotated[Path, typer.Argument(help="A dataset file, or a folder: then its newest datasets.")],
+        count: Annotated[int, typer.Option(help="How many pairs.", min=1)] = 3,
+    ) -> None:
+        """Show the first pairs of a dataset, the answer with the trait and the neutral one."""
+        from psyctl_core._engine.reading import find_datasets
+
+        for dataset in find_datasets(output, registry):
+            for number, record in enumerate(islice(dataset, count), 1):
+                typer.echo(f"{number}. {record.situation}")
+                typer.echo(f"   {record.character}, {record.trait} {record.positive}): {record.positive_text}")
+                typer.echo(f"   {record.character}, neutral {record.neutral}): {record.neutral_text}\n")
+
+    return show
