@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from psyctl_core.components import (
     PersonalityPrompter,
     ScenarioSource,
 )
-from psyctl_core.errors import UsageError
+from psyctl_core.errors import PsyctlError, UsageError
 from psyctl_core.options import Config
 from psyctl_core.records import NEUTRAL, ChatRequest, Message, Persona, Scenario, Usage
 
@@ -232,12 +232,10 @@ def build_caa(
     Raises:
         PsyctlError: With a message and a way out; what was written before stays and can be continued.
     """
-    registry = discover()
-    wanted: dict[KindName, object] = {"source": source, "prompter": prompter, "backend": backend, "sink": sink}
     config = BuildConfig(
         personality,
         Path(output).expanduser(),
-        {kind: selection_of(registry, kind, choice) for kind, choice in wanted.items()},
+        _selected({"source": source, "prompter": prompter, "backend": backend, "sink": sink}),
         limit_samples,
         Sampling(max_tokens, temperature, seed),
         max_cost,
@@ -264,9 +262,7 @@ def plan_caa(
 
     Takes what :func:`build_caa` takes, and raises what it raises before it starts.
     """
-    registry = discover()
-    wanted: dict[KindName, object] = {"source": source, "prompter": prompter, "backend": backend, "sink": sink}
-    components = {kind: selection_of(registry, kind, choice) for kind, choice in wanted.items()}
+    components = _selected({"source": source, "prompter": prompter, "backend": backend, "sink": sink})
     sampling = Sampling(max_tokens, temperature, seed)
     return plan(BuildConfig(personality, Path(output).expanduser(), components, limit_samples, sampling))
 
@@ -290,6 +286,19 @@ def open_dataset(output: str | Path, trait: str = "") -> StoredDataset:
             f"Name one with trait=...; there are: {names}.",
         )
     return matching[0]
+
+
+def _selected(wanted: Mapping[KindName, object]) -> dict[KindName, Selection]:
+    """What a program wants, as selections; where that makes no sense, a backend handed over is closed all the same."""
+    registry = discover()
+    try:
+        return {kind: selection_of(registry, kind, choice) for kind, choice in wanted.items()}
+    except PsyctlError:
+        backend = wanted["backend"]
+        if isinstance(backend, InferenceBackend) and not isinstance(backend, type):
+            with suppress(Exception):
+                backend.close()
+        raise
 
 
 @contextmanager

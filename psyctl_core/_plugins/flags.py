@@ -23,6 +23,11 @@ FLAGS_OF_THE_CORE = frozenset(
 )  # fmt: skip
 """The options that commands have without any component; none of a component's may be spelled so."""
 
+COMMANDS_OF_THE_CORE = frozenset(
+    ("dataset.build.caa", "dataset.show", "dataset.status", "source.preview", "plugins.list", "plugins.check")
+)
+"""The commands that no plugin may take the place of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:

@@ -17,7 +17,7 @@ import pluggy
 from packaging.utils import canonicalize_name
 
 from psyctl_core import hookspecs
-from psyctl_core._plugins.flags import FLAGS_OF_THE_CORE, flags_of
+from psyctl_core._plugins.flags import COMMANDS_OF_THE_CORE, FLAGS_OF_THE_CORE, flags_of
 from psyctl_core._plugins.guard import Origin, blamed, checked_instance
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core.components import API_VERSION, Command, Component, Context, KindName
@@ -210,7 +210,7 @@ def _entries_of(point: importlib_metadata.EntryPoint) -> Iterator[Entry]:
     for kind, hook, offer in offers:
         origin = dataclasses.replace(plugin, kind=kind, name=str(getattr(offer, "name", point.name)))
         if kind == "command" and isinstance(offer, Command):
-            flaw = _version_flaw(offer.api_version) or _factory_flaw(offer.factory)
+            flaw = _command_flaw(offer)
             yield BrokenPlugin(origin, flaw) if flaw else RegisteredCommand(origin, offer)
         elif kind != "command" and isinstance(offer, Component):
             flaw = _flaw(offer)
@@ -252,6 +252,12 @@ def _flaw(component: Component) -> str:
     except (TypeError, NameError) as error:
         return str(error)
     return f"its option {taken[0]} is one of psyctl's own" if taken else ""
+
+
+def _command_flaw(command: Command) -> str:
+    if command.name in COMMANDS_OF_THE_CORE:
+        return f"psyctl has a command {command.name} of its own"
+    return _version_flaw(command.api_version) or _factory_flaw(command.factory)
 
 
 def _version_flaw(version: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -12,8 +11,6 @@ import typer
 
 from psyctl_core._plugins.registry import RegisteredCommand, discover, load
 from psyctl_core.cli import build, plugins, preview, show, status
-
-log = logging.getLogger("psyctl")
 
 HELP = """Build contrastive (CAA) datasets that steering vectors are extracted from.
 
@@ -47,14 +44,8 @@ def make_app() -> typer.Typer:
     app.command("source.preview", cls=build.GroupedCommand)(preview.command(registry))
     app.command("plugins.list")(plugins.command(registry))
     app.command("plugins.check")(plugins.check_command(registry))
-    own = {command.name for command in app.registered_commands}
     for registered in registry.commands():
-        name = registered.command.name
-        if name in own:
-            log.warning("The %s is passed over: there is a command of that name already.", registered.origin)
-            continue
-        own.add(name)
-        app.command(name, help=registered.command.summary)(_function_of(registered))
+        app.command(registered.command.name, help=registered.command.summary)(_function_of(registered))
     return app
 
 
