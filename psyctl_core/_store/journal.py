@@ -73,7 +73,7 @@ class Journal:
         c = completion
         row = (
             self._key(request), offset, c.text, c.finish_reason,
-            c.prompt_tokens, c.completion_tokens, c.cost, c.error, c.unpriced, json.dumps(c.metadata),
+            c.prompt_tokens, c.completion_tokens, c.cost, c.error, c.unpriced, json.dumps(c.metadata) if c.metadata else "",
         )  # fmt: skip
         with self._errors():
             self._db.execute("INSERT OR REPLACE INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
@@ -127,7 +127,7 @@ class Journal:
 
     def _completions(self, query: str, *values: object) -> Iterator[Completion]:
         for key, _, text, reason, read, made, cost, error, unpriced, metadata in self._db.execute(query, values):
-            yield Completion(key, text, reason, read, made, cost, error, bool(unpriced), json.loads(metadata))
+            yield Completion(key, text, reason, read, made, cost, error, bool(unpriced), json.loads(metadata or "{}"))
 
     def _key(self, request: ChatRequest) -> str:
         """A digest of all that decides the answer; the request's id only names it."""
