@@ -73,7 +73,8 @@ class Journal:
         c = completion
         row = (
             self._key(request), offset, c.text, c.finish_reason,
-            c.prompt_tokens, c.completion_tokens, c.cost, c.error, c.unpriced, json.dumps(c.metadata) if c.metadata else "",
+            c.prompt_tokens, c.completion_tokens, c.cost, c.error, c.unpriced,
+            json.dumps(c.metadata) if c.metadata else "",
         )  # fmt: skip
         with self._errors():
             self._db.execute("INSERT OR REPLACE INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
