@@ -26,6 +26,9 @@ SPARE = 32
 ROPES = ("default", "linear", "llama3", "yarn")
 """Rotary embeddings that depend on a token's place alone, and not on how long the row is."""
 
+PLAIN = {"full_attention", "sliding_attention", "chunked_attention"}
+"""Kinds of layers that keep the keys and values of every token they see, and nothing else."""
+
 Choose = Callable[[torch.Tensor, list[int], list[int]], torch.Tensor]
 """Picks next tokens: logits ``[rows, vocabulary]`` in float32, requests, tokens so far each -> ids ``[rows]``."""
 
@@ -70,11 +73,12 @@ def _other_kind(model: Any) -> str:
         return "the model has an encoder"
     if getattr(config, "num_kv_shared_layers", 0):
         return "some layers keep nothing of their own"
-    if any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in _layers(model)):
+    kinds = set(getattr(config, "layer_types", None) or ())  # older releases of the cache take every kind for plain
+    if kinds - PLAIN or any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in _layers(model)):
         return "some layers keep something else than keys and values"
     rope = getattr(config, "rope_parameters", None) or {}
-    kinds = {rope["rope_type"]} if "rope_type" in rope else {r.get("rope_type") for r in rope.values() if r}
-    if not kinds <= set(ROPES):
+    ropes = {rope["rope_type"]} if "rope_type" in rope else {r.get("rope_type") for r in rope.values() if r}
+    if not ropes <= set(ROPES):
         return "the position embedding depends on the row's length"
     return ""
 
