@@ -151,3 +151,48 @@ def cut_at_control(text: str) -> str:
         if not found["struck"]:
             return text[: found.start()]
     return text
+
+
+def is_control(token: str) -> bool:
+    """Whether a token's text is one that steers a model, and no word or byte of an answer."""
+    if re.fullmatch(r"<0x[0-9a-fA-F]{2}>", token):
+        return False
+    return cut_at_control(token) != token or without_thoughts(token) != token
+
+
+def ends_thoughts(token: str) -> bool:
+    """Whether a token's text ends thoughts, so that what stands before it was thought and not said."""
+    found = _THOUGHTS.fullmatch(token.strip())
+    return bool(found and found["close"])
+
+
+_CLOSING = (
+    (r"<((?:\w{1,16}[:_])?" + _WORD + r")\b[^<>]*>", r"</\1>"),
+    (r"<\|begin_of_(\w+)\|>", r"<|end_of_\1|>"),
+    (r"<\|START_(\w+)\|>", r"<|END_\1|>"),
+    (r"<\|inner_prefix\|>", "<|inner_suffix|>"),
+    (r"<unused94>", "<unused95>"),
+    (r"<\|channel>\s*thought", "<channel|>"),
+    (r"◁think▷", "◁/think▷"),
+    (r"\[(THINK(?:ING)?)\]", r"[/\1]"),
+    (r"here(?: is|'s) my thought process:", "Here is my response:"),
+)
+_IN_ANALYSIS = re.compile(r"<\|channel\|>(?:analysis|commentary)<\|message\|>(?!.*<\|(?:end|start)\|>)", re.DOTALL)
+
+
+def closing(text: str) -> str:
+    """What must be written behind a prompt's end so that no thoughts are open there; nothing where none are.
+
+    Args:
+        text: What a chat template wrote behind the last message.
+    """
+    if _IN_ANALYSIS.search(text):
+        return "<|end|><|start|>assistant<|channel|>final<|message|>"
+    marks = [found for found in _THOUGHTS.finditer(text) if not found["empty"]]
+    if not marks or not marks[-1]["open"]:
+        return ""
+    opening = marks[-1].group()
+    end = next((m.expand(end) for form, end in _CLOSING if (m := re.fullmatch(form, opening, re.IGNORECASE))), "")
+    if not end.startswith("</"):
+        return end
+    return f"\n{end}\n\n" if text.endswith("\n") else f"\n\n{end}\n\n"

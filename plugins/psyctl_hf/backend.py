@@ -85,6 +85,10 @@ class HfBackend(InferenceBackend):
         generator = self._loaded()
         prompts = dict(zip((r.id for r in requests), generator.encode(requests), strict=True))
         left = {request.id: request for request in requests}
+        for request in requests:
+            if why := generator.refusal(request, prompts[request.id]):
+                del left[request.id]
+                yield Completion(request.id, "", "error", prompt_tokens=len(prompts[request.id]), error=why)
         while left:
             asked = list(left.values())
             ids = [prompts[request.id] for request in asked]

@@ -13,6 +13,7 @@ import torch
 from transformers import Cache, DynamicCache, __version__
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from psyctl_core.models import one_line
 from psyctl_hf.packing import Packed, additive, by_likeness, pack, tree_mask
 
 log = logging.getLogger("psyctl")
@@ -94,7 +95,7 @@ def _misfit(model: Any) -> str:
     try:
         return _trial(model)
     except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
-        return f"the trial failed ({error})"
+        return f"the trial failed ({one_line(error)})"
 
 
 def cache_name(model: Any) -> str:
@@ -115,10 +116,14 @@ def _trial(model: Any) -> str:
     for (prompt, step), got in found.items():
         ids = torch.tensor([[*prompts[prompt], *forced[:step]]], device=model.device)
         alone = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[0, -1].float()
-        # Rounding stays well below this; a wrong mask or position does not.
-        if not (got - alone).abs().mean() < 0.05 * alone.std().clamp(min=1e-6):
+        if not alike(got, alone):
             return "rows together get other logits than alone"
     return ""
+
+
+def alike(got: torch.Tensor, alone: torch.Tensor) -> bool:
+    """Whether logits differ by rounding only; what a wrong mask or position does is far more."""
+    return bool((got - alone).abs().mean() < 0.05 * alone.std().clamp(min=1e-6))
 
 
 def _read(model: Any, packed: Packed) -> tuple[torch.Tensor, Cache]:

@@ -15,7 +15,8 @@ from psyctl_hf import HfConfig, loading, paged
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 paging = pytest.mark.skipif(
-    not hasattr(transformers, "ContinuousBatchingConfig"), reason="this Transformers has no continuous batching that fits"
+    not hasattr(transformers, "ContinuousBatchingConfig"),
+    reason="this Transformers has no continuous batching that fits",
 )
 
 
