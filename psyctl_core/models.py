@@ -14,7 +14,7 @@ from typing import Any
 
 from psyctl_core.errors import BackendError, UsageError
 from psyctl_core.markup import closing, is_control
-from psyctl_core.records import ChatRequest
+from psyctl_core.records import ChatRequest, Message
 
 log = logging.getLogger("psyctl")
 
@@ -182,6 +182,9 @@ def looks_like_control(token: str, template: str) -> bool:
 
 Template = Callable[[list[dict[str, Any]], bool], str]
 """Applies a chat template: the messages, and whether the answer is to be begun -> the prompt's text."""
+
+EXAMPLE = ChatRequest("", (Message("system", "One line."), Message("user", "Good morning.")), prefill='Kim: "')
+"""A request like every other, for trying a model's template and tokens before anything is asked."""
 
 PROBE = "Good morning to all of you."
 """What an assistant is made to say to see where a template puts it."""

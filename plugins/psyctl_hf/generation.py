@@ -22,8 +22,8 @@ from transformers.utils import logging as transformers_logging
 
 from psyctl_core.errors import BackendError, UsageError
 from psyctl_core.markup import ends_thoughts
-from psyctl_core.models import one_line
-from psyctl_core.records import ChatRequest, Completion, Message
+from psyctl_core.models import EXAMPLE, one_line
+from psyctl_core.records import ChatRequest, Completion
 from psyctl_hf import HfConfig, chat, loading, paged
 from psyctl_hf.choosing import Chooser
 from psyctl_hf.decoding import Answer, Decoding, alike, reach
@@ -95,8 +95,7 @@ class Generator:
 
     def _check_tokens(self, name: str) -> None:
         """Try what every prompt has in it. Raises BackendError where the template or its tokens do not fit."""
-        request = ChatRequest("", (Message("system", "One line."), Message("user", "Hi.")), prefill='Kim: "')
-        (ids,) = self.encode([request])
+        (ids,) = self.encode([EXAMPLE])
         if ids and max(ids) >= self._vocabulary():
             raise BackendError(
                 f"The tokenizer of '{name}' does not belong to its weights: every prompt has the token "
