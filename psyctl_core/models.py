@@ -285,6 +285,19 @@ class PromptWriter:
         return _after(before, last) if found else ""
 
 
+def on_the_day(template: str) -> str:
+    """A chat template that tells :data:`DAY` wherever it asks for today's date (``strftime_now``)."""
+    day = datetime.datetime.combine(DAY, datetime.time())
+    fixed = re.sub(r"strftime_now\(\s*(['\"])([^'\"]*)\1\s*\)", lambda found: repr(day.strftime(found[2])), template)
+    if "strftime_now(" not in fixed or fixed.startswith(_CALENDAR):
+        return fixed
+    return _CALENDAR + fixed
+
+
+_CALENDAR = f"{{%- macro strftime_now(form) -%}}{DAY.isoformat()}{{%- endmacro -%}}"
+"""Stands in front of templates that put a date's form together: a macro goes before the library's function."""
+
+
 def _turns(texts: Sequence[tuple[str, str]], parts: bool) -> list[dict[str, Any]]:
     return [{"role": role, "content": [{"type": "text", "text": text}] if parts else text} for role, text in texts]
 

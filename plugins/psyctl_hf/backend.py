@@ -109,7 +109,8 @@ class HfBackend(InferenceBackend):
                 log.warning("Out of memory with %d prompts at once: going on with %d.", rows, rows // 2)
                 self._most_rows, self._calm = rows // 2, 0
                 self._patience *= 2
-            generator.free_memory()
+            if left:  # not before: the error's frames hold what the failed batch held
+                generator.free_memory()
         self._grow()
 
     def _grow(self) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Any
 
 from psyctl_core.markup import is_control
-from psyctl_core.models import DAY, PromptWriter, looks_like_control
+from psyctl_core.models import PromptWriter, looks_like_control, on_the_day
 from psyctl_core.records import ChatRequest
 
 
@@ -16,7 +15,12 @@ def render(tokenizer: Any, request: ChatRequest) -> str:
 
 
 def writer(tokenizer: Any, name: str) -> PromptWriter:
-    """Writes prompts with the tokenizer's chat template, if it has one."""
+    """Writes prompts with the tokenizer's chat template, if it has one; a calendar in it is stopped."""
+    found = tokenizer.chat_template
+    if isinstance(found, dict):  # several, by name
+        tokenizer.chat_template = {name: on_the_day(text) for name, text in found.items()}
+    elif found:
+        tokenizer.chat_template = on_the_day(found)
 
     def template(messages: list[dict[str, Any]], begin: bool) -> str:
         text: str = tokenizer.apply_chat_template(
@@ -25,16 +29,11 @@ def writer(tokenizer: Any, name: str) -> PromptWriter:
             add_generation_prompt=begin,
             enable_thinking=False,  # templates that do not know these ignore them
             thinking=False,
-            strftime_now=_on_the_day,
         )
         return text
 
     ends = [tokenizer.eos_token] if tokenizer.eos_token else []
     return PromptWriter(name, template if tokenizer.chat_template else None, special_texts(tokenizer), ends)
-
-
-def _on_the_day(form: str) -> str:
-    return datetime.datetime.combine(DAY, datetime.time()).strftime(form)
 
 
 def special_texts(tokenizer: Any) -> list[str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
-import re
 from typing import Any
 
 from psyctl_core.markup import is_control
-from psyctl_core.models import DAY, PromptWriter, looks_like_control
+from psyctl_core.models import PromptWriter, looks_like_control, on_the_day
 from psyctl_core.records import ChatRequest
 
 
@@ -25,7 +23,7 @@ class Prompts:
     def __init__(self, tokenizer: Any, name: str = "the model") -> None:
         self._tokenizer = tokenizer
         template = str(tokenizer.chat_template or "")
-        if "strftime_now" in template:
+        if on_the_day(template) != template:
             tokenizer.set_chat_template(on_the_day(template))
         special, marks = _control(tokenizer, template)
         self.ends = {**special, **{number: text for number, text in marks.items() if is_control(text)}}
@@ -49,15 +47,6 @@ class Prompts:
             extra_context={"enable_thinking": False, "thinking": False},
         )
         return text
-
-
-def on_the_day(template: str) -> str:
-    """A chat template that always tells :data:`DAY`: the engine's own ``strftime_now`` cannot be replaced."""
-    day = datetime.datetime.combine(DAY, datetime.time())
-    fixed = re.sub(r"strftime_now\(\s*(['\"])([^'\"]*)\1\s*\)", lambda found: repr(day.strftime(found[2])), template)
-    if "strftime_now(" not in fixed:
-        return fixed
-    return f"{{%- macro strftime_now(form) -%}}{DAY.isoformat()}{{%- endmacro -%}}{fixed}"
 
 
 def _control(tokenizer: Any, template: str) -> tuple[dict[int, str], dict[int, str]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from psyctl_core.errors import BackendError, UsageError
-from psyctl_core.models import EMBEDDED, digest, embedded_file, named
+from psyctl_core.models import EMBEDDED, digest, embedded_file
 
 EXPORTED = "openvino_model.xml"
 """The file that makes a folder an exported model."""
