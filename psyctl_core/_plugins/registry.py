@@ -269,13 +269,17 @@ def _factory_flaw(factory: str) -> str:
 
 
 def _with_rivals_marked(entries: list[Entry]) -> Iterator[Entry]:
+    """Components of one kind and name are told apart by their distribution; of two commands the second is broken."""
     owners: dict[tuple[str, str], list[Origin]] = {}
     for entry in entries:
-        if isinstance(entry, Registered):
+        if not isinstance(entry, BrokenPlugin):
             owners.setdefault((entry.origin.kind, entry.origin.name), []).append(entry.origin)
     for entry in entries:
         same = owners.get((entry.origin.kind, entry.origin.name), [])
         if isinstance(entry, Registered) and len(same) > 1:
             rivals = " and ".join(sorted(f"{origin.distribution} {origin.version}" for origin in same))
-            entry = dataclasses.replace(entry, rivals=rivals)
-        yield entry
+            yield dataclasses.replace(entry, rivals=rivals)
+        elif isinstance(entry, RegisteredCommand) and entry.origin != same[0]:
+            yield BrokenPlugin(entry.origin, f"{same[0].distribution} has a command of that name")
+        else:
+            yield entry
