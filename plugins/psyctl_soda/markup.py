@@ -33,7 +33,7 @@ _TOKEN = re.compile(
     r"user|assistant|system|eos|bos|pad|end_of_turn|start_of_turn|message|return|start|eot|sep|endofturn|"
     r"START_OF_TURN_TOKEN|END_OF_TURN_TOKEN|USER_TOKEN|CHATBOT_TOKEN|SYSTEM_TOKEN)\|>"
     r"|<(?:end_of_turn|start_of_turn|bos|eos|pad|unk)>|</?s>(?=\s|\Z|\[|<)|\[/?INST\]|<</?SYS>>|<EOS_TOKEN>|\[EOS\]"
-    r"|<end_of_utterance>|<｜(?:User|Assistant|begin▁of▁sentence|end▁of▁sentence)｜>"
+    r"|<end_of_utterance>|<START>|<｜(?:User|Assistant|begin▁of▁sentence|end▁of▁sentence)｜>"
 )
 
 _MEDIA = re.compile(
@@ -42,7 +42,8 @@ _MEDIA = re.compile(
 )
 _OMITTED = re.compile(
     r"[\u200e\u200f]?\W{0,2}(?:media|image|video|audio|sticker|gif|document|photo|voice message|contact card)"
-    r"(?: file)? omitted\W{0,2}|<attached: [^<>]*>|\[(?:photo|video|sticker|voice|voice message|gif|file)\]"
+    r"(?: file)? omitted\W{0,2}|<attached: [^<>]*>|<file_\w+>|<(?:photo|gif|video|voice|sticker)>"
+    r"|\[(?:photo|video|sticker|voice|voice message|gif|file)\]"
     r"|[\u200e\u200f]?(?:this message was deleted|you deleted this message|null|missed (?:voice|video) call)\.?"
     r"|<?(?:medien|multimedia|médias?|arquivo de mídia)(?: weggelassen| ausgeschlossen| omitido| omis| oculto)>?"
     r"|사진|동영상|이모티콘|삭제된 메시지입니다\.?|\[removed\]|\[deleted\]",

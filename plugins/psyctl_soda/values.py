@@ -83,6 +83,8 @@ def at_path(row: object, path: str) -> Any:
 
 def _of_columns(value: Mapping[str, Any]) -> list[Any] | None:
     columns = {key: items for key, items in value.items() if isinstance(items, (list, tuple))}
+    if all(isinstance(item, Mapping) for items in columns.values() for item in items[:1]):
+        return None  # an object that holds lists of objects is not a list of them
     length = max(map(len, columns.values()), default=0)
     columns = {key: items for key, items in columns.items() if len(items) == length}
     return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)] or None

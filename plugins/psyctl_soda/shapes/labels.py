@@ -132,6 +132,11 @@ def _label(text: str) -> str:
     )
 
 
+def is_stamped(line: str) -> bool:
+    """Whether a line begins with a time, as every message of a chat export does."""
+    return _LEADING_TIME.match(line.strip()) is not None
+
+
 def is_stage(line: str) -> bool:
     """Whether a line sets the scene or says what is done: bracketed, or labelled as a scene."""
     text = line.strip().strip("*_ ")
@@ -164,4 +169,5 @@ def stage_text(line: str) -> str:
 
 def is_field(name: str) -> bool:
     """Whether a label is one of a form rather than somebody's name."""
-    return name.lower().strip(" .") in FIELDS or name.lower().strip(" .") in STAGE
+    known = name.lower().strip(" .")
+    return known in FIELDS or known in STAGE or known.endswith((" persona", "'s personality", "'s description"))

@@ -17,7 +17,7 @@ from psyctl_soda.values import is_missing
 
 ASSISTANT = "Assistant"
 
-_USERS = {"user", "human", "usr", "prompter", "enduser", "humanuser", "userinput"}
+_USERS = {"you", "user", "human", "usr", "prompter", "enduser", "humanuser", "userinput"}
 _ASSISTANTS = {
     "assistant", "gpt", "chatgpt", "gpt4", "gpt35", "bot", "chatbot", "model", "ai", "llm", "bing", "bard", "claude",
     "gemini", "moss", "aiassistant", "botuser", "virtualassistant", "machine", "asst", "assistent",
@@ -142,6 +142,8 @@ def answering(names: Iterable[object]) -> tuple[object, ...]:
     there = list(dict.fromkeys(names))
     if ASSISTANT in there and len(there) > 1:
         return (ASSISTANT,)
+    if USER in there and len(there) > 1:  # a character who talks with a user
+        return tuple(name for name in there if name != USER)
     plain = {name: re.sub(r"\d", "", _plain(str(name))) for name in there}
     servers = tuple(name for name in there if plain[name] in _SERVERS)
     rest = [name for name in there if name not in servers]

@@ -85,7 +85,12 @@ class Sample:
 
     def scene(self, *others: str) -> str:
         """The column that sets the scene, or ""; ``others`` are names that do so before these."""
-        return self.named((*others, *SCENES), is_text) or self.named(CONTEXTS, is_prose)
+        return self.named((*others, *SCENES), _tells) or self.named(CONTEXTS, is_prose)
+
+
+def _tells(value: object) -> bool:
+    """Whether a value is a text and not the number of a scene."""
+    return is_text(value) and any(ch.isalpha() for ch in str(value)[:1000])
 
 
 def lifted(row: Row, depth: int = MAX_LIFTED) -> Row:

@@ -19,6 +19,7 @@ from psyctl_soda.shapes.labels import (
     FIELDS,
     is_field,
     is_stage,
+    is_stamped,
     lines_of,
     parted,
     stage_text,
@@ -168,10 +169,13 @@ def _are_enough(names: Counter[str], lines: int) -> bool:
 def _script(lines: Sequence[str], names: set[str]) -> Script:
     scene: list[str] = []
     turns: list[list[str]] = []
+    exported = sum(is_stamped(line) for line in lines if parted(line).label in names) > 0
     for line in lines:
         name, words = parted(line)
         if name in names:
             turns.append([name, "" if is_omitted(words) else words])
+        elif exported and is_stamped(line):
+            continue  # what the program says: who joined, who left, what is encrypted
         elif is_stage(line):
             scene += [] if turns else [stage_text(line)]
         elif turns:
@@ -184,7 +188,8 @@ def _script(lines: Sequence[str], names: set[str]) -> Script:
 def _is_subtitle_mark(line: str) -> bool:
     """Whether a line is a subtitle's number or its times, or an export's line between two days."""
     text = line.strip()
-    return text.isdigit() or "-->" in text or set(text) <= set("-–—=_*~# ")
+    ruled = text[:3] == text[-3:] and text[:3] in ("---", "===", "***", "———", "___")
+    return text.isdigit() or "-->" in text or ruled or set(text) <= set("-–—=_*~# ")
 
 
 def _of_inline(lines: Sequence[str]) -> Script | None:

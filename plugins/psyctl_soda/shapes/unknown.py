@@ -114,6 +114,8 @@ def _guesses(sample: Sample) -> Iterator[str]:
 
 def _of_objects(sample: Sample, column: str) -> list[tuple[str, str]]:
     """Which keys of a list's objects are what, or nothing."""
+    if _is_meta(sample, column):
+        return []
     found = [items for value in sample.values(column) if (items := objects_in(value))]
     if not found or 2 * len(found) < len(sample.values(column)):
         return []
@@ -163,15 +165,10 @@ def _are_speakers(sample: Sample, lines: str, column: str) -> bool:
 
 
 def _looks_a_name(sample: Sample, column: str) -> bool:
-    """Whether a column holds a person's name: capitalised, of few words, no label of few kinds."""
+    """Whether a column is called as a character is, and holds short texts that end no sentence."""
     texts = [value.strip() for value in sample.values(column) if isinstance(value, str)]
-    if not texts or plain(column) in LABELS:
-        return False
-    named = all(
-        text[:1].isalpha() and not text[:1].islower() and len(text.split()) <= 3 and len(text) <= SHORT
-        for text in texts
-    )
-    return named or plain(column) in (*CHARACTERS, "hero", "heroine", "who")
+    called = plain(column) in (*CHARACTERS, *SPEAKERS, "hero", "heroine", "who", "char", "protagonist", "persona")
+    return called and bool(texts) and all(len(text) <= SHORT and text[-1:] not in ".!?" for text in texts)
 
 
 def _is_meta(sample: Sample, column: str) -> bool:
@@ -190,6 +187,10 @@ def _is_meta(sample: Sample, column: str) -> bool:
 def _length(sample: Sample, column: str) -> float:
     lengths = [len(value) for value in sample.values(column) if isinstance(value, str)]
     return sum(lengths) / len(lengths) if lengths else 0.0
+
+
+def _may_be_said(value: object) -> bool:
+    return (is_text(value) and not str(value).strip().isdigit()) or texts_in(value) is not None
 
 
 def lookalikes(sample: Sample, taken: Sequence[str]) -> list[str]:

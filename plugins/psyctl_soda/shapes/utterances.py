@@ -21,11 +21,11 @@ NAME = "utterances"
 SUMMARY = "one row an utterance, grouped by a conversation id (EmpatheticDialogues)"
 GROUPS = (
     "convid", "conversationid", "conversationhash", "dialogueid", "dialogid", "dialogidx", "dialogueidx", "convidx",
-    "threadid", "sessionid", "chatid", "conversation", "conversationno", "dialoguenumber", "sceneid", "episodeid",
-    "messagetreeid", "treeid", "root", "rootid", "dialoghash", "linkid", "submissionid", "roomid", "callid",
-    "meetingid", "groupid", "interactionid", "ticketid", "caseid", "conversationnum", "convno", "dialogno",
-    "dialogueno", "transcriptid", "dialognum", "dialoguenum", "episode", "scene", "dialog", "dialogue", "thread",
-    "session", "chat", "conv", "threadts", "channelid", "topicid", "storyid",
+    "threadid", "sessionid", "chatid", "conversation", "conversationno", "dialoguenumber", "sceneid", "messagetreeid",
+    "treeid", "root", "rootid", "dialoghash", "linkid", "submissionid", "roomid", "callid", "meetingid", "groupid",
+    "interactionid", "ticketid", "caseid", "conversationnum", "convno", "dialogno", "dialogueno", "transcriptid",
+    "dialognum", "dialoguenum", "scene", "dialog", "dialogue", "thread", "session", "chat", "conv", "threadts",
+    "storyid", "topicid", "episodeid", "episode", "channelid",
 )  # fmt: skip
 FILE = "(file)"
 """Stands for the file that rows are in, as :data:`psyctl_soda.table.FILE` does."""
@@ -55,8 +55,13 @@ def _keys(sample: Sample, conversations: list[list[Row]], group: str) -> Keys | 
     scene = sample.scene("prompt")
     taken = {group, scene} - {""}
     rows = [[{k: v for k, v in row.items() if k not in taken} for row in run] for run in conversations]
-    text = Sample.of([row for run in rows for row in run]).named(TEXTS, is_text)
+    text = Sample.of([row for run in rows for row in run]).named(TEXTS, _is_said)
     return keys_of(rows, text) if text else None
+
+
+def _is_said(value: object) -> bool:
+    """Whether a value may be what somebody says, and not a turn's number."""
+    return is_text(value) and not str(value).strip().isdigit()
 
 
 def _match(sample: Sample, group: str, keys: Keys) -> Match:
