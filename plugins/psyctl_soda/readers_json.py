@@ -36,6 +36,9 @@ Judge = Callable[[Sequence[Row]], int]
 JUDGED_ROWS = 20
 SKETCHED_KEYS, SKETCHED_TEXT = 200, 20_000
 MAX_DEPTH = 3
+MAX_OPEN = 10_000
+MAX_EVENTS = 30_000_000
+"""Values and keys that are looked through to see what a large document is: about 20 seconds."""
 
 _HINT = "Repair the file, or write it as JSON Lines, one row a line."
 
@@ -89,11 +92,11 @@ class _Stream:
     def __init__(self, path: str, head: bytes, file: IO[bytes]) -> None:
         self._path, self._head, self._file = path, head, file
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._in_text, self._held, self.taken, self.done = False, "", 0, 0
+        self._in_text, self._held, self._open, self.taken, self.done = False, "", 0, 0, 0
 
     def begin_row(self) -> None:
         """The last row is complete."""
-        self.taken, self.done = 0, self.done + 1
+        self._open, self.taken, self.done = 0, 0, self.done + 1
 
     def read(self, size: int = CHUNK) -> bytes:
         """More of the file; an empty text at its end."""
@@ -107,6 +110,10 @@ class _Stream:
                 f"File '{file_name(self._path)}' cannot be read: element {self.done + 1} is {readers.too_long()}.",
                 "Leave it out, or cut it into smaller ones.",
             )
+        # Brackets in texts are counted too: what is read deeper than this would take a hundred times its bytes.
+        self._open += data.count(b"[") + data.count(b"{") - data.count(b"]") - data.count(b"}")
+        if self._open > MAX_OPEN:
+            raise SourceError(f"File '{file_name(self._path)}' cannot be read: it is nested too deeply.", _HINT)
         text = self._held + self._decoder.decode(data, final=not data)
         if data:  # a word or a backslash that may go on is held back
             cut = re.search(r"(?:\\|[-A-Za-z]{1,9})?\Z", text)
@@ -219,7 +226,9 @@ def _sketch(path: str, head: bytes, file: IO[bytes]) -> dict[str, Any]:
     stream = _Stream(path, head, file)
 
     def events() -> Iterator[tuple[str, Any]]:
-        for event in ijson.basic_parse(stream, use_float=True):
+        for number, event in enumerate(ijson.basic_parse(stream, use_float=True)):
+            if number > MAX_EVENTS:
+                raise SourceError(f"File '{file_name(path)}' cannot be read: it is one document and too large.", _HINT)
             stream.taken = 0
             yield event
 
@@ -306,7 +315,7 @@ def _same(split: str) -> str:
 def _judged(node: Mapping[str, Any], keys: tuple[str, ...], judge: Judge) -> _Plan | None:
     """What the shapes recognise: columns, lists of conversations, conversations by their ids, or one of them."""
     values = list(node.values())
-    if _is_columns(node) and judge(_from_columns(node)[:JUDGED_ROWS]) == CONVERSATION:
+    if len(values) > 1 and _is_columns(node) and judge(_from_columns(node)[:JUDGED_ROWS]) == CONVERSATION:
         return _Plan("columns", keys)
     lists = sorted(_lists(node, keys), key=lambda found: -len(found[1]))
     for where, items in lists:
@@ -315,7 +324,8 @@ def _judged(node: Mapping[str, Any], keys: tuple[str, ...], judge: Judge) -> _Pl
     for kind in (dict, list):
         if all(isinstance(value, kind) and value for value in values):
             rows = [as_row(value) for value in values[:JUDGED_ROWS]]
-            if judge(rows) == CONVERSATION and (len(values) > 1 or kind is dict):
+            each = kind is dict or (len(rows) > 1 and all(judge([row]) == CONVERSATION for row in rows))
+            if each and judge(rows) == CONVERSATION:
                 return _Plan("values", keys)
     return _Plan("row", keys) if judge([node]) == CONVERSATION else None
 

@@ -25,8 +25,14 @@ BUFFER = 1 << 20
 MAX_VALUES = 1 << 25
 """Values of one column in one row group: decoded, their numbers alone take 128 MiB."""
 
+MAX_LISTED = 10_000
+"""Values that the lists of a column have on average."""
+
 MAX_CHUNK_BYTES = 1 << 30
 """Bytes of one column in one row group; nobody writes more, since most readers hold them all."""
+
+MAX_SWOLLEN, MAX_RATIO = 1 << 26, 200
+"""A column that is larger than this and so many times as large as on disk holds no texts that people wrote."""
 
 SMALL_CHUNK = 1 << 16
 VALUE_BYTES = 64
@@ -62,7 +68,11 @@ def _refuse_absurd(path: str, groups: Any) -> None:
         group = groups.row_group(number)
         for at in range(group.num_columns):
             column = group.column(at)
-            if column.num_values > MAX_VALUES or column.total_uncompressed_size > MAX_CHUNK_BYTES:
+            size, packed = column.total_uncompressed_size, max(1, column.total_compressed_size)
+            swells = size > MAX_SWOLLEN and size > MAX_RATIO * packed
+            whole = size > 2 * readers.MAX_ROW_BYTES * max(1, column.num_values)
+            whole |= column.num_values > MAX_LISTED * max(100, group.num_rows)
+            if column.num_values > MAX_VALUES or size > MAX_CHUNK_BYTES or swells or whole:
                 raise SourceError(
                     f"File '{file_name(path)}' cannot be read in bounded memory: its row group {number} has "
                     f"{column.num_values} values of {column.total_uncompressed_size >> 20} MiB in "
@@ -87,13 +97,13 @@ def _dictionaries(parquet: Any) -> list[str]:
 
 def _rows(batch: Any, where: str, first: int) -> Iterator[Row | BadRow]:
     names = batch.schema.names
-    if sum(map(_weight, batch.columns)) <= 4 * readers.MAX_ROW_BYTES:
+    if sum(map(_weight, batch.columns)) <= MAX_SWOLLEN:
         for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             yield dict(zip(names, cells, strict=True))
         return
     for at in range(batch.num_rows):
         row = batch.slice(at, 1)
-        if sum(map(_weight, row.columns)) > 4 * readers.MAX_ROW_BYTES:
+        if sum(map(_weight, row.columns)) > readers.MAX_ROW_BYTES:
             yield BadRow(f"{where}, row {first + at}", readers.too_long())
         else:
             yield {name: column.to_pylist()[0] for name, column in zip(names, row.columns, strict=True)}

@@ -16,6 +16,9 @@ READING_VERSION = 2
 MAX_TEXT = 4000
 """Characters that a scene may have, and likewise what is quoted of a dialogue: about 1,000 tokens each."""
 
+MAX_WORDS = 1_000_000
+"""Characters of one turn that are looked at, reasoning included."""
+
 MIN_QUOTED = 40
 """Characters to be quoted of a dialogue that no scene introduces: "Hi!" alone says nothing about anybody."""
 
@@ -120,7 +123,7 @@ def _line(words: object) -> tuple[str, str]:
     """A turn's words, or why they cannot be quoted."""
     if not isinstance(words, str) or is_omitted(words):
         return "", ""
-    said = without_reasoning(words)
+    said = without_reasoning(words[:MAX_WORDS])
     if is_about_media(said):
         return "", MEDIA
     line = spoken(said)

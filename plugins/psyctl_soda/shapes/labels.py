@@ -24,6 +24,9 @@ _LEADING_TIME = re.compile(
     rf"^[\u200e\u200f]?(?:\[{_STAMP}\]|\({_STAMP}\)|<{_STAMP}>|{_STAMP})[ \u00a0]*(?:[-–—|~•\t:][ ]*)?"
 )
 _TRAILING_TIME = re.compile(rf"[ ,]*(?:\[{_STAMP}\]|\({_STAMP}\)|[-–—|@] ?{_STAMP}|{_STAMP})$")
+_TIME_IN_LABEL = re.compile(
+    rf"^([^:：\n]{{1,40}}?)[ ,]*(?:\[{_STAMP}\]|\({_STAMP}\)|[ ,]{_STAMP})(?=[*_~]{{0,3}} ?[:：])"
+)
 _KAKAO = re.compile(rf"^\[([^\[\]]{{1,40}})\] \[{_CLOCK}\] (.*)$", re.DOTALL)
 _LINE_TABS = re.compile(rf"^{_CLOCK}\t([^\t\n]{{1,40}})\t(.*)$", re.DOTALL)
 _NICK = re.compile(r"^<([@+%~&]?[\w\[\]\\^{}|`'. -]{1,30})> (.*)$", re.DOTALL)
@@ -106,7 +109,7 @@ def parted(line: str) -> Parted:
     nick = _NICK.match(rest)
     if nick and (time or ":" not in nick[1]):
         return Parted(nick[1].lstrip("@+%~&").strip(), nick[2])
-    rest = _MARKS.sub("", rest)
+    rest = _TIME_IN_LABEL.sub(r"\1", _MARKS.sub("", rest), count=1)
     found = _LABEL.match(rest)
     if found is None or (found["marks"][:1] in "[(" and found["marks"] and not found["ends"]):
         return Parted("", line)
