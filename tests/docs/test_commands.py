@@ -19,8 +19,8 @@ class ReachedError(Exception):
     """The command line was understood, and the run would begin with these arguments."""
 
 
-def reached(*arguments, **settings):
-    raise ReachedError(*arguments)
+def reached(config, **settings):
+    raise ReachedError(config)
 
 
 def test_psyctl_understands_the_command(command, monkeypatch):
@@ -30,12 +30,12 @@ def test_psyctl_understands_the_command(command, monkeypatch):
     if name != BUILD:
         get_command(make_app()).commands[name].make_context(name, arguments)
         return
-    monkeypatch.setattr("psyctl_core.build_caa", reached)
-    monkeypatch.setattr("psyctl_core.plan_caa", reached)
+    monkeypatch.setattr("psyctl_core.api.build", reached)
+    monkeypatch.setattr("psyctl_core.api.plan", reached)
     with pytest.raises(ReachedError) as start:
         make_app()(command.words, standalone_mode=False)
-    personality, _ = start.value.args
-    assert parse_traits(personality)
+    (config,) = start.value.args
+    assert parse_traits(config.personality)
 
 
 def test_what_needs_no_network_passes_a_dry_run(command, monkeypatch, tmp_path, capsys):
@@ -51,7 +51,7 @@ def test_what_needs_no_network_passes_a_dry_run(command, monkeypatch, tmp_path, 
 
 def test_make_has_the_targets_and_pip_the_extras(page, root):
     lines = page.shell_lines()
-    targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert {line.split()[1] for line in lines if line.startswith("make ")} <= targets
     extras = set(importlib_metadata.metadata("psyctl").get_all("Provides-Extra"))
     assert {extra for line in lines for extra in re.findall(r"'(?:psyctl|\.)\[(\w+)\]'", line)} <= extras
