@@ -11,7 +11,7 @@ import pytest
 
 import psyctl_core
 from psyctl_core import components, hookspecs, schema
-from psyctl_core._caa.traits import BIG_FIVE, DARK_TRIAD, LONGEST, SYNONYMS
+from psyctl_core._caa.traits import BIG_FIVE, DARK_TRIAD, MAX_LENGTH, SYNONYMS
 
 KINDS_OF_JSON = {"question": "caa-record", "resume": "checkpoint", "identity": "run"}
 
@@ -85,7 +85,7 @@ def test_traits(read):
     groups = dict.fromkeys(BIG_FIVE, "Big Five") | dict.fromkeys(DARK_TRIAD, "Dark Triad")
     assert {name: group for name, group, _ in rows} == groups
     assert {other.lower(): name for name, _, others in rows for other in others.split(", ")} == SYNONYMS
-    assert f"at most {LONGEST} characters" in text
+    assert f"at most {MAX_LENGTH} characters" in text
 
 
 def test_the_changelog_has_this_version(read):
