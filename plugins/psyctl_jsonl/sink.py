@@ -21,6 +21,8 @@ from psyctl_jsonl import JsonlConfig
 
 log = logging.getLogger("psyctl")
 
+_TO_JSON = json.JSONEncoder(ensure_ascii=False).encode
+
 
 class JsonlSink(OutputSink):
     """``NAME.jsonl`` holds whole lines only; ``NAME.checkpoint.json`` says how far it had come.
@@ -111,7 +113,7 @@ class JsonlWriter(DatasetWriter):
 
     def write(self, record: CaaRecord) -> None:
         """Append one line and hand it to the operating system."""
-        line = json.dumps(record.as_json(), ensure_ascii=False) + "\n"
+        line = _TO_JSON(record.as_json()) + "\n"
         with writing(self._path):
             if self._file is None:
                 self._file = self._path.open("ab", buffering=0)

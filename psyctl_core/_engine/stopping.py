@@ -24,6 +24,7 @@ class Stop:
         self.draining = False
         self._signal: int | None = None
         self._deferred = False
+        self._while_deferred = _Deferred(self)
 
     @property
     def requested(self) -> bool:
@@ -37,16 +38,9 @@ class Stop:
         if self._signal is not None:
             raise SystemExit(128 + self._signal)
 
-    @contextlib.contextmanager
-    def deferred(self) -> Iterator[None]:
+    def deferred(self) -> _Deferred:
         """Let what is being written be finished before a signal takes effect."""
-        self._deferred = True
-        try:
-            yield
-        finally:
-            self._deferred = False
-        if not self.draining:
-            self.leave_if_requested()
+        return self._while_deferred
 
     def handle(self, number: int, frame: object) -> None:
         """The signal handler: from now on the next signal ends the process at once."""
@@ -58,6 +52,21 @@ class Stop:
             log.warning("Stopping: waiting for the answers under way. Once more stops at once; nothing is lost.")
         elif not self._deferred:
             self.leave_if_requested()
+
+
+class _Deferred:
+    """What :meth:`Stop.deferred` gives; one is enough for all, since they are never nested."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+
+    def __enter__(self) -> None:
+        self._stop._deferred = True
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._stop._deferred = False
+        if error is None and not self._stop.draining:
+            self._stop.leave_if_requested()
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args
@@ -41,6 +40,8 @@ from psyctl_core.records import (
 )
 
 T = TypeVar("T")
+
+FINISH_REASONS = frozenset(get_args(FinishReason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +78,20 @@ class Origin:
         )
 
 
-@contextmanager
-def blamed(origin: Origin) -> Iterator[None]:
-    """Turn whatever a component raises, psyctl's own errors aside, into an error that names it."""
-    try:
-        yield
-    except (PsyctlError, GeneratorExit):
-        raise
-    except Exception as error:
-        raise origin.fault(error) from error
+class blamed:  # noqa: N801 - used like a function
+    """Turns whatever a component raises, psyctl's own errors aside, into an error that names it."""
+
+    __slots__ = ("_origin",)
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, PsyctlError):
+            raise self._origin.fault(error) from error
 
 
 def blamed_items(origin: Origin, items: Iterable[T]) -> Generator[T, None, None]:
@@ -396,7 +402,7 @@ def completion_problem(completion: object) -> str:
         return f"a {type(completion).__name__} is not a Completion"
     if not isinstance(completion.text, str):
         return f"its text is a {type(completion.text).__name__} (request {completion.id!r})"
-    if completion.finish_reason not in get_args(FinishReason):
+    if completion.finish_reason not in FINISH_REASONS:
         return f"its finish_reason is {completion.finish_reason!r} (request {completion.id!r})"
     if not isinstance(completion.error, str):
         return f"its error is a {type(completion.error).__name__} (request {completion.id!r})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -28,6 +27,12 @@ CREATE TABLE IF NOT EXISTS blocks (offset INTEGER PRIMARY KEY, scenarios INTEGER
 CREATE TABLE IF NOT EXISTS usage (only INTEGER PRIMARY KEY CHECK (only = 1), totals TEXT NOT NULL);
 """
 
+_SUM = """
+SELECT COUNT(*), TOTAL(finish_reason = 'error'), TOTAL(prompt_tokens), TOTAL(completion_tokens), SUM(cost),
+TOTAL(cost IS NULL OR unpriced) FROM completions WHERE offset >= ? AND offset < ?
+"""
+_EVERYTHING = (PERSONA, 1 << 62)
+
 
 class Journal:
     """A run's completions whose scenarios are not all settled yet, in SQLite with a write-ahead log.
@@ -46,25 +51,23 @@ class Journal:
 
     def __init__(self, folder: Path, backend: Mapping[str, Any], usage: Usage) -> None:
         self._path = folder / FILE
-        self._backend = json.dumps(backend, sort_keys=True)
-        with self._errors():
+        self._errors = _Errors(self._path)
+        self._backend = hashlib.sha256(json.dumps(backend, sort_keys=True).encode())
+        with self._errors:
             self._db = self._open(usage)
             self._kept = {key for (key,) in self._db.execute("SELECT key FROM completions")}
 
     def usage(self) -> Usage:
         """What the run has used in all, to the last completion."""
-        with self._errors():
+        with self._errors:
             (totals,) = self._db.execute("SELECT totals FROM usage").fetchone()
-            usage = Usage(**json.loads(totals))
-            for completion in self._completions("SELECT * FROM completions"):
-                usage.add(completion)
-        return usage
+            return _sum(Usage(**json.loads(totals)), self._db.execute(_SUM, _EVERYTHING).fetchone())
 
     def get(self, request: ChatRequest) -> Completion | None:
         """The completion that an earlier process got for the same request, under the request's id."""
         if not self._kept or (key := self._key(request)) not in self._kept:
             return None
-        with self._errors():
+        with self._errors:
             found = next(self._completions("SELECT * FROM completions WHERE key = ?", key))
         return dataclasses.replace(found, id=request.id)
 
@@ -76,18 +79,18 @@ class Journal:
             c.prompt_tokens, c.completion_tokens, c.cost, c.error, c.unpriced,
             json.dumps(c.metadata) if c.metadata else "",
         )  # fmt: skip
-        with self._errors():
+        with self._errors:
             self._db.execute("INSERT OR REPLACE INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def block(self, offset: int) -> int | None:
         """How many scenarios the block that begins at an offset was cut to, if an earlier process cut it."""
-        with self._errors():
+        with self._errors:
             row = self._db.execute("SELECT scenarios FROM blocks WHERE offset = ?", (offset,)).fetchone()
         return row[0] if row else None
 
     def keep_block(self, offset: int, scenarios: int) -> None:
         """Record where a block ends, so that a resumed run cuts the same one. Raises OutputError."""
-        with self._errors():
+        with self._errors:
             self._db.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?)", (offset, scenarios))
 
     def forget_before(self, offset: int, usage: Usage) -> None:
@@ -97,15 +100,12 @@ class Journal:
             offset: From which the run would go on.
             usage: Totals to date; what is still kept is counted out of them again when read back.
         """
-        with self._errors():
+        with self._errors:
             (totals,) = self._db.execute("SELECT totals FROM usage").fetchone()
-            base = Usage(**json.loads(totals))
-            gone = "FROM completions WHERE offset >= 0 AND offset < ?"
-            for completion in self._completions(f"SELECT * {gone}", offset):
-                base.add(completion)
+            base = _sum(Usage(**json.loads(totals)), self._db.execute(_SUM, (0, offset)).fetchone())
             base.seconds = usage.seconds
             self._db.execute("BEGIN")
-            self._db.execute(f"DELETE {gone}", (offset,))
+            self._db.execute("DELETE FROM completions WHERE offset >= 0 AND offset < ?", (offset,))
             self._db.execute("DELETE FROM blocks WHERE offset < ?", (offset,))
             self._db.execute("UPDATE usage SET totals = ?", (json.dumps(dataclasses.asdict(base)),))
             self._db.execute("COMMIT")
@@ -140,13 +140,36 @@ class Journal:
             request.temperature,
             request.seed,
         )
-        return hashlib.sha256(f"{self._backend}{json.dumps(asked)}".encode()).hexdigest()
+        digest = self._backend.copy()
+        digest.update(json.dumps(asked).encode())
+        return digest.hexdigest()
 
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
+
+def _sum(usage: Usage, totals: tuple[float | None, ...]) -> Usage:
+    """A usage with what :data:`_SUM` adds up on top."""
+    requests, failed, read, made, cost, unpriced = totals
+    return dataclasses.replace(
+        usage,
+        requests=usage.requests + int(requests or 0),
+        failed_requests=usage.failed_requests + int(failed or 0),
+        prompt_tokens=usage.prompt_tokens + int(read or 0),
+        completion_tokens=usage.completion_tokens + int(made or 0),
+        cost=usage.cost if cost is None else (usage.cost or 0.0) + cost,
+        unpriced_requests=usage.unpriced_requests + int(unpriced or 0),
+    )
+
+
+class _Errors:
+    """Turns what SQLite and the file system refuse into an error that names the journal and the way out."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (sqlite3.Error, OSError)):
             raise OutputError(
                 f"The journal {self._path} cannot be used: {error}.",
                 "Make room or give access, then run the same command again. If the file is damaged, delete it: "
