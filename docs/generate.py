@@ -1,4 +1,4 @@
-"""Writes what the pages say about commands, options, schemas and shapes of data, from the code.
+"""Writes what the pages say about commands, options, schemas and shapes of data, and what they quote, from the code.
 
 Run ``python docs/generate.py`` after changing one of them. Only the text between a pair of markers is
 replaced; what stands around them is written by hand.
@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import operator
 import re
+import textwrap
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from psyctl_soda.shapes import SHAPES
 
 DOCS = Path(__file__).resolve().parent
 REGION = re.compile(r"(<!-- generated: (?P<name>[\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+QUOTE = re.compile(r"(<!-- quoted: (?P<module>[\w.]+):(?P<name>[\w.]+) -->\n\n```py\n).*?(^```$)", re.DOTALL | re.MULTILINE)
 NOTES = re.compile(r" ?\((?:default: (?P<default>[^;)]+))?(?:; )?(?:env: (?P<env>\w+))?\)")
 VALUES = {str: "text", int: "whole number", float: "number", Path: "path", bool: "none"}
 LIMITS = {
@@ -61,6 +65,7 @@ class Option:
 def pages() -> dict[Path, str]:
     """Each generated page with the text it should have."""
     regions = {
+        "explanation/architecture.md": {},
         "reference/cli.md": command_line(),
         "reference/schemas.md": schemas(),
         "reference/api.md": {"signatures": signatures()},
@@ -71,12 +76,18 @@ def pages() -> dict[Path, str]:
 
 
 def filled(page: Path, texts: Mapping[str, str]) -> str:
-    """The page with every region replaced."""
+    """The page with every region and every quotation replaced."""
     text = page.read_text(encoding="utf-8")
     unmatched = set(texts) ^ {match["name"] for match in REGION.finditer(text)}
     if unmatched:
         raise SystemExit(f"{page.name}: regions and texts do not match for {', '.join(sorted(unmatched))}")
-    return REGION.sub(lambda match: f"{match[1]}\n{texts[match['name']]}\n\n{match[3]}", text)
+    text = REGION.sub(lambda match: f"{match[1]}\n{texts[match['name']]}\n\n{match[3]}", text)
+    return QUOTE.sub(lambda match: f"{match[1]}{source(match['module'], match['name'])}{match[4]}", text)
+
+
+def source(module: str, name: str) -> str:
+    """The source of a function or class, with what it is inside of left out."""
+    return textwrap.dedent(inspect.getsource(operator.attrgetter(name)(import_module(module))))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
