@@ -86,6 +86,10 @@ class HfBackend(InferenceBackend):
         generator = self._loaded()
         prompts = dict(zip((r.id for r in requests), generator.encode(requests), strict=True))
         left = {request.id: request for request in requests}
+        for request in requests:
+            if why := generator.refusal(request, prompts[request.id]):
+                del left[request.id]
+                yield Completion(request.id, "", "error", prompt_tokens=len(prompts[request.id]), error=why)
         while left:
             asked = list(left.values())
             ids = [prompts[request.id] for request in asked]
@@ -106,7 +110,8 @@ class HfBackend(InferenceBackend):
                 log.warning("Out of memory with %d prompts at once: going on with %d.", rows, rows // 2)
                 self._most_rows, self._calm = rows // 2, 0
                 self._patience *= 2
-            generator.free_memory()
+            if left:  # not before: the error's frames hold what the failed batch held
+                generator.free_memory()
         self._grow()
 
     def _grow(self) -> None:

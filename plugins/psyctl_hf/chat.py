@@ -1,45 +1,56 @@
-"""Writes a request the way the model was trained to read it, with data kept from being control tokens."""
+"""Chat templates and control tokens of a Transformers tokenizer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import jinja2
-
-from psyctl_core.local_models import without_special
+from psyctl_core.local_models import PromptWriter, looks_like_control, on_the_day
+from psyctl_core.markup import is_control
 from psyctl_core.records import ChatRequest
 
 
 def render(tokenizer: Any, request: ChatRequest) -> str:
-    """The prompt's text, ending with the beginning of the answer.
+    """The prompt's text, ending with the beginning of the answer; see :class:`PromptWriter`."""
+    return writer(tokenizer, "the model").write(request)
 
-    Uses the tokenizer's chat template; where it refuses a system turn, the system text leads the user
-    turn; where there is no template, the texts follow each other as plain paragraphs.
-    """
-    special = special_texts(tokenizer)
-    messages = [(m.role, without_special(m.content, special)) for m in request.messages]
-    prefill = without_special(request.prefill, special)
-    if not tokenizer.chat_template:
-        return "\n\n".join([*(text for _, text in messages), prefill])
-    try:
-        return _templated(tokenizer, messages) + prefill
-    except jinja2.TemplateError:
-        merged = [("user", "\n\n".join(text for _, text in messages))]
-        return _templated(tokenizer, merged) + prefill
+
+def writer(tokenizer: Any, name: str) -> PromptWriter:
+    """Writes prompts with the tokenizer's chat template, if it has one; a calendar in it is stopped."""
+    found = tokenizer.chat_template
+    if isinstance(found, dict):  # several, by name
+        tokenizer.chat_template = {name: on_the_day(text) for name, text in found.items()}
+    elif found:
+        tokenizer.chat_template = on_the_day(found)
+
+    def template(messages: list[dict[str, Any]], begin: bool) -> str:
+        text: str = tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=begin,
+            enable_thinking=False,  # templates that do not know these ignore them
+            thinking=False,
+        )
+        return text
+
+    ends = [tokenizer.eos_token] if tokenizer.eos_token else []
+    return PromptWriter(name, template if tokenizer.chat_template else None, special_texts(tokenizer), ends)
 
 
 def special_texts(tokenizer: Any) -> list[str]:
     """The texts that the tokenizer would read as control tokens, longest first."""
-    added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    template = str(tokenizer.chat_template or "")
+    added = {
+        token.content
+        for token in tokenizer.added_tokens_decoder.values()
+        if token.special or looks_like_control(token.content, template)
+    }
     return sorted((added | set(tokenizer.all_special_tokens)) - {""}, key=len, reverse=True)
 
 
-def _templated(tokenizer: Any, messages: Sequence[tuple[str, str]]) -> str:
-    text: str = tokenizer.apply_chat_template(
-        [{"role": role, "content": content} for role, content in messages],
-        tokenize=False,
-        add_generation_prompt=True,
-        enable_thinking=False,  # templates that do not know it ignore it
-    )
-    return text
+def end_tokens(tokenizer: Any) -> dict[int, str]:
+    """The tokens at which an answer ends whatever the model's settings say, and their texts: all that steer a model."""
+    added = {number: token.content for number, token in tokenizer.added_tokens_decoder.items()}
+    flagged = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    flagged |= set(tokenizer.all_special_ids)
+    texts = {**added, **dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=False))}
+    return {i: text for i, text in texts.items() if (i in flagged and not text.isspace()) or is_control(text)}

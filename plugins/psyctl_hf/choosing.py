@@ -23,6 +23,8 @@ class Chooser:
         self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]], penalty: float, device: torch.device
     ) -> None:
         limit = requests[0].max_tokens
+        self._seeds = [request.seed for request in requests]
+        self._noise: dict[int, torch.Tensor] = {}
         self._temperature = requests[0].temperature
         self._penalty = penalty
         width = max(map(len, prompts)) + limit
@@ -30,10 +32,6 @@ class Chooser:
         seen = [[*prompt, *[prompt[0]] * (width - len(prompt))] for prompt in prompts]
         self._seen = torch.tensor(seen, device=device)
         self._lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
-        self._draws = torch.empty(0)
-        if self._temperature > 0:
-            draws = [torch.rand(limit, generator=torch.Generator().manual_seed(r.seed)) for r in requests]
-            self._draws = torch.stack(draws).to(device)
 
     def __call__(self, logits: torch.Tensor, rows: list[int], steps: list[int]) -> torch.Tensor:
         """The next token of each row.
@@ -53,14 +51,34 @@ class Chooser:
             scores = logits.gather(1, ids)
             logits.scatter_(1, ids, torch.where(scores < 0, scores * self._penalty, scores / self._penalty))
         if self._temperature > 0:
-            chosen = _draw(logits / self._temperature, self._draws[which, step])
+            chosen = (logits / self._temperature + self._noise_of(rows, steps, logits)).argmax(-1)
         else:
             chosen = logits.argmax(-1)
         self._seen[which, self._lengths[which] + step] = chosen
         return chosen
 
+    def _noise_of(self, rows: list[int], steps: list[int], like: torch.Tensor) -> torch.Tensor:
+        """Each row's own noise at its step, made again where it was let go, shape ``[rows, vocabulary]``."""
+        if len(self._noise) > 2 * len(rows) + SPARE:
+            self._noise = {row: noise for row, noise in self._noise.items() if row in rows}
+        for row in set(rows) - self._noise.keys():
+            self._noise[row] = gumbel(self._seeds[row], like.shape[1]).to(like.device)
+        # Drawing anew for every token would take longer than a small model does.
+        return torch.stack([self._noise[row].roll(STRIDE * step) for row, step in zip(rows, steps, strict=True)])
 
-def _draw(scores: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-    """Tokens by inverting the cumulative distribution at ``draws`` from ``[0, 1)``."""
-    sums = scores.softmax(-1).cumsum(-1)
-    return torch.searchsorted(sums, draws[:, None] * sums[:, -1:], right=True).squeeze(1).clamp(max=sums.shape[1] - 1)
+
+SPARE = 32
+"""Noise kept beyond twice the rows in use."""
+
+STRIDE = 7919
+"""How far a row's noise moves for its next token: a prime number, so that no place comes back soon."""
+
+
+def gumbel(seed: int, size: int) -> torch.Tensor:
+    """Noise with which the largest of ``scores + noise`` is a draw from ``softmax(scores)``.
+
+    The Gumbel-max trick (https://arxiv.org/abs/1611.00712, section 2). A draw by cumulative sums would be another one
+    as soon as rounding, which depends on the rows beside, moved any of thousands of borders.
+    """
+    draws = torch.empty(size).exponential_(generator=torch.Generator().manual_seed(seed))
+    return -draws.clamp(min=torch.finfo(torch.float32).tiny).log()

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import Cache, DynamicCache
+from transformers import Cache, DynamicCache, __version__
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from psyctl_core.local_models import one_line
 from psyctl_hf.packing import Packed, additive, by_likeness, pack, tree_mask
 
 log = logging.getLogger("psyctl")
@@ -25,6 +26,9 @@ SPARE = 32
 
 ROPES = ("default", "linear", "llama3", "yarn")
 """Rotary embeddings that depend on a token's place alone, and not on how long the row is."""
+
+PLAIN = {"full_attention", "sliding_attention", "chunked_attention"}
+"""Kinds of layers that keep the keys and values of every token they see, and nothing else."""
 
 Choose = Callable[[torch.Tensor, list[int], list[int]], torch.Tensor]
 """Picks next tokens: logits ``[rows, vocabulary]`` in float32, requests, tokens so far each -> ids ``[rows]``."""
@@ -44,40 +48,59 @@ def reach(model: Any) -> int:
 
     It can where it keeps plain keys and values, and takes positions and masks of our own. A layer that sees a
     sliding window only is one that sees everything as long as a row is no longer than the window. The last
-    word has a trial: rows computed together must get the logits they get alone.
+    word has a trial: rows computed together must get the logits they get alone. A model of a kind that could be
+    decoded here and is not gets a warning, since answers then take longer.
     """
-    why = _misfit(model)
-    if why:
-        log.debug("Decoding with Transformers' generate: %s.", why)
+    if kind := _other_kind(model):
+        log.debug("Decoding with Transformers' generate: %s.", kind)
         return 0
-    layers = DynamicCache(config=model.config.get_text_config()).layers
+    if why := _misfit(model):
+        log.warning("Decoding with Transformers' generate, which is slower: %s (Transformers %s).", why, __version__)
+        return 0
+    layers = _layers(model)
     windows = [layer.sliding_window for layer in layers if isinstance(layer, DynamicSlidingWindowLayer)]
     return min(windows, default=sys.maxsize)
 
 
-def _misfit(model: Any) -> str:
+def _layers(model: Any) -> list[Any]:
+    layers: list[Any] = DynamicCache(config=model.config.get_text_config()).layers
+    return layers
+
+
+def _other_kind(model: Any) -> str:
+    """Why a model is not of the kind that is decoded here, or nothing: one with plain keys, values and positions."""
     config = model.config.get_text_config()
-    takes = inspect.signature(model.forward).parameters
-    missing = {"position_ids", "attention_mask", "past_key_values", "logits_to_keep"} - takes.keys()
-    if missing:
-        return f"the model does not take {', '.join(sorted(missing))}"
     if getattr(config, "is_encoder_decoder", False):
         return "the model has an encoder"
     if getattr(config, "num_kv_shared_layers", 0):
         return "some layers keep nothing of their own"
-    layers = DynamicCache(config=config).layers
-    if any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
+    kinds = set(getattr(config, "layer_types", None) or ())  # older releases of the cache take every kind for plain
+    if kinds - PLAIN or any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in _layers(model)):
         return "some layers keep something else than keys and values"
-    if config._attn_implementation not in ("sdpa", "eager"):
-        return f"the attention is {config._attn_implementation}"
     rope = getattr(config, "rope_parameters", None) or {}
-    kinds = {rope["rope_type"]} if "rope_type" in rope else {r.get("rope_type") for r in rope.values() if r}
-    if not kinds <= set(ROPES):
+    ropes = {rope["rope_type"]} if "rope_type" in rope else {r.get("rope_type") for r in rope.values() if r}
+    if not ropes <= set(ROPES):
         return "the position embedding depends on the row's length"
+    return ""
+
+
+def _misfit(model: Any) -> str:
+    """Why a model of the right kind is not decoded here after all, or nothing."""
+    takes = inspect.signature(model.forward).parameters
+    missing = {"position_ids", "attention_mask", cache_name(model), "logits_to_keep"} - takes.keys()
+    if missing:
+        return f"the model does not take {', '.join(sorted(missing))}"
+    if model.config.get_text_config()._attn_implementation not in ("sdpa", "eager"):
+        return f"the attention is {model.config.get_text_config()._attn_implementation}"
     try:
         return _trial(model)
     except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
-        return f"the trial failed ({error})"
+        return f"the trial failed ({one_line(error)})"
+
+
+def cache_name(model: Any) -> str:
+    """What a model's ``forward`` calls the cache: ``cache`` since Transformers 5.24, ``past_key_values`` before."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def _trial(model: Any) -> str:
@@ -93,10 +116,14 @@ def _trial(model: Any) -> str:
     for (prompt, step), got in found.items():
         ids = torch.tensor([[*prompts[prompt], *forced[:step]]], device=model.device)
         alone = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[0, -1].float()
-        # Rounding stays well below this; a wrong mask or position does not.
-        if not (got - alone).abs().mean() < 0.05 * alone.std().clamp(min=1e-6):
+        if not alike(got, alone):
             return "rows together get other logits than alone"
     return ""
+
+
+def alike(got: torch.Tensor, alone: torch.Tensor) -> bool:
+    """Whether logits differ by rounding only; what a wrong mask or position does is far more."""
+    return bool((got - alone).abs().mean() < 0.05 * alone.std().clamp(min=1e-6))
 
 
 def _read(model: Any, packed: Packed) -> tuple[torch.Tensor, Cache]:
@@ -107,9 +134,9 @@ def _read(model: Any, packed: Packed) -> tuple[torch.Tensor, Cache]:
         input_ids=torch.tensor([packed.ids], device=device),
         position_ids=torch.tensor([packed.positions], device=device),
         attention_mask=tree_mask(packed, model.dtype).to(device),
-        past_key_values=cache,
         use_cache=True,
         logits_to_keep=torch.tensor([path[-1] for path in packed.paths], device=device),
+        **{cache_name(model): cache},
     )
     return output.logits[0].float(), cache
 
@@ -187,6 +214,7 @@ class Decoding:
         rows: int,
     ) -> None:
         self._model = model
+        self._cache_name = cache_name(model)
         self._prompts = prompts
         self._ends = frozenset(ends.nonzero().flatten().tolist())
         self._choose = choose
@@ -272,9 +300,9 @@ class Decoding:
             input_ids=self._next[:, None],
             position_ids=((window.end - self._starts) * busy)[:, None].to(device),
             attention_mask=mask[:, None, None, :].to(device),
-            past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=1,
+            **{self._cache_name: self._cache},
         )
         window.end += 1
         rows = [row for row, owner in enumerate(self._owner) if owner is not None]

@@ -11,14 +11,22 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 from transformers.utils import logging as transformers_logging
 
-from psyctl_core.errors import UsageError
+from psyctl_core.errors import BackendError, UsageError
+from psyctl_core.local_models import EXAMPLE, one_line
+from psyctl_core.markup import ends_thoughts
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_hf import HfConfig, chat, loading, paged
 from psyctl_hf.choosing import Chooser
-from psyctl_hf.decoding import Answer, Decoding, reach
+from psyctl_hf.decoding import Answer, Decoding, alike, reach
 from psyctl_hf.locate import Located
 
 log = logging.getLogger("psyctl")
@@ -39,8 +47,16 @@ class Generator:
         self._penalty = loading.pick_penalty(config.repetition_penalty, self._model)
         self._paged: paged.Paged | None = None
         self._can_page = True
+        self._control = chat.end_tokens(self._tokenizer)
+        self._eos = self._own_ends()
+        # Whatever else the model's settings hold (a penalty, beams, forced tokens) is not for our answers.
+        self._model.generation_config = GenerationConfig(eos_token_id=self._eos or None)
+        self._prompts = chat.writer(self._tokenizer, located.name)
+        self._longest = loading.longest(self._model)
+        self._check_tokens(located.name)
         with torch.inference_mode():
             self._reach = reach(self._model)
+        self._pads: bool | None = None
         self._texts = self._tokenizer.batch_decode([[i] for i in range(len(self._tokenizer))])
         self._ends: dict[tuple[str, ...], torch.Tensor] = {}
 
@@ -56,10 +72,37 @@ class Generator:
 
     def encode(self, requests: Sequence[ChatRequest]) -> list[list[int]]:
         """The requests' prompts as token ids."""
-        texts = [chat.render(self._tokenizer, request) for request in requests]
+        texts = [self._prompts.write(request) for request in requests]
         plain = not self._tokenizer.chat_template  # a template writes the special tokens itself
-        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=plain)["input_ids"]
-        return ids
+        prompts: list[list[int]] = self._tokenizer(texts, add_special_tokens=plain)["input_ids"]
+        for ids in prompts:
+            while plain and ids and ids[-1] in self._control:  # some tokenizers end every text
+                ids.pop()
+        return prompts
+
+    def refusal(self, request: ChatRequest, ids: Sequence[int]) -> str:
+        """Why the model cannot take this prompt, or nothing."""
+        if not ids:
+            return "empty input"
+        if max(ids) >= self._vocabulary():
+            return "input has a token that the model does not know"
+        if self._longest and len(ids) + request.max_tokens > self._longest:
+            return "input too long"
+        return ""
+
+    def _vocabulary(self) -> int:
+        return int(self._model.get_input_embeddings().weight.shape[0])
+
+    def _check_tokens(self, name: str) -> None:
+        """Try what every prompt has in it. Raises BackendError where the template or its tokens do not fit."""
+        (ids,) = self.encode([EXAMPLE])
+        if ids and max(ids) >= self._vocabulary():
+            raise BackendError(
+                f"The tokenizer of '{name}' does not belong to its weights: every prompt has the token "
+                f"'{self._tokenizer.convert_ids_to_tokens(max(ids))}' (number {max(ids)}), and the model knows "
+                f"{self._vocabulary()}.",
+                "Take the tokenizer's files from where the weights come from.",
+            )
 
     def generate(
         self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]], rows: int
@@ -84,11 +127,19 @@ class Generator:
     def _completion(self, request: ChatRequest, prompt: list[int], answer: Answer) -> Completion:
         return Completion(
             id=request.id,
-            text=self._tokenizer.decode(answer.tokens, skip_special_tokens=True),
+            text=self._text(answer.tokens),
             finish_reason="stop" if answer.ended else "length",
             prompt_tokens=len(prompt),
             completion_tokens=len(answer.tokens),
         )
+
+    def _text(self, tokens: list[int]) -> str:
+        """What was said, without the control token that ended it; nothing where that shows it was only thought."""
+        mark = self._control.get(tokens[-1], "")
+        if ends_thoughts(mark):
+            return ""
+        text: str = self._tokenizer.decode(tokens[:-1] if mark else tokens, skip_special_tokens=True)
+        return text
 
     def _pages(self, request: ChatRequest) -> bool:
         """Whether continuous batching answers. Raises UsageError where it was asked for and cannot."""
@@ -145,6 +196,7 @@ class Generator:
     ) -> Yields[Answer, None, None]:
         """By Transformers' ``generate`` in left-padded batches, the longest prompts first."""
         order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
+        rows = rows if rows == 1 or self._can_pad() else 1
         for at in range(0, len(order), rows):
             batch = order[at : at + rows]
             yield from self._batch([requests[i] for i in batch], [prompts[i] for i in batch], batch)
@@ -153,20 +205,58 @@ class Generator:
         self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]], numbers: Sequence[int]
     ) -> Yields[Answer, None, None]:
         first = requests[0]
-        inputs = self._tokenizer.pad({"input_ids": list(prompts)}, return_tensors="pt").to(self._device)
         ends = self._end_tokens(first.stop)
-        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
-            torch.manual_seed(first.seed)
-            output = self._model.generate(
-                **inputs,
-                generation_config=self._generation_config(first),
-                stopping_criteria=StoppingCriteriaList([_LineEnds(ends)]),
-            )
-        new = output[:, inputs["input_ids"].shape[1] :]
+        choose = Chooser(requests, prompts, self._penalty, self._device)
+        output = self._run(prompts, first.max_tokens, [_Choice(choose)], [_LineEnds(ends)])
+        new = output[:, max(map(len, prompts)) :]
         finished = ends[new]
         lengths = torch.where(finished.any(1), finished.int().argmax(1) + 1, new.shape[1]).tolist()
         for number, row, length, done in zip(numbers, new.tolist(), lengths, finished.any(1).tolist(), strict=True):
             yield Answer(number, row[:length], done)
+
+    def _run(
+        self, prompts: Sequence[list[int]], tokens: int, processors: list[Any], criteria: Sequence[StoppingCriteria]
+    ) -> torch.Tensor:
+        """``generate`` without any choice of its own; prompts and new tokens, shape ``[prompts, tokens]``."""
+        pad = self._tokenizer.pad_token_id if self._tokenizer.pad_token_id is not None else 0
+        width = max(map(len, prompts))
+        ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in prompts], device=self._device)
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self._device)
+        settings = GenerationConfig(
+            max_new_tokens=tokens, do_sample=False, pad_token_id=pad, eos_token_id=self._eos or None
+        )
+        output: torch.Tensor = self._model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            generation_config=settings,
+            logits_processor=LogitsProcessorList(processors),
+            stopping_criteria=StoppingCriteriaList(criteria),
+        )
+        return output
+
+    def _can_pad(self) -> bool:
+        """Whether padded rows get the answers they get alone; tried once, and said where they do not."""
+        if self._pads is None:
+            why = self._trial()
+            self._pads = not why
+            if why:
+                log.warning("Computing one prompt at a time, which is slower: %s.", why)
+        return self._pads
+
+    def _trial(self) -> str:
+        """What went wrong when two rows of different lengths were generated together, or nothing."""
+        prompts, forced = [[5, 6, 7], [5, 9, 7, 10, 11, 12, 8]], [9, 13]
+        try:
+            together = _Forced(forced)
+            self._run(prompts, len(forced), [together], [])
+            for row, prompt in enumerate(prompts):
+                alone = _Forced(forced)
+                self._run([prompt], len(forced), [alone], [])
+                if not all(alike(t[row], a[0]) for t, a in zip(together.seen, alone.seen, strict=True)):
+                    return "rows that are padded get other logits than alone"
+        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+            return f"the trial of padded rows failed ({one_line(error)})"
+        return ""
 
     def is_out_of_memory(self, error: Exception) -> bool:
         """Whether an error says that memory ran out; the CPU's allocator tells only in words."""
@@ -186,30 +276,18 @@ class Generator:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _generation_config(self, request: ChatRequest) -> GenerationConfig:
-        sampling: dict[str, Any] = {"do_sample": False}
-        if request.temperature > 0:
-            sampling = {"do_sample": True, "temperature": request.temperature, "top_k": 0, "top_p": 1.0}
-        return GenerationConfig(
-            max_new_tokens=request.max_tokens,
-            repetition_penalty=self._penalty,
-            pad_token_id=self._tokenizer.pad_token_id,
-            eos_token_id=self._eos(),
-            **sampling,
-        )
-
-    def _eos(self) -> list[int]:
+    def _own_ends(self) -> list[int]:
         own = self._model.generation_config.eos_token_id
         ids = own if isinstance(own, list) else [own]
         return sorted({i for i in [*ids, self._tokenizer.eos_token_id] if i is not None})
 
     def _end_tokens(self, stop: tuple[str, ...]) -> torch.Tensor:
-        """For each token whether an answer ends with it: its text holds a stop, or it ends the turn."""
+        """For each token whether an answer ends with it: its text holds a stop, or it is a control token."""
         if stop not in self._ends:
             size = max(self._model.config.get_text_config().vocab_size, len(self._texts))
             mask = torch.zeros(size, dtype=torch.bool)
             mask[[i for i, text in enumerate(self._texts) if any(s in text for s in stop)]] = True
-            mask[self._eos()] = True
+            mask[[i for i in [*self._eos, *self._control] if i < size]] = True
             self._ends[stop] = mask.to(self._device)
         return self._ends[stop]
 
@@ -221,6 +299,37 @@ def _some(
     if numbers:
         for answer in way([requests[i] for i in numbers], [prompts[i] for i in numbers], rows):
             yield replace(answer, prompt=numbers[answer.prompt])
+
+
+class _Choice(LogitsProcessor):
+    """Leaves each row the one token that was chosen for it, so that no row's choice depends on the rows beside it."""
+
+    def __init__(self, choose: Chooser) -> None:
+        self._choose = choose
+        self._step = 0
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        del input_ids
+        rows = len(scores)
+        chosen = self._choose(scores.float().clone(), list(range(rows)), [self._step] * rows)
+        self._step += 1
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0)
+
+
+class _Forced(LogitsProcessor):
+    """Makes rows go on with given tokens, and notes the logits they would have gone on with."""
+
+    def __init__(self, tokens: list[int]) -> None:
+        self._tokens = tokens
+        self.seen: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        del input_ids
+        token = self._tokens[len(self.seen)]
+        self.seen.append(scores.float().clone())
+        forced = torch.full_like(scores, -torch.inf)
+        forced[:, token] = 0
+        return forced
 
 
 class _LineEnds(StoppingCriteria):

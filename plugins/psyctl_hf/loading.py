@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from psyctl_core.errors import BackendError, UsageError
+from psyctl_core.errors import BackendError, PsyctlError, UsageError
+from psyctl_core.local_models import check_files, named, one_line
 from psyctl_hf import unpacked
 from psyctl_hf.locate import Located
 
@@ -87,16 +90,17 @@ def load(located: Located, device: torch.device, wanted: str) -> tuple[Any, Any]
     Raises:
         BackendError: Transformers cannot load it, or it does not fit.
     """
+    if not located.gguf_file and Path(located.repository).is_dir():
+        check_files(sorted(file for file in Path(located.repository).iterdir() if file.is_file()))
     try:
         if located.gguf_file:
             tokenizer, model = _load_gguf(located, device, pick_dtype(wanted, device, None))
         else:
             tokenizer, model = _load(located, device, wanted, located.repository, {"revision": located.revision})
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise BackendError(
-            f"Model '{located.name}' cannot be loaded: {str(error).strip().splitlines()[0]}",
-            "It must be a causal language model that Transformers knows; code from the Hub is never run.",
-        ) from error
+    except PsyctlError:
+        raise
+    except Exception as error:  # of half a dozen libraries, some of which raise nothing more exact
+        raise BackendError(f"Model '{located.name}' cannot be loaded: {one_line(error)}.", _hint(error)) from error
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -104,23 +108,79 @@ def load(located: Located, device: torch.device, wanted: str) -> tuple[Any, Any]
     return tokenizer, model
 
 
+HINTS = (
+    (r"untagged enum|ModelWrapper|tokenizers? .*version", "tokenizer.json is of a newer release: {upgrade}."),
+    (r"does not recognize this architecture|no attribute '\w+Config'|KeyError: '\w+'|unknown model type", "{upgrade}."),
+    (r"architecture \S+ not supported|GGUF model with architecture", "{upgrade}; or take the model's own repository."),
+    (r"sentencepiece|tiktoken|protobuf", "Run: pip install sentencepiece tiktoken protobuf."),
+    (r"requires the following packages|pip install|ImportError|No module named", "Install the package that is named."),
+    (r"trust_remote_code|custom code|auto_map", "Code from the Hub is never run: take another model."),
+    (r"deserializ|header|incomplete|reshape|truncated|corrupt|PytorchStreamReader|unexpected EOF|invalid load key"
+     r"|file too small|buffer|mmap", "The weights are cut off or damaged: download them again."),
+    (r"size mismatch|mismatched", "config.json does not belong to these weights: download both from one place."),
+    (r"no file named|does not appear to have a file", "The weights are not there: download the whole model."),
+    (r"out of memory|allocate memory", "Use a smaller model, --hf-dtype bfloat16, or another --hf-device."),
+)  # fmt: skip
+"""What a library's message tells about the cause, the first match counts, and the way out."""
+
+
+def _hint(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}"
+    upgrade = f"upgrade with 'pip install -U transformers tokenizers' ({transformers.__version__} is installed)"
+    for pattern, hint in HINTS:
+        if re.search(pattern, text, re.IGNORECASE):
+            said = hint.format(upgrade=upgrade)
+            return said[0].upper() + said[1:]
+    return "It must be a causal language model that Transformers knows; code from the Hub is never run."
+
+
 def _load(
     located: Located, device: torch.device, wanted: str, repository: str | Path, where: dict[str, Any]
 ) -> tuple[Any, Any]:
     """From a repository or folder; the weights are read once, straight into their format and onto their device."""
     config = AutoConfig.from_pretrained(repository, trust_remote_code=False, **where)
+    _check_purpose(located, config)
     dtype = pick_dtype(wanted, device, config.get_text_config().dtype or config.dtype)
     check_room(located, config, device, dtype)
     tokenizer = AutoTokenizer.from_pretrained(repository, trust_remote_code=False, **where)
-    model: Any = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         repository,
         config=config,
         dtype=dtype,
         device_map="auto" if device == torch.device("cuda") else device,
         trust_remote_code=False,
+        output_loading_info=True,
         **where,
     )
+    model, found = loaded
+    _check_weights(located, found)
     return tokenizer, model
+
+
+def _check_purpose(located: Located, config: Any) -> None:
+    """Refuse a model that was trained to judge or label texts: it has no words of its own."""
+    for kind in getattr(config, "architectures", None) or ():
+        if re.search(
+            r"For(Sequence|Token|Image)Classification|ForQuestionAnswering|ForMaskedLM|Reward|ValueHead", kind
+        ):
+            raise BackendError(
+                f"Model '{located.name}' does not write: its architecture is {kind}.",
+                "Take the instruction-tuned language model that it was made from.",
+            )
+
+
+def _check_weights(located: Located, found: dict[str, Any]) -> None:
+    """Refuse a model some of whose weights were not in the files: Transformers fills them with random numbers."""
+    missing = {*found.get("missing_keys", ()), *(key[0] for key in found.get("mismatched_keys", ()))}
+    if not missing:
+        return
+    others = found.get("unexpected_keys", ())
+    besides = f" The files have others instead, such as {named(others)}." if others else ""
+    raise BackendError(
+        f"Model '{located.name}' lacks {len(missing)} of its weights, which would be random: {named(missing)}."
+        f"{besides}",
+        "Download the whole model; an adapter, a reward model or a part of a model cannot answer.",
+    )
 
 
 def _load_gguf(located: Located, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -180,16 +240,50 @@ def rows_that_fit(model: Any, device: torch.device, tokens: int) -> int:
     Goes by the device's whole memory, not by what is free at the moment, so that a resumed run on the
     same machine cuts the same batches.
     """
-    config = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    size = torch.finfo(model.dtype).bits // 8
-    per_token = 2 * config.num_hidden_layers * heads * head * size
-    per_row = per_token * tokens + 2 * 4 * config.vocab_size
+    per_row = _kept_per_row(model, tokens) + 2 * 4 * model.config.get_text_config().vocab_size
     room = (_memory(device) - model.get_memory_footprint()) * MEMORY_SHARE
     rows = int(room // per_row)
     most = MOST_ROWS.get(device.type, MOST_ROWS["cpu"])
     return 1 << (min(rows, most).bit_length() - 1) if rows > 0 else 1
+
+
+def _kept_per_row(model: Any, tokens: int) -> int:
+    """Bytes that a row's keys and values take, or at most the state of layers that keep one (Mamba and the like)."""
+    config = model.config.get_text_config()
+    size = torch.finfo(model.dtype).bits // 8
+    layers = _number(config, "num_hidden_layers", "n_layer", "n_layers") or 32
+    width = _number(config, "hidden_size", "d_model", "n_embd") or 4096
+    heads = _number(config, "num_attention_heads", "n_head", "n_heads")
+    if not heads:
+        inner = _number(config, "intermediate_size", "d_inner") or 2 * width
+        return layers * inner * (_number(config, "state_size", "d_state", "ssm_state_size") or 64) * 4
+    head = _number(config, "head_dim") or width // heads
+    return 2 * layers * (_number(config, "num_key_value_heads") or heads) * head * size * tokens
+
+
+def _number(config: Any, *names: str) -> int:
+    """The first of these settings that there is, of one for each layer the largest; 0 where there is none."""
+    for name in names:
+        value = getattr(config, name, None)
+        found = max(value, default=0) if isinstance(value, (list, tuple)) else value
+        if found:
+            return int(found)
+    return 0
+
+
+def longest(model: Any) -> int:
+    """How many tokens, prompt and answer together, the model can place; 0 where nothing says.
+
+    ``max_position_embeddings`` with most models; rotary scaling that is not counted in it counts too.
+    """
+    config = model.config.get_text_config()
+    most = _number(config, "max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "n_ctx")
+    rope = getattr(config, "rope_parameters", None) or {}
+    for one in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
+        factor, original = one.get("factor"), one.get("original_max_position_embeddings")
+        if factor and (original or one.get("rope_type") in ("linear", "dynamic")):
+            most = max(most, int(float(factor) * (original or most)))
+    return most
 
 
 def _memory(device: torch.device) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,12 @@ import huggingface_hub
 from huggingface_hub import errors as hub_errors
 
 from psyctl_core.errors import BackendError, UsageError
-from psyctl_core.local_models import EMBEDDED, digest, embedded_file
+from psyctl_core.local_models import EMBEDDED, check_files, digest, embedded_file
+
+log = logging.getLogger("psyctl")
+
+ADAPTER = "adapter_config.json"
+"""The file that makes a folder hold a low-rank adapter of another model: https://huggingface.co/docs/peft."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ def locate(model: str) -> Located:
     if path.is_file():
         if path.suffix.lower() != ".gguf":
             raise UsageError(f"'{model}' is no GGUF file.", "Give a .gguf file, a model folder or a Hub name.")
+        check_files([path])
         return Located(path.name, str(path.parent), path.name, None, digest([path]))
     if path.is_dir():
         return _in_folder(path)
@@ -57,11 +64,20 @@ def locate(model: str) -> Located:
 
 def _in_folder(path: Path) -> Located:
     files = sorted(file for file in path.iterdir() if file.is_file())
-    if any(file.name == "config.json" for file in files):
+    names = {file.name for file in files}
+    if "config.json" in names:
+        if ADAPTER in names:
+            log.warning("The adapter in '%s' is not applied: merge it into the model first.", path)
         return Located(path.name, str(path), None, None, digest(files))
     gguf = [file for file in files if file.suffix.lower() == ".gguf"]
     if len(gguf) == 1:
+        check_files(gguf)
         return Located(path.name, str(path), gguf[0].name, None, digest(gguf))
+    if ADAPTER in names:
+        raise UsageError(
+            f"The folder '{path}' holds an adapter, not a model.",
+            "Merge it first, with merge_and_unload() of the package peft, and give the folder that this is saved in.",
+        )
     what = f"{len(gguf)} GGUF files" if gguf else "neither a config.json nor a GGUF file"
     raise UsageError(f"The folder '{path}' holds {what}.", "Give a model's folder, or one GGUF file.")
 
@@ -99,7 +115,7 @@ def _hub_errors(name: str, revision: str) -> Iterator[None]:
     except hub_errors.EntryNotFoundError as error:
         raise UsageError(
             f"'{name}' holds no config.json, so it is no model that Transformers can load.",
-            f"See {page}; of a GGUF repository, download one file and give its path.",
+            f"See {page}; of a GGUF repository, download one file and give its path; merge an adapter first.",
         ) from error
     except OSError as error:
         raise BackendError(

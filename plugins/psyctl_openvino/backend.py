@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from psyctl_core.budget import Budget
 from psyctl_core.components import Context, Identity, InferenceBackend
 from psyctl_core.errors import BackendError
+from psyctl_core.local_models import EXAMPLE, check_files, named
+from psyctl_core.markup import ends_thoughts
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_openvino import OpenVinoConfig
-from psyctl_openvino.locate import Located, locate
+from psyctl_openvino.locate import Located, locate, missing_weights
 
 if TYPE_CHECKING:
     from psyctl_openvino.chat import Prompts
@@ -42,6 +44,7 @@ class OpenVinoBackend(InferenceBackend):
         self._pipeline: Any = None
         self._prompts: Prompts | None = None
         self._number = 0
+        self._longest = 0
 
     def identity(self) -> Identity:
         """The model's name and a digest of its files."""
@@ -59,10 +62,17 @@ class OpenVinoBackend(InferenceBackend):
         running: dict[str, tuple[Any, int]] = {}
         try:
             while True:
-                for request in islice(waiting, self._config.batch_size + QUEUED - len(running)):
-                    running[request.id] = self._begin(request)
-                if not running:
+                pulled = list(islice(waiting, self._config.batch_size + QUEUED - len(running)))
+                for request in pulled:
+                    begun = self._begin(request)
+                    if isinstance(begun, Completion):
+                        yield begun
+                    else:
+                        running[request.id] = begun
+                if not running and not pulled:
                     return
+                if not running:
+                    continue
                 self._step()
                 for name in [name for name, (handle, _) in running.items() if _is_over(handle)]:
                     handle, prompt_tokens = running.pop(name)
@@ -82,16 +92,21 @@ class OpenVinoBackend(InferenceBackend):
 
             log.info("Loading %s", self._located.name)
             self._pipeline = _pipeline(self._located, self._config)
-            self._prompts = Prompts(self._pipeline.get_tokenizer())
+            self._prompts = Prompts(self._pipeline.get_tokenizer(), self._located.name)
+            self._prompts.render(EXAMPLE)  # so that a template that fails is told before anything is asked
+            self._longest = self._located.longest()
             log.info("Loaded %s: OpenVINO on %s", self._located.name, self._config.device)
 
-    def _begin(self, request: ChatRequest) -> tuple[Any, int]:
-        """Hand a request to the engine: its handle, and the prompt's length in tokens."""
+    def _begin(self, request: ChatRequest) -> tuple[Any, int] | Completion:
+        """Hand a request to the engine: its handle and its prompt's length, or why the model cannot take it."""
         assert self._prompts is not None
         ids = self._prompts.encode(request)
+        size = int(ids.shape[1])
+        if not size or (self._longest and size + request.max_tokens > self._longest):
+            why = "input too long" if size else "empty input"
+            return Completion(request.id, "", "error", prompt_tokens=size, error=why)
         self._number += 1
-        handle = self._pipeline.add_request(self._number, ids, self._generation_config(request))
-        return handle, int(ids.shape[1])
+        return self._pipeline.add_request(self._number, ids, self._generation_config(request)), size
 
     def _step(self) -> None:
         try:
@@ -110,7 +125,8 @@ class OpenVinoBackend(InferenceBackend):
         config.eos_token_id = model.eos_token_id
         if config.eos_token_id < 0:
             config.eos_token_id = self._pipeline.get_tokenizer().get_eos_token_id()
-        config.stop_token_ids = model.stop_token_ids | {config.eos_token_id}
+        assert self._prompts is not None
+        config.stop_token_ids = model.stop_token_ids | {config.eos_token_id, *self._prompts.ends}
         config.stop_strings = set(request.stop)
         config.include_stop_str_in_output = True
         config.max_new_tokens = request.max_tokens
@@ -131,11 +147,20 @@ class OpenVinoBackend(InferenceBackend):
         stopped = outputs[0].finish_reason == openvino_genai.GenerationFinishReason.STOP
         return Completion(
             id=name,
-            text=self._pipeline.get_tokenizer().decode(ids, skip_special_tokens=True),
+            text=self._text(list(ids)),
             finish_reason="stop" if stopped else "length",
             prompt_tokens=prompt_tokens,
             completion_tokens=len(ids),
         )
+
+    def _text(self, ids: list[int]) -> str:
+        """What was said, without the control token that ended it; nothing where that shows it was only thought."""
+        assert self._prompts is not None
+        mark = self._prompts.ends.get(ids[-1], "") if ids else ""
+        if ends_thoughts(mark):
+            return ""
+        text: str = self._pipeline.get_tokenizer().decode(ids[:-1] if mark else ids, skip_special_tokens=True)
+        return text
 
 
 def _pipeline(located: Located, config: OpenVinoConfig) -> Any:
@@ -147,6 +172,7 @@ def _pipeline(located: Located, config: OpenVinoConfig) -> Any:
     import openvino_genai
 
     path = located.path
+    check_files(located.files)
     _check_room(located.name, located.size, config)
     if path.suffix.lower() == ".gguf" and not config.rounded:
         from psyctl_openvino.exact import exact
@@ -160,9 +186,11 @@ def _pipeline(located: Located, config: OpenVinoConfig) -> Any:
     scheduler.enable_prefix_caching = True
     try:
         return openvino_genai.ContinuousBatchingPipeline(str(path), scheduler, config.device)
-    except RuntimeError as error:
+    except Exception as error:  # the engine's exceptions come as several kinds
+        missing = missing_weights(located.path) if located.path.is_file() else set()
+        lacks = f"; the file lacks {len(missing)} of its weights: {named(missing)}" if missing else ""
         raise BackendError(
-            f"Model '{located.name}' cannot be loaded by OpenVINO: {_first_line(error)}",
+            f"Model '{located.name}' cannot be loaded by OpenVINO: {_first_line(error)}{lacks}",
             "Try --backend hf, or export the model with 'optimum-cli export openvino'.",
         ) from error
 

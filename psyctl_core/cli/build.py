@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -16,6 +16,9 @@ from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import Registry
 from psyctl_core._plugins.selection import choose
 from psyctl_core.components import KindName
+
+if TYPE_CHECKING:
+    from psyctl_core import BuildConfig
 
 COMPONENTS = "Components"
 GENERATION = "Generation"
@@ -38,118 +41,103 @@ class GroupedCommand(TyperCommand):
                 formatter.write_dl(records)
 
 
+def _names(kind: KindName) -> str:
+    return f"{KINDS[kind].help} (default: {KINDS[kind].default}); `psyctl plugins.list` shows all."
+
+
+def _option(help: str, panel: str | None = None, *names: str) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel)
+
+
+TRAITS = f"Big Five ({', '.join(BIG_FIVE)}), Dark Triad ({', '.join(DARK_TRIAD)}), or any other"
+
+Personality = Annotated[str, _option(f"Traits, comma-separated: {TRAITS}.")]
+Output = Annotated[Path, _option("Folder the dataset goes to; several traits get a folder each.")]
+LimitSamples = Annotated[int | None, _option("Pairs wanted in each dataset (default: all the source gives).")]
+Source = Annotated[str | None, _option(_names("source"), COMPONENTS)]
+Prompter = Annotated[str | None, _option(_names("prompter"), COMPONENTS)]
+Backend = Annotated[
+    str | None, _option("Who answers (default: follows from --model or --openrouter-api-key).", COMPONENTS)
+]
+Sink = Annotated[str | None, _option(_names("sink"), COMPONENTS)]
+Seed = Annotated[int, _option("Decides answer positions and sampling.", GENERATION)]
+Temperature = Annotated[float, _option("0 decodes greedily.", GENERATION)]
+MaxTokens = Annotated[int, _option("New tokens an answer may have at most.", GENERATION)]
+MaxCost = Annotated[
+    float | None, _option("US dollars the run may cost in all, resumes included; it stops before more is spent.", RUN)
+]
+CheckpointInterval = Annotated[
+    int | None, _option("Pairs between two checkpoints (default: 100; env: PSYCTL_CHECKPOINT_INTERVAL).", RUN)
+]
+BlockSize = Annotated[
+    int | None,
+    _option("Requests a local model is handed at once (default: about 30 s of work); what a stop may lose.", RUN),
+]
+Fresh = Annotated[bool, _option("Start another file, even where one could go on.", RUN, "--fresh")]
+DryRun = Annotated[bool, _option("Show what would happen; ask and write nothing.", RUN, "--dry-run")]
+Quiet = Annotated[bool, _option("Print errors and the datasets' paths only.", RUN, "--quiet")]
+Debug = Annotated[bool, _option("Show details, and the traceback of an error.", RUN, "--debug")]
+
+
 def command(registry: Registry) -> Callable[..., None]:
     """The command with the flags of what is installed."""
+    extra, spellings = component_parameters(registry)
 
     def build(
-        personality: Annotated[
-            str,
-            typer.Option(
-                help="Traits, comma-separated: Big Five ("
-                + ", ".join(BIG_FIVE)
-                + "), Dark Triad ("
-                + ", ".join(DARK_TRIAD)
-                + "), or any other.",
-            ),
-        ],
-        output: Annotated[Path, typer.Option(help="Folder the dataset goes to; several traits get a folder each.")],
-        limit_samples: Annotated[
-            int | None, typer.Option(help="Pairs wanted in each dataset (default: all the source gives).")
-        ] = None,
-        source: Annotated[
-            str | None,
-            typer.Option(help=_names("source"), rich_help_panel=COMPONENTS),
-        ] = None,
-        prompter: Annotated[
-            str | None,
-            typer.Option(help=_names("prompter"), rich_help_panel=COMPONENTS),
-        ] = None,
-        backend: Annotated[
-            str | None,
-            typer.Option(
-                help="Who answers (default: follows from --model or --openrouter-api-key).", rich_help_panel=COMPONENTS
-            ),
-        ] = None,
-        sink: Annotated[str | None, typer.Option(help=_names("sink"), rich_help_panel=COMPONENTS)] = None,
-        seed: Annotated[
-            int, typer.Option(help="Decides answer positions and sampling.", rich_help_panel=GENERATION)
-        ] = 0,
-        temperature: Annotated[float, typer.Option(help="0 decodes greedily.", rich_help_panel=GENERATION)] = 0.0,
-        max_tokens: Annotated[
-            int, typer.Option(help="New tokens an answer may have at most.", rich_help_panel=GENERATION)
-        ] = 64,
-        max_cost: Annotated[
-            float | None,
-            typer.Option(
-                help="US dollars the run may cost in all, resumes included; it stops before more is spent.",
-                rich_help_panel=RUN,
-            ),
-        ] = None,
-        checkpoint_interval: Annotated[
-            int | None,
-            typer.Option(
-                help="Pairs between two checkpoints (default: 100; env: PSYCTL_CHECKPOINT_INTERVAL).",
-                rich_help_panel=RUN,
-            ),
-        ] = None,
-        block_size: Annotated[
-            int | None,
-            typer.Option(
-                help="Requests a local model is handed at once (default: about 30 s of work); what a stop may lose.",
-                rich_help_panel=RUN,
-            ),
-        ] = None,
-        fresh: Annotated[
-            bool,
-            typer.Option("--fresh", help="Start another file, even where one could go on.", rich_help_panel=RUN),
-        ] = False,
-        dry_run: Annotated[
-            bool,
-            typer.Option("--dry-run", help="Show what would happen; ask and write nothing.", rich_help_panel=RUN),
-        ] = False,
-        quiet: Annotated[
-            bool,
-            typer.Option("--quiet", help="Print errors and the datasets' paths only.", rich_help_panel=RUN),
-        ] = False,
-        debug: Annotated[
-            bool,
-            typer.Option("--debug", help="Show details, and the traceback of an error.", rich_help_panel=RUN),
-        ] = False,
+        personality: Personality,
+        output: Output,
+        limit_samples: LimitSamples = None,
+        source: Source = None,
+        prompter: Prompter = None,
+        backend: Backend = None,
+        sink: Sink = None,
+        seed: Seed = 0,
+        temperature: Temperature = 0.0,
+        max_tokens: MaxTokens = 64,
+        max_cost: MaxCost = None,
+        checkpoint_interval: CheckpointInterval = None,
+        block_size: BlockSize = None,
+        fresh: Fresh = False,
+        dry_run: DryRun = False,
+        quiet: Quiet = False,
+        debug: Debug = False,
         **flags: Any,
     ) -> None:
         """Build a contrastive dataset; the same command again continues where it stopped.
 
         The backend follows from what is given: --model takes hf, --openrouter-api-key takes openrouter.
         """
-        from psyctl_core import BuildConfig, Sampling, api  # not before a run is wanted: help must be quick
-        from psyctl_core.cli import render
+        from psyctl_core import BuildConfig, Sampling  # not before a run is wanted: help must be quick
 
         names = {"source": source, "prompter": prompter, "backend": backend, "sink": sink}
         given = {spellings[name]: value for name, value in flags.items() if value is not None}
         config = BuildConfig(
-            personality=personality,
-            output=output.expanduser(),
-            components=choose(registry, {kind: name for kind in KINDS if (name := names[kind])}, given),
-            limit_samples=limit_samples,
-            sampling=Sampling(max_tokens, temperature, seed),
-            max_cost=max_cost,
-            checkpoint_interval=checkpoint_interval,
-            block_size=block_size,
+            personality,
+            output.expanduser(),
+            choose(registry, {kind: name for kind in KINDS if (name := names[kind])}, given),
+            limit_samples,
+            Sampling(max_tokens, temperature, seed),
+            max_cost,
+            checkpoint_interval,
+            block_size,
         )
-        if dry_run:
-            with render.logging_to_stderr(quiet=quiet, debug=debug):
-                render.plan(api.plan(config))
-            return
-        with render.progress(quiet=quiet, debug=debug) as report_progress:
-            report = api.build(config, fresh=fresh, progress=report_progress)
-        render.summary(report, quiet=quiet)
+        _run(config, fresh=fresh, dry_run=dry_run, quiet=quiet, debug=debug)
 
-    extra, spellings = component_parameters(registry)
     return with_parameters(build, extra)
 
 
-def _names(kind: KindName) -> str:
-    return f"{KINDS[kind].help} (default: {KINDS[kind].default}); `psyctl plugins.list` shows all."
+def _run(config: BuildConfig, *, fresh: bool, dry_run: bool, quiet: bool, debug: bool) -> None:
+    """Build, or show what would be built, and print it."""
+    from psyctl_core import api
+    from psyctl_core.cli import render
+
+    if dry_run:
+        with render.logging_to_stderr(quiet=quiet, debug=debug):
+            render.plan(api.plan(config))
+        return
+    with render.progress(quiet=quiet, debug=debug) as report_progress:
+        report = api.build(config, fresh=fresh, progress=report_progress)
+    render.summary(report, quiet=quiet)
 
 
 def with_parameters(command: Callable[..., None], extra: Sequence[inspect.Parameter]) -> Callable[..., None]:

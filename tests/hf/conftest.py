@@ -12,6 +12,17 @@ from psyctl_core._caa.prompts import STOP
 pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Tiny models gain nothing from more, and lose much to whatever else runs on the machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def backend() -> Callable:
     """Makes a backend on the CPU in float32, unless told otherwise."""

@@ -52,13 +52,34 @@ def test_sampled_answers_do_not_depend_on_the_batch(requests, answers, tiny_mode
     assert answers(tiny_model, warm, batch_size=12) == answers(tiny_model, warm, batch_size=1)
 
 
-def test_sampling_follows_the_distribution(tiny_model):
-    from psyctl_hf.choosing import _draw
+def test_sampling_follows_the_distribution_at_every_step():
+    from psyctl_core import ChatRequest
+    from psyctl_hf.choosing import Chooser
 
-    wanted = torch.tensor([0.5, 0.0, 0.2, 0.3])
-    draws = torch.arange(10_000) / 10_000
-    drawn = _draw(wanted.log().expand(10_000, 4), draws)
-    assert torch.allclose(torch.bincount(drawn, minlength=4) / 10_000, wanted, atol=1e-3)
+    wanted = torch.zeros(1000)
+    wanted[[3, 500, 998]] = torch.tensor([0.5, 0.2, 0.3])
+    asked = [ChatRequest(str(n), (), temperature=0.5, max_tokens=2, seed=n) for n in range(10_000)]
+    choose = Chooser(asked, [[1]] * len(asked), 1.0, torch.device("cpu"))
+    logits = (wanted.log() * 0.5).expand(len(asked), 1000)
+    drawn = [choose(logits.clone(), list(range(len(asked))), [step] * len(asked)) for step in (0, 1)]
+    for tokens in drawn:
+        assert torch.allclose(torch.bincount(tokens, minlength=1000) / 10_000, wanted, atol=0.02)
+    both = ((drawn[0] == 3) & (drawn[1] == 3)).float().mean()
+    assert abs(both - 0.25) < 0.02  # one step's draw says nothing of the next one's
+
+
+def test_what_is_drawn_does_not_hang_on_rounding():
+    """Logits of rows computed together differ in the last digits from those computed alone."""
+    from psyctl_core import ChatRequest
+    from psyctl_hf.choosing import Chooser
+
+    asked = [ChatRequest(str(n), (), temperature=1.0, max_tokens=1, seed=n) for n in range(200)]
+    logits = torch.randn(200, 30_000, generator=torch.Generator().manual_seed(0))
+    near = logits + 1e-6 * torch.randn(200, 30_000, generator=torch.Generator().manual_seed(1))
+    rows = list(range(200))
+    drawn = [Chooser(asked, [[1]] * 200, 1.0, torch.device("cpu"))(x.clone(), rows, [0] * 200) for x in (logits, near)]
+    assert torch.equal(*drawn)
+    assert len(set(drawn[0].tolist())) > 150
 
 
 def test_what_prompts_share_is_computed_once():
@@ -140,6 +161,75 @@ def test_the_architectures_that_people_use_are_decoded_here_within_their_window(
     if name == "MistralConfig":  # the only lively one with a short window
         made._loaded()._reach = sys.maxsize
         assert {c.id: c.text for c in made.generate(asked)} != done
+
+
+def test_llama_is_decoded_by_the_own_loop_whatever_the_release(backend, requests, tiny_model, monkeypatch, caplog):
+    """Transformers has renamed what `forward` takes before; this fails when the quick way is off."""
+    made = backend(tiny_model, batch_size=4)
+    with caplog.at_level(logging.INFO, "psyctl"):
+        generator = made._loaded()
+    monkeypatch.setattr(generator, "_generated", None)
+    assert len(list(made.generate(requests(6)))) == 6
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("name", ["position_ids", "attention_mask", "logits_to_keep"])
+def test_a_plain_model_that_is_not_decoded_here_is_said_once(
+    backend, requests, answers, tiny_model, monkeypatch, caplog, name
+):
+    import inspect
+
+    from transformers import LlamaForCausalLM
+
+    real = inspect.signature(LlamaForCausalLM.forward)
+    renamed = [p.replace(name=f"new_{p.name}") if p.name == name else p for p in real.parameters.values()]
+    asked = requests(6)
+    before = answers(tiny_model, asked)
+    monkeypatch.setattr(LlamaForCausalLM.forward, "__signature__", real.replace(parameters=renamed), raising=False)
+    made = backend(tiny_model, batch_size=4)
+    with caplog.at_level(logging.WARNING, "psyctl"):
+        done = [{c.id: (c.text, c.finish_reason) for c in made.generate(asked)} for _ in range(2)]
+    assert done == [before, before]
+    said = [record.message for record in caplog.records]
+    assert len(said) == 1, said
+    assert said[0].startswith(
+        f"Decoding with Transformers' generate, which is slower: the model does not take {name} ("
+    )
+
+
+def test_rows_that_padding_changes_are_computed_one_at_a_time(backend, requests, tiny_model, monkeypatch, caplog):
+    made = backend(tiny_model, batch_size=4)
+    generator = made._loaded()
+    generator._reach = 0
+    run, sizes = generator._run, []
+
+    def blind(prompts, *args):
+        """The model's own way, but what is padded is seen."""
+        sizes.append(len(prompts))
+        width = max(map(len, prompts))
+        return run([[5] * (width - len(prompt)) + list(prompt) for prompt in prompts], *args)
+
+    monkeypatch.setattr(generator, "_run", blind)
+    asked = requests(6)
+    with caplog.at_level(logging.WARNING, "psyctl"):
+        done = {c.id: c.text for c in made.generate(asked)}
+    assert sizes == [2, 1, *[1] * (len(sizes) - 2)]
+    assert "Computing one prompt at a time, which is slower: rows that are padded get other logits" in caplog.text
+    assert done == {c.id: c.text for one in asked for c in backend(tiny_model).generate([one])}
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("pad", ["<|endoftext|>", "<|im_end|>"])
+def test_generate_pads_without_a_trace(backend, requests, tiny_model, temperature, pad):
+    """A pad token that ends answers too must not be penalised in the rows that are padded with it."""
+    made = backend(tiny_model, batch_size=8, repetition_penalty=1.5)
+    made._loaded()._reach = 0
+    made._loaded()._tokenizer.pad_token = pad
+    asked = requests(8, temperature=temperature)
+    alone = {c.id: c.text for one in asked for c in made.generate([one])}
+    assert {c.id: c.text for c in made.generate(asked)} == alone
+    made._loaded()._reach = sys.maxsize
+    assert {c.id: c.text for c in made.generate(asked)} == alone
 
 
 def test_a_layer_that_reads_anothers_keys_is_left_to_generate(backend, tiny_model, caplog, monkeypatch):

@@ -8,11 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import transformers
 
 from psyctl_core import UsageError
 from psyctl_hf import HfConfig, loading, paged
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+paging = pytest.mark.skipif(
+    not hasattr(transformers, "ContinuousBatchingConfig"),
+    reason="this Transformers has no continuous batching that fits",
+)
 
 
 @pytest.fixture
@@ -27,6 +32,7 @@ def done(made, asked) -> dict[str, tuple[str, str]]:
     return {c.id: (c.text, c.finish_reason) for c in made.generate(asked)}
 
 
+@paging
 def test_block_after_block_is_answered_as_by_the_own_loop(continuous, requests, answers, tiny_model):
     before = set(threading.enumerate())
     first, second = requests(10), requests(14, max_tokens=9)
@@ -40,6 +46,7 @@ def test_block_after_block_is_answered_as_by_the_own_loop(continuous, requests, 
     assert not {thread for thread in set(threading.enumerate()) - before if not thread.daemon}
 
 
+@paging
 def test_whoever_leaves_is_not_answered_later(continuous, requests, answers, tiny_model):
     walk = continuous.generate(requests(12, max_tokens=30))
     next(walk)
@@ -48,6 +55,7 @@ def test_whoever_leaves_is_not_answered_later(continuous, requests, answers, tin
     assert done(continuous, asked) == answers(tiny_model, asked, repetition_penalty=1.0)
 
 
+@paging
 def test_where_the_engine_breaks_the_rest_is_answered_without_it(
     continuous, requests, answers, tiny_model, monkeypatch, caplog
 ):
@@ -132,6 +140,7 @@ def test_the_penalty_is_for_small_models(tiny_model, backend):
     assert backend(tiny_model)._loaded()._penalty == 1.1
 
 
+@paging
 def test_it_would_drop_the_penalty():
     """Why a penalty goes another way; once this fails, `why_not` can let it through."""
     from transformers import RepetitionPenaltyLogitsProcessor
