@@ -19,8 +19,8 @@ class ReachedError(Exception):
     """The command line was understood, and the run would begin with these arguments."""
 
 
-def reached(*arguments, **settings):
-    raise ReachedError(*arguments)
+def reached(config, **settings):
+    raise ReachedError(config)
 
 
 def test_psyctl_understands_the_command(command, monkeypatch):
@@ -30,12 +30,12 @@ def test_psyctl_understands_the_command(command, monkeypatch):
     if name != BUILD:
         get_command(make_app()).commands[name].make_context(name, arguments)
         return
-    monkeypatch.setattr("psyctl_core.build_caa", reached)
-    monkeypatch.setattr("psyctl_core.plan_caa", reached)
+    monkeypatch.setattr("psyctl_core.api.build", reached)
+    monkeypatch.setattr("psyctl_core.api.plan", reached)
     with pytest.raises(ReachedError) as start:
         make_app()(command.words, standalone_mode=False)
-    personality, _ = start.value.args
-    assert parse_traits(personality)
+    (config,) = start.value.args
+    assert parse_traits(config.personality)
 
 
 def test_what_needs_no_network_passes_a_dry_run(command, monkeypatch, tmp_path, capsys):
