@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import ipaddress
 import logging
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,14 +16,21 @@ from psyctl_core.components import Context, Estimate, Identity, InferenceBackend
 from psyctl_core.errors import BackendError, UsageError
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_openrouter import OpenAIConfig, OpenRouterConfig, models
+from psyctl_openrouter.adapting import Adapter
 from psyctl_openrouter.client import Client
 from psyctl_openrouter.flow import Flow
 from psyctl_openrouter.money import Spending, prices_of, prompt_tokens
-from psyctl_openrouter.outcome import Outcome, Service, sort_reply
-from psyctl_openrouter.pace import Pace
-from psyctl_openrouter.payload import chat_body
+from psyctl_openrouter.outcome import Outcome, Service
+from psyctl_openrouter.payload import chat_body, encoded, token_limit
+from psyctl_openrouter.refusals import words_of
+from psyctl_openrouter.replies import parsed, sort_reply
+from psyctl_openrouter.retrying import RetryPolicy
+from psyctl_openrouter.words import Problem, error_of
 
 log = logging.getLogger("psyctl")
+
+_API_VERSION = re.compile(r"api-version=[\w.-]{1,40}")
+"""What may stand after a base URL's path (Azure OpenAI REST API reference)."""
 
 THINKING_TOKENS: Mapping[str, int] = {"none": 0, "low": 1024, "medium": 4096, "high": 8192}
 """Tokens allowed for thinking beyond the answer's own, which are too few for any thought."""
@@ -34,7 +42,7 @@ class _HttpBackend(InferenceBackend):
     Args:
         config: The backend's config.
         service: Who is asked.
-        pace: How patient to be.
+        policy: How patient to be.
         spending: What may be spent.
         extra: Further fields of each request's body.
         when_begun: Further fields where the answer is begun for the model.
@@ -44,22 +52,24 @@ class _HttpBackend(InferenceBackend):
         self,
         config: OpenRouterConfig | OpenAIConfig,
         service: Service,
-        pace: Pace,
+        policy: RetryPolicy,
         spending: Spending,
         extra: Mapping[str, Any],
         when_begun: Mapping[str, Any],
     ) -> None:
-        self._service = service
-        self._pace = pace
+        self._policy = policy
         self._prefill = config.prefill == "on"
         self._extra = extra
         self._when_begun = when_begun
         self._client = Client(service.base_url, service.key, connections=config.max_workers, timeout=config.timeout)
+        self._service = replace(service, proxy=self._client.proxy)
+        self._adapter = Adapter(self._service)
+        _warn_of_open_key(service)
         self._flow = Flow(
             self._exchange,
             abort=self._client.abort,
             workers=config.max_workers,
-            pace=pace,
+            policy=policy,
             spending=spending,
             name=service.name,
         )
@@ -78,16 +88,37 @@ class _HttpBackend(InferenceBackend):
         self._flow.close()
         self._client.close()
 
+    def drain(self) -> None:
+        """Ask nothing more; what is under way is still answered. May be called from a signal handler."""
+        self._flow.drain()
+
+    def adaptations(self) -> tuple[str, ...]:
+        """What the server was found not to take and is asked without, in words, for the run's settings."""
+        return tuple(self._adapter.notes)
+
     def _exchange(self, request: ChatRequest) -> Outcome:
-        """Ask once; runs in a worker thread."""
-        body = chat_body(
-            request,
-            model=self._service.model,
-            prefill=self._prefill,
-            extra=self._extra,
-            when_begun=self._when_begun,
-        )
-        return sort_reply(self._client.chat(body), self._service)
+        """Ask once, and again where the server refuses a field that can be left out; runs in a worker thread."""
+        while True:
+            dialect = self._adapter.dialect
+            body = chat_body(
+                request,
+                model=self._service.model,
+                prefill=self._prefill,
+                extra=self._extra,
+                when_begun=self._when_begun,
+                dialect=dialect,
+            )
+            reply = self._client.chat(encoded(body))
+            limit = token_limit(request, self._extra) if dialect.limit in body else None
+            outcome = sort_reply(reply, self._service, limit)
+            refused = outcome.kind == "refused" and reply.status >= 400
+            if not (refused or (outcome.kind == "retry" and reply.status in (500, 501) and outcome.detail)):
+                return outcome
+            problem = error_of(parsed(reply.body)) or Problem()
+            said = words_of(reply, problem, self._service)
+            begun = body["messages"][-1]["role"] == "assistant"
+            if not self._adapter.learn(said, problem.fields, dialect, tuple(body), begun=begun):
+                return outcome
 
 
 class OpenRouterBackend(_HttpBackend):
@@ -96,10 +127,10 @@ class OpenRouterBackend(_HttpBackend):
     Args:
         config: Its settings.
         context: Not needed: each request brings its own seed.
-        pace: Other waiting times than the settings give, for tests.
+        policy: Other waiting times than the settings give, for tests.
     """
 
-    def __init__(self, config: OpenRouterConfig, context: Context, pace: Pace | None = None) -> None:
+    def __init__(self, config: OpenRouterConfig, context: Context, policy: RetryPolicy | None = None) -> None:
         del context
         _check(config, "--openrouter")
         if config.max_cost is not None and not config.max_cost > 0:
@@ -121,7 +152,7 @@ class OpenRouterBackend(_HttpBackend):
         self.max_cost = config.max_cost
         self._spending = Spending()
         self._spending.thinking = THINKING_TOKENS[config.reasoning]
-        super().__init__(config, service, pace or _pace(config), self._spending, _routing(config), {})
+        super().__init__(config, service, policy or _policy(config), self._spending, _routing(config), {})
 
     def estimate(self, example: ChatRequest, requests: int) -> Estimate | None:
         """What so many requests would take at the model's listed prices, with answers of full length.
@@ -132,7 +163,7 @@ class OpenRouterBackend(_HttpBackend):
             BackendError: There is no such model.
         """
         try:
-            listed = models.list_models(self._client, self._service, self._pace, authorized=False)
+            listed = models.list_models(self._client, self._service, self._policy, authorized=False)
         except BackendError as error:
             log.warning("No estimate: %s", error.message)
             return None
@@ -155,12 +186,26 @@ class OpenRouterBackend(_HttpBackend):
                 "No OpenRouter key was given.",
                 "Set OPENROUTER_API_KEY or give --openrouter-api-key; keys are made at https://openrouter.ai/settings/keys.",
             )
-        models.check_key(self._client, self._service, self._pace)
-        listed = models.list_models(self._client, self._service, self._pace, authorized=False)
-        self._spending.prices = prices_of(models.find_model(listed, self._service))
+        models.check_key(self._client, self._service, self._policy)
+        try:
+            listed = models.list_models(self._client, self._service, self._policy, authorized=False)
+            self._spending.prices = prices_of(models.find_model(listed, self._service))
+        except (
+            models.UnreadableError,
+            models.RefusedError,
+            models.SilentError,
+        ) as error:  # the model is named, so that it can be asked without
+            log.warning("%s", error.message)
         self._spending.budget = budget
         if budget.is_spent:
             raise self._spending.refusal()
+        if budget.limit is not None and self._spending.prices is None:
+            log.warning(
+                "The price of %s is not known: until a call tells what it cost, requests go out one at a time, and the "
+                "first may cost more than the budget of $%g.",
+                self._service.model,
+                budget.limit,
+            )
 
 
 class OpenAIBackend(_HttpBackend):
@@ -169,10 +214,10 @@ class OpenAIBackend(_HttpBackend):
     Args:
         config: Its settings.
         context: Not needed: each request brings its own seed.
-        pace: Other waiting times than the settings give, for tests.
+        policy: Other waiting times than the settings give, for tests.
     """
 
-    def __init__(self, config: OpenAIConfig, context: Context, pace: Pace | None = None) -> None:
+    def __init__(self, config: OpenAIConfig, context: Context, policy: RetryPolicy | None = None) -> None:
         del context
         _check(config, "--openai")
         service = Service(
@@ -185,7 +230,8 @@ class OpenAIBackend(_HttpBackend):
         )
         # vLLM's way to have a last assistant message continued instead of answered.
         when_begun = {"add_generation_prompt": False, "continue_final_message": True}
-        super().__init__(config, service, pace or _pace(config), Spending(), {}, when_begun)
+        extra = _thinking(config.reasoning)
+        super().__init__(config, service, policy or _policy(config), Spending(), extra, when_begun)
 
     def identity(self) -> Identity:
         """The model, which the server names where the settings do not.
@@ -194,32 +240,33 @@ class OpenAIBackend(_HttpBackend):
             BackendError: The server is needed for that and cannot be asked, or has several.
         """
         if not self._service.model:
-            listed = models.list_models(self._client, self._service, self._pace, authorized=True)
+            listed = models.list_models(self._client, self._service, self._policy, authorized=True)
             self._service = replace(self._service, model=models.only_model(listed, self._service))
         return {"model": self._service.model}
 
     def estimate(self, example: ChatRequest, requests: int) -> Estimate | None:
         """About how many tokens so many requests have; a server of one's own asks no price."""
-        return Estimate(prompt_tokens(example) * requests, example.max_tokens * requests, None)
+        made = token_limit(example, self._extra)
+        return Estimate(prompt_tokens(example) * requests, made * requests, None)
 
     def start(self, budget: Budget) -> None:
         """See that the server is there and which model it has.
 
-        A model that was named is not looked for: some servers answer to names they do not list.
+        A model that was named is not looked for: some servers answer to names they do not list, and others have
+        no list that can be read, or none for this key.
 
         Raises:
-            BackendError: The server cannot be reached or refuses the key, or the model is not clear.
+            BackendError: The server cannot be reached, or the model is not clear.
         """
-        del budget
         if self._service.model:
-            # Not every server has such a list, and `transformers serve` fails to make one offline.
-            with contextlib.suppress(models.NotThereError, models.UnreadableError):
-                models.list_models(self._client, self._service, self._pace, authorized=True)
+            models.see_that_it_answers(self._client, self._service, self._policy)
         self.identity()
+        if budget.limit is not None:
+            log.warning("%s tells no prices: the budget of $%g cannot be kept.", self._service.name, budget.limit)
 
 
-def _pace(config: OpenRouterConfig | OpenAIConfig) -> Pace:
-    return Pace(retries=config.retries, patience=config.patience)
+def _policy(config: OpenRouterConfig | OpenAIConfig) -> RetryPolicy:
+    return RetryPolicy(retries=config.retries, outage_timeout=config.patience)
 
 
 def _routing(config: OpenRouterConfig) -> dict[str, Any]:
@@ -236,6 +283,38 @@ def _routing(config: OpenRouterConfig) -> dict[str, Any]:
     thinking = {"enabled": False} if config.reasoning == "none" else {"effort": config.reasoning}
     fields = {"reasoning": thinking, "max_tokens": THINKING_TOKENS[config.reasoning]}
     return {**fields, "provider": provider} if provider else fields
+
+
+def _thinking(reasoning: str) -> dict[str, Any]:
+    """The fields with which servers are told how much to think, as far as each knows them.
+
+    ``reasoning_effort`` is OpenAI's (API reference, "Create chat completion"), which Ollama takes too;
+    ``chat_template_kwargs`` is what vLLM, SGLang and llama.cpp hand to the model's chat template, where Qwen's
+    switch is called ``enable_thinking`` and DeepSeek's and Granite's ``thinking``.
+    """
+    if reasoning == "default":
+        return {}
+    thinks = reasoning != "none"
+    return {
+        "reasoning_effort": reasoning,
+        "chat_template_kwargs": {"enable_thinking": thinks, "thinking": thinks},
+        "max_tokens": THINKING_TOKENS[reasoning],
+    }
+
+
+def _warn_of_open_key(service: Service) -> None:
+    parts = urlsplit(service.base_url)
+    host = parts.hostname or ""
+    if service.key and parts.scheme == "http" and not _is_here(host):
+        log.warning("The API key goes to %s without encryption: anybody between can read it. Use https.", host)
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host is this machine, by its name alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _names(text: str) -> list[str]:
@@ -265,20 +344,22 @@ def _key(key: str, owner: str) -> str:
 
 
 def _base_url(url: str, flag: str) -> str:
-    url = url.strip().rstrip("/").removesuffix("/chat/completions")
+    """The address in the form that paths are added to; of a query only Azure's ``api-version`` is kept."""
+    base, mark, query = url.strip().partition("?")
+    base = base.rstrip("/").removesuffix("/chat/completions").rstrip("/")
     wrong = ""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(f"{base}{mark}{query}")
         if parts.username or parts.password:
             wrong = "it holds a user name or password, which would be saved with the run"
-        elif parts.query or parts.fragment:
-            wrong = "it goes on after the path"
+        elif parts.fragment or (mark and not _API_VERSION.fullmatch(query)):
+            wrong = "it goes on after the path, where only Azure's ?api-version=DATE may stand"
         elif parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-            wrong = f"'{url}' is no http or https address"
+            wrong = f"'{url}' is not an http or https address"
     except ValueError:
-        wrong = "it is no http or https address"
+        wrong = "it is not an http or https address"
     if wrong:
         raise UsageError(
             f"The base URL cannot be used: {wrong}.", f"Give {flag}-base-url like http://localhost:8000/v1."
         )
-    return url
+    return f"{base}{mark}{query}"

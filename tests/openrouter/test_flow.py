@@ -13,17 +13,17 @@ import pytest
 from psyctl_core.budget import Budget
 from psyctl_core.errors import BackendError, SourceError
 from psyctl_core.records import ChatRequest, Message
-from psyctl_openrouter.flow import Flow
+from psyctl_openrouter.flow import Flow, Timing
 from psyctl_openrouter.money import Prices, Spending
 from psyctl_openrouter.outcome import Outcome
-from psyctl_openrouter.pace import Pace, Room, Streak, backoff
+from psyctl_openrouter.retrying import ConcurrencyLimit, FailureStreak, RetryPolicy, backoff
 
 OK = Outcome("answer", "Hello.", prompt_tokens=10, completion_tokens=5, cost=0.001)
 FAILED = Outcome("retry", cost=0.0, reason="provider failed")
 LIMITED = Outcome("limited", cost=0.0, reason="rate limited")
 EMPTY = Outcome("empty", prompt_tokens=10, completion_tokens=0, cost=0.0005, reason="empty answer")
 REFUSED = Outcome("refused", cost=0.0, reason="request refused", message="Refused.", hint="Mend it.")
-ALONE = Outcome("alone", cost=0.0, reason="moderation")
+REQUEST_ERROR = Outcome("request_error", cost=0.0, reason="moderation")
 FATAL = Outcome("fatal", cost=0.0, reason="request refused", message="Bad key.", hint="Give another.")
 
 
@@ -44,7 +44,7 @@ def collect(answers, completions):
 class World:
     """A scripted server and a clock that only sleeping moves."""
 
-    def __init__(self, script=None, *, workers=1, spending=None, **pace):
+    def __init__(self, script=None, *, workers=1, spending=None, **policy):
         self.now = 1000.0
         self.sent = []
         self.script = script or (lambda name, tries: OK)
@@ -57,12 +57,10 @@ class World:
             self.send,
             abort=self.aborted.set,
             workers=workers,
-            pace=Pace(**{"tell": 0.0, **pace}),
+            policy=RetryPolicy(**{"tell": 0.0, **policy}),
             spending=self.spending,
             name="OpenRouter",
-            clock=lambda: self.now,
-            sleep=self.sleep,
-            jitter=lambda: 1.0,
+            timing=Timing(clock=lambda: self.now, sleep=self.sleep, jitter=lambda: 1.0),
         )
 
     def sleep(self, seconds):
@@ -147,10 +145,10 @@ def test_a_late_answer_does_not_hold_the_others_up(world):
 
 
 def test_backoff_doubles_with_full_jitter_up_to_a_ceiling():
-    pace = Pace(first=0.5, ceiling=30.0)
-    assert [backoff(tries, pace, 1.0) for tries in range(1, 9)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    assert backoff(3, pace, 0.0) == 0.0
-    assert backoff(10_000, pace, 0.5) == 15.0
+    policy = RetryPolicy(first=0.5, ceiling=30.0)
+    assert [backoff(tries, policy, 1.0) for tries in range(1, 9)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert backoff(3, policy, 0.0) == 0.0
+    assert backoff(10_000, policy, 0.5) == 15.0
 
 
 def test_failures_are_tried_again_after_growing_waits(world):
@@ -217,7 +215,7 @@ def test_what_was_told_is_booked_beside_a_try_whose_cost_is_unknown(world):
 
 
 def test_what_is_wrong_with_one_request_fails_it_at_once(world):
-    it = world(lambda name, tries: ALONE if name == "1" else OK)
+    it = world(lambda name, tries: REQUEST_ERROR if name == "1" else OK)
     answers = {a.id: a for a in it.flow.run(requests(3))}
     assert answers["1"].error == "moderation"
     assert len(it.sent) == 3
@@ -252,7 +250,7 @@ def test_waiting_is_visible_but_not_chatty(world, caplog):
 
 
 def test_rate_limits_lower_the_number_in_flight_and_it_recovers():
-    room = Room(16)
+    room = ConcurrencyLimit(16)
     for _ in range(16):  # all that were in flight together count once
         room.lower(sent_at=0.0, now=1.0)
     assert room.size == 11
@@ -280,8 +278,7 @@ def test_a_server_with_room_for_few_gets_few_at_a_time(world):
         return OK
 
     it.script = script
-    it.flow._clock = time.monotonic
-    it.flow._sleep = time.sleep
+    it.flow._timing = Timing()
     answers = list(it.flow.run(requests(300)))
     assert [a for a in answers if a.finish_reason == "error"] == []
     assert len(answers) == 300
@@ -289,7 +286,7 @@ def test_a_server_with_room_for_few_gets_few_at_a_time(world):
 
 
 def test_an_outage_stops_the_run_before_it_costs_scenarios(world):
-    it = world(lambda name, tries: OK if int(name) < 50 else FAILED, workers=8, retries=2, patience=60)
+    it = world(lambda name, tries: OK if int(name) < 50 else FAILED, workers=8, retries=2, outage_timeout=60)
     answers = []
     with pytest.raises(BackendError) as caught:
         collect(answers, it.flow.run(requests(1000)))
@@ -312,7 +309,7 @@ def test_nothing_fails_alone_in_an_outage(world, workers):
 
 
 def test_a_short_outage_is_waited_out(world):
-    it = world(workers=8, retries=2, patience=60)
+    it = world(workers=8, retries=2, outage_timeout=60)
     it.script = lambda name, tries: FAILED if 1010 < it.now < 1040 or (it.now == 1000 and int(name) > 20) else OK
     answers = list(it.flow.run(requests(200)))
     assert len(answers) == 200
@@ -320,17 +317,17 @@ def test_a_short_outage_is_waited_out(world):
 
 
 def test_limits_get_more_patience_than_failures():
-    pace = Pace(patience=60, failures=20, retries=1)
-    streak = Streak()
+    policy = RetryPolicy(outage_timeout=60, min_failures=20, retries=1)
+    streak = FailureStreak()
     for _ in range(30):
         streak.add(0.0, "rate limited", limited=True)
-    assert not streak.is_outage(599.0, pace)
-    assert streak.is_outage(600.0, pace)
+    assert not streak.is_outage(599.0, policy)
+    assert streak.is_outage(600.0, policy)
     streak.end()
     for _ in range(20):
         streak.add(0.0, "timed out", limited=False)
-    assert not streak.is_outage(59.0, pace)
-    assert streak.is_outage(60.0, pace)
+    assert not streak.is_outage(59.0, policy)
+    assert streak.is_outage(60.0, policy)
 
 
 def test_nothing_but_limits_stops_the_run_in_the_end(world):

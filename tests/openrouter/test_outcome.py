@@ -7,9 +7,11 @@ import json
 import pytest
 import requests
 
-from psyctl_openrouter import client
+from psyctl_openrouter import network
 from psyctl_openrouter.client import Reply, scrub
-from psyctl_openrouter.outcome import Problem, Service, error_of, sort_reply, wait_of
+from psyctl_openrouter.outcome import Service
+from psyctl_openrouter.replies import sort_reply
+from psyctl_openrouter.words import Problem, error_of, wait_of
 
 KEY = "sk-or-v1-0123456789abcdef0123456789abcdef"
 OPENROUTER = Service("OpenRouter", "--openrouter", "https://openrouter.ai/api/v1", "a/b", KEY, priced=True)
@@ -65,20 +67,20 @@ def test_an_answer_is_taken_as_it_is_with_tokens_and_cost():
         (error(400, error_type="invalid_prompt"), "refused", "request refused"),
         (error(403), "refused", "forbidden"),
         (error(403, error_type="permission_denied"), "refused", "forbidden"),
-        (error(403, reasons=["hate"], flagged_input="x"), "alone", "moderation"),
-        (error(403, error_type="content_policy_violation"), "alone", "moderation"),
-        (error(400, "Blocked by the content filter"), "alone", "moderation"),
+        (error(403, reasons=["hate"], flagged_input="x"), "request_error", "moderation"),
+        (error(403, error_type="content_policy_violation"), "request_error", "moderation"),
+        (error(400, "Blocked by the content filter"), "request_error", "moderation"),
         (error(403, limit_source="openrouter_key_limit"), "fatal", "request refused"),
-        (error(413), "alone", "input too long"),
-        (error(400, "maximum context length is 4096 tokens"), "alone", "input too long"),
-        (error(400, error_type="context_length_exceeded"), "alone", "input too long"),
+        (error(413), "request_error", "input too long"),
+        (error(400, "maximum context length is 4096 tokens"), "request_error", "input too long"),
+        (error(400, error_type="context_length_exceeded"), "request_error", "input too long"),
         (error(502, http=200), "retry", "provider failed"),
         (error(429, http=200), "limited", "rate limited"),
         (error(401, http=200), "fatal", "request refused"),
         (error(None, http=200), "retry", "provider failed"),
         (error(400, http=400, error_type="rate_limit_exceeded"), "limited", "rate limited"),
         (reply(200, b'{"choices": [{"mess'), "retry", "malformed answer"),
-        (reply(200, b"<html>oops</html>"), "retry", "malformed answer"),
+        (reply(200, b"<html>oops</html>"), "retry", "a web page, not the API"),
         (reply(200, b"\xff\xfe\x00"), "retry", "malformed answer"),
         (reply(200, b"[" * 100_000), "retry", "malformed answer"),
         (reply(200, b""), "retry", "malformed answer"),
@@ -88,9 +90,9 @@ def test_an_answer_is_taken_as_it_is_with_tokens_and_cost():
         (reply(502, b"<html>Bad Gateway</html>"), "retry", "provider failed"),
         (reply(301, b""), "fatal", "request refused"),
         (reply(404, b"<html>not here</html>"), "fatal", "request refused"),
-        (Reply(trouble=client.TIMED_OUT), "retry", "timed out"),
-        (Reply(trouble=client.LOST), "retry", "connection lost"),
-        (Reply(trouble=client.CERTIFICATE, detail="self-signed", sent=False), "fatal", "certificate not accepted"),
+        (Reply(trouble=network.TIMED_OUT), "retry", "timed out"),
+        (Reply(trouble=network.LOST), "retry", "connection lost"),
+        (Reply(trouble=network.CERTIFICATE, detail="self-signed", sent=False), "fatal", "certificate not accepted"),
         (answer(""), "empty", "empty answer"),
         (answer("  \n"), "empty", "empty answer"),
         (answer(None), "empty", "empty answer"),
@@ -98,13 +100,14 @@ def test_an_answer_is_taken_as_it_is_with_tokens_and_cost():
         (answer("", reasoning_content="Hm."), "empty", "empty answer: all tokens went into reasoning"),
         (answer("<think>So she", "length"), "empty", "empty answer: all tokens went into reasoning"),
         (answer("half an ans", "error"), "retry", "provider failed"),
-        (answer("", "content_filter"), "alone", "moderation"),
+        (answer("", "content_filter"), "request_error", "moderation"),
     ],
 )
 def test_failures_are_sorted(got, kind, reason):
     outcome = sort_reply(got, OPENROUTER)
     assert (outcome.kind, outcome.reason) == (kind, reason)
-    assert bool(outcome.message and outcome.hint) == (kind in ("fatal", "refused"))
+    assert bool(outcome.message) == bool(outcome.hint)
+    assert outcome.message or kind not in ("fatal", "refused", "empty")
 
 
 def test_an_error_of_a_choice_counts_although_there_is_text():
@@ -147,8 +150,8 @@ def test_length_is_told_and_other_reasons_are_a_stop():
         (error(502, http=200), 0.0),
         (reply(502, b"<html>"), None),
         (reply(200, b'{"usage": {"co'), None),
-        (Reply(trouble=client.CANNOT_CONNECT, sent=False), 0.0),
-        (Reply(trouble=client.TIMED_OUT), None),
+        (Reply(trouble=network.CANNOT_CONNECT, sent=False), 0.0),
+        (Reply(trouble=network.TIMED_OUT), None),
     ],
 )
 def test_an_unknown_cost_is_not_zero_and_a_free_failure_is(got, cost):

@@ -9,13 +9,15 @@ import pytest
 from psyctl_core.budget import Budget
 from psyctl_core.records import ChatRequest, Message
 from psyctl_openrouter.money import Prices, Spending, prices_of, prompt_tokens
-from psyctl_openrouter.payload import chat_body, usable_stops
+from psyctl_openrouter.payload import chat_body, encoded, usable_stops
 
 REQUEST = ChatRequest("1", (Message("system", "Be Ann."), Message("user", "Say é")), 'Ann: "', ("\n", '"'), 64, 0.7, 42)
 
 
 def body(request=REQUEST, *, prefill=True, extra=None, when_begun=None):
-    return json.loads(chat_body(request, model="a/b", prefill=prefill, extra=extra or {}, when_begun=when_begun or {}))
+    return json.loads(
+        encoded(chat_body(request, model="a/b", prefill=prefill, extra=extra or {}, when_begun=when_begun or {}))
+    )
 
 
 def test_the_body_holds_what_was_asked():

@@ -16,7 +16,7 @@ from psyctl_core.options import settings
 from psyctl_openrouter import DEFAULT_MODEL, OpenAIConfig, OpenRouterConfig, psyctl_inference_backends
 from psyctl_openrouter.backend import OpenAIBackend, OpenRouterBackend
 from psyctl_openrouter.models import near
-from psyctl_openrouter.pace import Pace
+from psyctl_openrouter.retrying import RetryPolicy
 
 KEY = "sk-or-v1-0123456789abcdef0123456789abcdef"
 
@@ -41,7 +41,7 @@ def test_only_what_decides_the_answers_makes_another_run():
     assert set(decides) == {
         "model", "provider", "allow_fallbacks", "quantizations", "data_collection", "reasoning", "prefill", "base_url",
     }  # fmt: skip
-    assert set(settings(OpenAIConfig(), identity=True)) == {"base_url", "model", "prefill"}
+    assert set(settings(OpenAIConfig(), identity=True)) == {"base_url", "model", "reasoning", "prefill"}
     for config in (OpenRouterConfig(api_key=KEY), OpenAIConfig(api_key=KEY)):
         for identity in (True, False):
             assert KEY not in json.dumps(settings(config, identity=identity))
@@ -74,9 +74,9 @@ def test_looking_at_the_plugin_imports_nothing_heavy():
         ({"patience": -1.0}, "patience of -1 s"),
         ({"max_cost": 0.0}, "budget of $0 pays for nothing"),
         ({"model": " "}, "No OpenRouter model"),
-        ({"base_url": "openrouter.ai/api/v1"}, "no http or https address"),
-        ({"base_url": "ftp://openrouter.ai"}, "no http or https address"),
-        ({"base_url": "http://[::1"}, "no http or https address"),
+        ({"base_url": "openrouter.ai/api/v1"}, "not an http or https address"),
+        ({"base_url": "ftp://openrouter.ai"}, "not an http or https address"),
+        ({"base_url": "http://[::1"}, "not an http or https address"),
         ({"base_url": "https://me:secret@host/v1"}, "holds a user name or password"),
         ({"base_url": "https://host/v1?key=secret"}, "goes on after the path"),
     ],
@@ -161,8 +161,8 @@ def test_the_estimate_is_near_what_is_charged(serve, connect, ask):
 
 
 def test_an_estimate_that_cannot_be_had_is_none(serve, connect, ask, caplog):
-    quick = Pace(retries=0)
-    assert connect(None, base_url="http://127.0.0.1:9/v1", pace=quick).estimate(ask(1)[0], 10) is None
+    quick = RetryPolicy(retries=0)
+    assert connect(None, base_url="http://127.0.0.1:9/v1", policy=quick).estimate(ask(1)[0], 10) is None
     assert connect(serve(priced=False)).estimate(ask(1)[0], 10) is None
     assert "No estimate" in caplog.text
     with pytest.raises(BackendError, match="has no model"):
@@ -228,7 +228,7 @@ def test_openai_begins_answers_only_when_told(serve, connect, ask, monkeypatch):
 
 
 def test_openai_that_is_not_running_is_said_so(connect):
-    backend = connect(None, kind="openai", base_url="http://127.0.0.1:9/v1", pace=Pace(retries=0))
+    backend = connect(None, kind="openai", base_url="http://127.0.0.1:9/v1", policy=RetryPolicy(retries=0))
     with pytest.raises(BackendError, match=r"http://127.0.0.1:9/v1/models cannot be read: cannot connect") as caught:
         backend.start(Budget(None))
     assert "--openai-base-url" in caught.value.hint
