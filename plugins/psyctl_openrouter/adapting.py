@@ -24,7 +24,8 @@ _KEPT = ("model", "messages", "provider")
 """Fields that are never left out: without ``provider`` a text might go where it must not."""
 
 _UNKNOWN = (
-    r"unsupported|not (?:be |currently |yet )?(?:support|allow|permit|accept|recogni[sz]|enabled|available|implement)\w*"
+    r"unsupported"
+    r"|not (?:be |currently |yet )?(?:support|allow|permit|accept|recogni[sz]|enabled|available|implement)\w*"
     r"|does(?:n't| not) (?:support|accept|allow|take)|unknown|unrecogni[sz]ed|unexpected|extra|forbidden|deprecated"
     r"|removed|cannot find|no such|invalid (?:field|parameter|argument|key|property)|only the default|disallow"
 )

@@ -77,8 +77,9 @@ _LOADING = re.compile(
     re.I,
 )
 _PATH = re.compile(
-    r"unexpected endpoint|unknown (?:request )?(?:endpoint|url|path|route)|(?:endpoint|route|path|url|page)\b.{0,80}not found"
-    r"|invalid (?:url|path|endpoint)|no (?:such )?(?:route|handler|endpoint) (?:for|matches|at|found for /)"
+    r"unexpected endpoint|unknown (?:request )?(?:endpoint|url|path|route)"
+    r"|(?:endpoint|route|path|url|page)\b.{0,80}not found"
+    r"|invalid (?:url|path|endpoint)|no (?:such )?(?:route|handler|endpoint) (?:for|matches|at|found for) ?/"
     r"|cannot (?:get|post) /|^not ?found\.?$|resource not found|no context-path matches",
     re.I,
 )
