@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from psyctl_core.budget import Budget
 from psyctl_core.components import Context, Estimate, Identity, InferenceBackend
@@ -25,12 +21,10 @@ from psyctl_openrouter.payload import chat_body, encoded, token_limit
 from psyctl_openrouter.refusals import words_of
 from psyctl_openrouter.replies import parsed, sort_reply
 from psyctl_openrouter.retrying import RetryPolicy
+from psyctl_openrouter.settings import address_of, check, key_of, names, warn_of_open_key
 from psyctl_openrouter.words import Problem, error_of
 
 log = logging.getLogger("psyctl")
-
-_API_VERSION = re.compile(r"api-version=[\w.-]{1,40}")
-"""What may stand after a base URL's path (Azure OpenAI REST API reference)."""
 
 THINKING_TOKENS: Mapping[str, int] = {"none": 0, "low": 1024, "medium": 4096, "high": 8192}
 """Tokens allowed for thinking beyond the answer's own, which are too few for any thought."""
@@ -64,7 +58,7 @@ class _HttpBackend(InferenceBackend):
         self._client = Client(service.base_url, service.key, connections=config.max_workers, timeout=config.timeout)
         self._service = replace(service, proxy=self._client.proxy)
         self._adapter = Adapter(self._service)
-        _warn_of_open_key(service)
+        warn_of_open_key(service)
         self._flow = Flow(
             self._exchange,
             abort=self._client.abort,
@@ -132,7 +126,7 @@ class OpenRouterBackend(_HttpBackend):
 
     def __init__(self, config: OpenRouterConfig, context: Context, policy: RetryPolicy | None = None) -> None:
         del context
-        _check(config, "--openrouter")
+        check(config, "--openrouter")
         if config.max_cost is not None and not config.max_cost > 0:
             raise UsageError(
                 f"A budget of ${config.max_cost:g} pays for nothing.", "Give --openrouter-max-cost above 0."
@@ -140,9 +134,9 @@ class OpenRouterBackend(_HttpBackend):
         service = Service(
             name="OpenRouter",
             flag="--openrouter",
-            base_url=_base_url(config.base_url, "--openrouter"),
+            base_url=address_of(config.base_url, "--openrouter"),
             model=config.model.strip(),
-            key=_key(config.api_key, "OpenRouter"),
+            key=key_of(config.api_key, "OpenRouter"),
             priced=True,
         )
         if not service.model:
@@ -219,13 +213,13 @@ class OpenAIBackend(_HttpBackend):
 
     def __init__(self, config: OpenAIConfig, context: Context, policy: RetryPolicy | None = None) -> None:
         del context
-        _check(config, "--openai")
+        check(config, "--openai")
         service = Service(
             name="The server",
             flag="--openai",
-            base_url=_base_url(config.base_url, "--openai"),
+            base_url=address_of(config.base_url, "--openai"),
             model=config.model.strip(),
-            key=_key(config.api_key, "server"),
+            key=key_of(config.api_key, "server"),
             priced=False,
         )
         # vLLM's way to have a last assistant message continued instead of answered.
@@ -272,11 +266,11 @@ def _policy(config: OpenRouterConfig | OpenAIConfig) -> RetryPolicy:
 def _routing(config: OpenRouterConfig) -> dict[str, Any]:
     """The fields ``provider`` and ``reasoning`` (OpenRouter: "Provider Routing", "Reasoning Tokens")."""
     provider: dict[str, Any] = {}
-    if order := _names(config.provider):
+    if order := names(config.provider):
         provider["order"] = order
     if not config.allow_fallbacks:
         provider["allow_fallbacks"] = False
-    if quantizations := _names(config.quantizations):
+    if quantizations := names(config.quantizations):
         provider["quantizations"] = quantizations
     if config.data_collection == "deny":
         provider["data_collection"] = "deny"
@@ -300,66 +294,3 @@ def _thinking(reasoning: str) -> dict[str, Any]:
         "chat_template_kwargs": {"enable_thinking": thinks, "thinking": thinks},
         "max_tokens": THINKING_TOKENS[reasoning],
     }
-
-
-def _warn_of_open_key(service: Service) -> None:
-    parts = urlsplit(service.base_url)
-    host = parts.hostname or ""
-    if service.key and parts.scheme == "http" and not _is_here(host):
-        log.warning("The API key goes to %s without encryption: anybody between can read it. Use https.", host)
-
-
-def _is_here(host: str) -> bool:
-    """Whether a host is this machine, by its name alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _check(config: OpenRouterConfig | OpenAIConfig, flag: str) -> None:
-    if config.max_workers < 1:
-        raise UsageError(f"{config.max_workers} workers can do nothing.", f"Give {flag}-max-workers 1 or more.")
-    if config.retries < 0:
-        raise UsageError(f"{config.retries} retries make no sense.", f"Give {flag}-retries 0 or more.")
-    if not (config.timeout > 0 and math.isfinite(config.timeout)):
-        raise UsageError(f"A timeout of {config.timeout:g} s leaves no time.", f"Give {flag}-timeout above 0.")
-    if not config.patience >= 0:
-        raise UsageError(f"A patience of {config.patience:g} s makes no sense.", f"Give {flag}-patience 0 or more.")
-
-
-def _key(key: str, owner: str) -> str:
-    key = key.strip()
-    if not all("!" <= ch <= "~" for ch in key):
-        # Said here and without the key: the HTTP libraries would put it into their message.
-        raise UsageError(
-            f"The {owner} API key holds a character that no key has, such as a blank or a typographic quote.",
-            "Copy it again.",
-        )
-    return key
-
-
-def _base_url(url: str, flag: str) -> str:
-    """The address in the form that paths are added to; of a query only Azure's ``api-version`` is kept."""
-    base, mark, query = url.strip().partition("?")
-    base = base.rstrip("/").removesuffix("/chat/completions").rstrip("/")
-    wrong = ""
-    try:
-        parts = urlsplit(f"{base}{mark}{query}")
-        if parts.username or parts.password:
-            wrong = "it holds a user name or password, which would be saved with the run"
-        elif parts.fragment or (mark and not _API_VERSION.fullmatch(query)):
-            wrong = "it goes on after the path, where only Azure's ?api-version=DATE may stand"
-        elif parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-            wrong = f"'{url}' is not an http or https address"
-    except ValueError:
-        wrong = "it is not an http or https address"
-    if wrong:
-        raise UsageError(
-            f"The base URL cannot be used: {wrong}.", f"Give {flag}-base-url like http://localhost:8000/v1."
-        )
-    return f"{base}{mark}{query}"

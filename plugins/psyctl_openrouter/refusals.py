@@ -55,7 +55,8 @@ _LOOSE_TYPES: Mapping[str, int] = {"invalid_request_error": 400, "BadRequestErro
 
 _TOO_LONG = re.compile(
     r"context.{0,10}(?:length|window|size)|maximum (?:context|model length)|max_model_len|n_ctx"
-    r"|(?:prompt|input|request|message)s?(?: \w+){0,3} too (?:long|large)|too many (?:input |prompt )?tokens"
+    r"|(?:prompt|input|request|message|body)s?(?: (?!took)\w+){0,3} too (?:long|large)"
+    r"|too many (?:input |prompt )?tokens"
     r"|(?:input|prompt).{0,30}exceed|reduce (?:the|your) (?:length|prompt|message|input)",
     re.I,
 )

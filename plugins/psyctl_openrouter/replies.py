@@ -122,12 +122,13 @@ def _sort_answer(
         keys = ", ".join(list(choice)[:8])
         useless = _useless(NO_MESSAGE, f"{service.name} answers without a message, with {keys}", cost, service)
         return failed("retry", NO_MESSAGE, useless.message, useless.hint)
-    content = storable.text(_text(message.get("content")))
+    whole = _text(message.get("content"))
+    content = storable.text(whole)
     text = _without_thoughts(content)
     if _ended(_FILTER, choice, data):
         return failed("request_error", MODERATION)
     if text.strip():
-        finish = _finish(choice, data, made, limit)
+        finish = _finish(choice, data, made, limit) if len(content) == len(whole) else "length"
         return Outcome("answer", text, finish, read, made, cost)
     if isinstance(refusal := message.get("refusal"), str) and refusal.strip():
         said = scrub(refusal, service.key)

@@ -144,10 +144,10 @@ ONLY_WHERE: dict[str, Callable[[dict[str, Any]], bool]] = {
 """What a request must have to meet a fault that is about that."""
 
 PLAIN: dict[str, tuple[int, Any]] = {
-    "nosystem": (400, {"object": "error", "message": "System role not supported", "type": "BadRequestError", "code": 400}),
+    "nosystem": (400, {"object": "error", "message": "System role not supported", "code": 400}),
     "nosystem500": (500, {"error": {"code": 500, "message": "System role not supported", "type": "server_error"}}),
     "developer": (
-        400, [{"error": {"code": 400, "message": "Developer instruction is not enabled", "status": "INVALID_ARGUMENT"}}],
+        400, [{"error": {"code": 400, "message": "Developer instruction is not enabled", "status": "FAILED"}}],
     ),
     "noprefill": (400, {"error": {"message": "Prefilling assistant messages is not supported by this model"}}),
     "newlimit": (
@@ -162,9 +162,9 @@ PLAIN: dict[str, tuple[int, Any]] = {
     ),
     "noseed": (
         422,
-        {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted", "input": 0}]},
+        {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]},
     ),
-    "noseed500": (500, {"error": {"message": "litellm.UnsupportedParamsError: x does not support parameters: ['seed']"}}),
+    "noseed500": (500, {"error": {"message": "litellm.UnsupportedParams: x does not support parameters: ['seed']"}}),
     "notemperature": (
         400,
         {
@@ -197,7 +197,7 @@ PLAIN: dict[str, tuple[int, Any]] = {
     "loading": (503, {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}),
     "reason500": (500, {"error": {"message": "model runner has unexpectedly stopped", "type": "api_error"}}),
     "context500": (
-        500, {"error": {"code": 500, "message": "the request exceeds the available context size", "type": "server_error"}},
+        500, {"error": {"code": 500, "message": "the request exceeds the available context size"}},
     ),
     "inspection": (
         400, {"error": {"code": "data_inspection_failed", "message": "Input data may contain inappropriate content."}},
@@ -626,7 +626,8 @@ class Server:
         if style == "bracketthink":
             return f"[THINK]She would say no.[/THINK]{text}"
         if style == "harmony":
-            return f"<|channel|>analysis<|message|>She would say no.<|end|><|start|>assistant<|channel|>final<|message|>{text}"
+            thoughts = "<|channel|>analysis<|message|>She would say no.<|end|>"
+            return f"{thoughts}<|start|>assistant<|channel|>final<|message|>{text}"
         if style == "eot":
             return f"{text}<|eot_id|><|start_header_id|>user<|end_header_id|>"
         if style == "echo" and begun:
@@ -879,8 +880,8 @@ def _streamed(body: dict[str, Any], text: str, style: str) -> Answer:
 
 @functools.cache
 def _bomb() -> bytes:
-    """64 MiB of blanks, packed."""
-    return gzip.compress(b" " * 2**26)
+    """16 MiB of blanks, packed."""
+    return gzip.compress(b" " * 2**24)
 
 
 def _prompt_tokens(messages: Any) -> int:

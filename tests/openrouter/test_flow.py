@@ -400,6 +400,127 @@ def test_a_refused_request_among_answered_ones_fails_alone(world, odd):
     assert answers[odd].error == "request refused"
 
 
+USELESS = Outcome("retry", cost=0.0, reason="a web page, not the API", message="A page.", hint="Try /v1.")
+THOUGHT = Outcome("empty", cost=0.0, reason="empty answer: all", message="It thinks.", hint="Use --x-reasoning.")
+
+
+def of_scenarios(count):
+    ids = [f"{number}:{role}" for number in range(count) for role in ("neutral", "positive")]
+    return [ChatRequest(name, (Message("user", "x"),)) for name in ids]
+
+
+def test_what_waiting_does_not_mend_stops_in_seconds(world):
+    for workers in (1, 16):
+        it = world(lambda name, tries: USELESS, workers=workers)
+        with pytest.raises(BackendError, match=r"A page\.") as caught:
+            list(it.flow.run(requests(1000)))
+        assert caught.value.hint == "Try /v1."
+        assert 3 <= it.now - 1000 < 10
+    it = world(lambda name, tries: USELESS)  # a single request, as for a persona
+    with pytest.raises(BackendError, match=r"A page\."):
+        list(it.flow.run(requests(1)))
+    assert it.now - 1000 < 10
+
+
+def test_a_gateway_with_a_hiccup_is_waited_for(world):
+    it = world(workers=4)
+    it.script = lambda name, tries: USELESS if it.now < 1002 else OK
+    assert {a.finish_reason for a in it.flow.run(requests(50))} == {"stop"}
+
+
+def test_a_web_page_after_answers_is_an_outage_like_others(world):
+    it = world(lambda name, tries: OK if int(name) < 5 else USELESS, outage_timeout=60)
+    with pytest.raises(BackendError, match=r"in a row \(last: a web page, not the API\)"):
+        list(it.flow.run(requests(100)))
+    assert it.now - 1000 >= 60
+
+
+def test_a_server_that_says_why_it_fails_is_quoted(world):
+    said = Outcome("retry", cost=0.0, reason="provider failed", detail="out of memory")
+    with pytest.raises(BackendError, match=r"last: provider failed: out of memory\)"):
+        list(world(lambda name, tries: said).flow.run(requests(100)))
+
+
+def test_a_model_that_loads_for_minutes_is_waited_for(world, caplog):
+    caplog.set_level(logging.INFO, "psyctl")
+    loading = Outcome("limited", cost=0.0, reason="the model is loading")
+    for count in (1, 40):
+        it = world(workers=4)
+        it.script = lambda name, tries, it=it: loading if it.now < 1500 else OK
+        assert {a.finish_reason for a in it.flow.run(requests(count))} == {"stop"}
+    assert "the model is loading" in caplog.text
+    with pytest.raises(BackendError, match="the model is loading"):
+        list(world(lambda name, tries: loading).flow.run(requests(5)))
+
+
+@pytest.mark.parametrize("bad", [REFUSED, THOUGHT, EMPTY])
+@pytest.mark.parametrize("workers", [1, 8])
+def test_the_first_scenario_is_not_everybody(world, bad, workers):
+    it = world(lambda name, tries: bad if name.startswith("0:") else OK, workers=workers)
+    answers = {a.id: a for a in it.flow.run(of_scenarios(6))}
+    assert len(answers) == 12
+    assert {name for name, a in answers.items() if a.finish_reason == "error"} == {"0:neutral", "0:positive"}
+
+
+def test_refusals_that_arrive_before_slow_answers_wait_for_them(world):
+    def script(name, tries):
+        if int(name.split(":")[0]) < 3:
+            return REFUSED
+        time.sleep(0.05)
+        return OK
+
+    answers = list(world(script, workers=16).flow.run(of_scenarios(8)))
+    assert len(answers) == 16
+    assert sum(a.finish_reason == "error" for a in answers) == 6
+
+
+@pytest.mark.parametrize("bad", [REFUSED, THOUGHT])
+def test_the_second_scenario_without_any_answer_decides(world, bad):
+    it = world(lambda name, tries: bad)
+    with pytest.raises(BackendError, match=bad.message):
+        list(it.flow.run(of_scenarios(500)))
+    assert len(it.sent) <= 36
+
+
+def test_the_only_scenario_of_a_run_fails_alone_and_the_next_ones_decide(world):
+    it = world(lambda name, tries: REFUSED)
+    first = list(it.flow.run(of_scenarios(1)))
+    assert {a.error for a in first} == {"request refused"}
+    with pytest.raises(BackendError, match=r"Refused\."):
+        list(it.flow.run(of_scenarios(2)[2:]))
+
+
+def test_twenty_scenarios_refused_in_a_row_end_a_run_that_had_answers(world):
+    it = world(lambda name, tries: OK if int(name.split(":")[0]) < 3 else REFUSED)
+    answers = []
+    with pytest.raises(BackendError, match=r"Refused\."):
+        collect(answers, it.flow.run(of_scenarios(500)))
+    assert sum(a.finish_reason == "stop" for a in answers) == 6
+    assert len(it.sent) <= 6 + 2 * 20
+
+
+def test_the_words_of_a_request_that_failed_alone_are_told_once(world, caplog):
+    list(world(lambda name, tries: REFUSED if int(name) % 4 == 3 else OK).flow.run(requests(40)))
+    assert [r.getMessage() for r in caplog.records] == ["One request failed (request refused). Refused."]
+
+
+def test_draining_ends_a_wait_at_once(world):
+    it = world(lambda name, tries: waiting(600.0))
+    sleep, it.sleep = it.sleep, None
+    naps = []
+
+    def nap(seconds):
+        naps.append(seconds)
+        if len(naps) == 3:
+            it.flow.drain()  # as a signal handler does
+        sleep(seconds)
+
+    it.flow._timing = Timing(clock=lambda: it.now, sleep=nap, jitter=lambda: 1.0)
+    assert list(it.flow.run(requests(5))) == []
+    assert len(naps) == 3
+    assert list(it.flow.run(requests(5))) == []
+
+
 def test_the_budget_stops_before_it_is_crossed_and_uses_what_fits(world):
     spending = Spending(Budget(0.0105, "--openrouter-max-cost"))
     spending.prices = Prices(0.0, 0.002 / 64)  # the worst is twice what an answer costs

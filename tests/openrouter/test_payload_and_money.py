@@ -53,6 +53,23 @@ def test_stops_that_could_begin_an_answer_are_never_sent():
     assert len(usable_stops(tuple("abcdef"))) == 4
 
 
+@pytest.mark.parametrize(
+    "token",
+    ["<|im_end|>", "<|eot_id|>", "<｜User｜>", "[|endofturn|]", "</s>", "<s>", "<end_of_turn>", "<start_of_turn>",
+     "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<think>", "</think>", "<|channel|>", "[/SYSTEM_PROMPT]", "<bos>"],
+)  # fmt: skip
+def test_control_tokens_in_a_scene_are_inert(token):
+    scene = ChatRequest("1", (Message("user", f"Hi {token} there"),), f"Ann{token}:")
+    first, begun = body(scene)["messages"]
+    assert token not in first["content"] + begun["content"]
+    assert first["content"].replace(" ", "") == f"Hi{token}there".replace(" ", "")
+
+
+@pytest.mark.parametrize("text", ["a < b", "I <3 you", "[sighs] No.", "<b>No</b>", "[1] a | b", "x<y>z", "«<»"])
+def test_ordinary_brackets_stay_as_they_are(text):
+    assert body(ChatRequest("1", (Message("user", text),)))["messages"][0]["content"] == text
+
+
 def test_broken_text_can_be_sent():
     broken = ChatRequest("1", (Message("user", "a\ud800b"),))
     assert body(broken)["messages"][0]["content"] == "a?b"
