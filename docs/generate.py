@@ -1,4 +1,4 @@
-"""Writes what the pages say about commands, options, schemas and shapes of data, from the code.
+"""Writes what the pages say about commands, options, schemas and shapes of data, and what they quote, from the code.
 
 Run ``python docs/generate.py`` after changing one of them. Only the text between a pair of markers is
 replaced; what stands around them is written by hand.
@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import operator
 import re
+import textwrap
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from psyctl_core.flags import Flag, flags_of
-from psyctl_core.registry import Found, discover
-
-from psyctl_core import components, errors, records, schema, testing
+from psyctl_core import api, budget, components, errors, options, records, schema, testing
+from psyctl_core._plugins.flags import COMMANDS_OF_THE_CORE, Flag, flags_of
+from psyctl_core._plugins.kinds import KINDS
+from psyctl_core._plugins.registry import Registered, discover
 from psyctl_core.cli.app import make_app
-from psyctl_core.components import KINDS
 from psyctl_soda.shapes import SHAPES
 
 DOCS = Path(__file__).resolve().parent
 REGION = re.compile(r"(<!-- generated: (?P<name>[\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+QUOTE = re.compile(r"(<!-- quoted: (?P<module>[\w.]+):(?P<name>[\w.]+) -->\n\n```py\n).*?(^```$)", re.DOTALL | re.MULTILINE)
 NOTES = re.compile(r" ?\((?:default: (?P<default>[^;)]+))?(?:; )?(?:env: (?P<env>\w+))?\)")
 VALUES = {str: "text", int: "whole number", float: "number", Path: "path", bool: "none"}
 LIMITS = {
@@ -35,7 +38,9 @@ LIMITS = {
 DISTRIBUTION = "psyctl"
 """Whose components are documented here; what else is installed has documentation of its own."""
 
+BUILDING = ("BuildConfig", "Selection", "Sampling", "Progress", "build", "plan", "open_dataset")
 RECORDS = ("Scenario", "Turn", "SkippedRow", "Persona", "Message", "ChatRequest", "Completion", "CaaRecord")
+CONTRACT = ("Component", "Command", "Context", "SinkTarget", "Checkpoint", "Inspection", "Estimate")
 
 OPTION_HEAD = ("Option", "Value", "Default", "Environment", "What it does")
 FIELD_HEAD = ("Field", "Type", "Required", "What it is")
@@ -60,6 +65,7 @@ class Option:
 def pages() -> dict[Path, str]:
     """Each generated page with the text it should have."""
     regions = {
+        "explanation/architecture.md": {},
         "reference/cli.md": command_line(),
         "reference/schemas.md": schemas(),
         "reference/api.md": {"signatures": signatures()},
@@ -70,12 +76,18 @@ def pages() -> dict[Path, str]:
 
 
 def filled(page: Path, texts: Mapping[str, str]) -> str:
-    """The page with every region replaced."""
+    """The page with every region and every quotation replaced."""
     text = page.read_text(encoding="utf-8")
     unmatched = set(texts) ^ {match["name"] for match in REGION.finditer(text)}
     if unmatched:
         raise SystemExit(f"{page.name}: regions and texts do not match for {', '.join(sorted(unmatched))}")
-    return REGION.sub(lambda match: f"{match[1]}\n{texts[match['name']]}\n\n{match[3]}", text)
+    text = REGION.sub(lambda match: f"{match[1]}\n{texts[match['name']]}\n\n{match[3]}", text)
+    return QUOTE.sub(lambda match: f"{match[1]}{source(match['module'], match['name'])}{match[4]}", text)
+
+
+def source(module: str, name: str) -> str:
+    """The source of a function or class, with what it is inside of left out."""
+    return textwrap.dedent(inspect.getsource(operator.attrgetter(name)(import_module(module))))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -95,29 +107,33 @@ def code(value: object) -> str:
 def command_line() -> dict[str, str]:
     """The regions of cli.md: the commands, the components' options, and the variables."""
     app = make_app()
-    callbacks = {str(command.name): command.callback for command in app.registered_commands}
-    components = [f for kind in KINDS for f in discover().usable(kind) if f.distribution == DISTRIBUTION]
-    theirs = {flag.spelling for found in discover().usable() for flag in flags_of(found.component)}
-    commands = {name: [o for o in typed(callback) if o.spelling not in theirs] for name, callback in callbacks.items()}
-    settings = {found: list(component_options(found)) for found in components}
-    every = [option for options in [*commands.values(), *settings.values()] for option in options]
+    commands = {str(command.name): command.callback for command in app.registered_commands}
+    callbacks = {name: callback for name, callback in commands.items() if name in COMMANDS_OF_THE_CORE and callback}
+    theirs = {flag.spelling for registered in discover().usable() for flag in flags_of(registered.component)}
+    own = {name: [o for o in typed(callback) if o.spelling not in theirs] for name, callback in callbacks.items()}
+    every = [o for rows in [*own.values(), *map(component_options, ours())] for o in rows]
     variables = dict.fromkeys((code(option.env), code(option.spelling)) for option in every if option.env)
     sections = [
         f"### psyctl {name}\n\n{inspect.getdoc(callbacks[name])}\n\n{command_text(options)}"
-        for name, options in commands.items()
+        for name, options in own.items()
     ]
     return {
         "commands": "\n\n".join(sections),
-        "components": "\n\n".join(component_text(found, options) for found, options in settings.items()),
+        "components": "\n\n".join(component_text(registered) for registered in ours()),
         "variables": table(("Variable", "Stands in for"), list(variables)),
     }
 
 
-def command_text(options: list[Option]) -> str:
+def ours() -> list[Registered]:
+    """The components of this distribution, kind by kind."""
+    return [found for kind in KINDS for found in discover().usable(kind) if found.origin.distribution == DISTRIBUTION]
+
+
+def command_text(rows: list[Option]) -> str:
     """Tables of options, one for each group that ``--help`` shows."""
-    if not options:
+    if not rows:
         return "It has no options."
-    groups = {option.group: [o.row() for o in options if o.group == option.group] for option in options}
+    groups = {row.group: [o.row() for o in rows if o.group == row.group] for row in rows}
     title = "**{}**\n\n" if len(groups) > 1 else ""
     return "\n\n".join(title.format(group) + table(OPTION_HEAD, rows) for group, rows in groups.items())
 
@@ -139,9 +155,8 @@ def typed(callback: Callable[..., Any]) -> Iterator[Option]:
         yield Option(spelling, value_of(hint), default, env, text, info.rich_help_panel or "Options")
 
 
-def component_options(found: Found) -> Iterator[Option]:
+def component_options(found: Registered) -> Iterator[Option]:
     """The options that a component's config fields become, each under its shortest spelling."""
-    assert found.component is not None
     declared = {field.name: field for field in dataclasses.fields(found.component.config)}
     for flag in flags_of(found.component):
         field = declared[flag.field]
@@ -156,33 +171,31 @@ def component_options(found: Found) -> Iterator[Option]:
             yield Option(flag.spelling, value_of(flag.type), str(default), env, text + other_spelling(found, flag))
 
 
-def other_spelling(found: Found, flag: Flag) -> str:
+def other_spelling(found: Registered, flag: Flag) -> str:
     if flag.short:
-        return f" Also spelled `--{found.name}-{flag.field.replace('_', '-')}`."
+        return f" Also spelled `--{found.origin.name}-{flag.field.replace('_', '-')}`."
     return f" `--no-{flag.spelling[2:]}` turns it off." if flag.type is bool else ""
 
 
 def plugin_texts() -> dict[str, str]:
     """What each built-in plugin offers, by the name of its package."""
     texts: dict[str, list[str]] = {}
-    for found in (f for kind in KINDS for f in discover().usable(kind) if f.distribution == DISTRIBUTION):
-        assert found.component is not None
+    for found in ours():
         package = found.component.factory.partition(":")[0].partition(".")[0]
-        texts.setdefault(package, []).append(component_text(found, list(component_options(found))))
+        texts.setdefault(package, []).append(component_text(found))
     return {package: "\n\n".join(parts) for package, parts in texts.items()}
 
 
-def component_text(found: Found, options: list[Option]) -> str:
+def component_text(found: Registered) -> str:
     """A component's section: what it is, how it is chosen, and its options."""
-    component = found.component
-    assert component is not None
-    text = f"### The {found.kind} `{found.name}`\n\n{component.summary}."
+    component, origin = found.component, found.origin
+    text = f"### The {origin.kind} `{origin.name}`\n\n{component.summary}."
     if component.extra:
-        text += f" Needs `pip install '{found.distribution}[{component.extra}]'`."
+        text += f" Needs `pip install '{origin.distribution}[{component.extra}]'`."
     implied = [f.spelling for f in flags_of(component) if f.field in component.implied_by and not f.hidden]
     if implied:
-        text += f" Typing {' or '.join(map(code, implied))} chooses it without `--{found.kind} {found.name}`."
-    return f"{text}\n\n{command_text(options)}"
+        text += f" Typing {' or '.join(map(code, implied))} chooses it without `--{origin.kind} {origin.name}`."
+    return f"{text}\n\n{command_text(list(component_options(found)))}"
 
 
 def without_notes(text: str) -> tuple[str, str, str]:
@@ -207,9 +220,9 @@ def value_of(hint: Any) -> str:
 def signatures() -> str:
     """How each record, part of the contract and fake is made, for who reads in a checkout."""
     groups = {
+        "Building": [getattr(api, name) for name in BUILDING],
         "Records": [getattr(records, name) for name in RECORDS],
-        "The contract": [components.Component, components.Context, components.SinkTarget, components.Checkpoint]
-        + [components.Estimate, components.option],
+        "The contract": [*(getattr(components, name) for name in CONTRACT), budget.Budget, options.option],
         "Errors": [errors.PsyctlError],
         "For tests": [getattr(testing, name) for name in testing.__all__ if not name.endswith("Contract")],
     }
@@ -248,7 +261,7 @@ def plain_signature(item: Any) -> str:
 
 def schemas() -> dict[str, str]:
     """The regions of schemas.md, one for each schema."""
-    return {name: schema_text(schema.load(name), schema.path(name).name) for name in schema.NAMES}
+    return {name: schema_text(schema.load(name), schema.path(name).name) for name in schema.VERSIONS}
 
 
 def schema_text(contents: Mapping[str, Any], file: str) -> str:

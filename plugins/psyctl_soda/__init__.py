@@ -37,12 +37,12 @@ class SodaConfig:
     columns: str = option(
         "",
         help="Which column is what, where the shape is not recognised: situation=COLUMN,character=COLUMN,"
-        "speaker=COLUMN,line=COLUMN,conversation=COLUMN; each part but situation or line may be left out.",
+        "speaker=COLUMN,line=COLUMN,conversation=COLUMN,order=COLUMN; each part but situation or line may be left out.",
         flag="--columns",
     )
-    shape: Literal["auto", "soda", "turns", "messages", "sharegpt", "objects", "script", "utterances", "bare"] = option(
-        "auto", help="Read rows as this shape only.", flag="--shape"
-    )
+    shape: Literal[
+        "auto", "soda", "turns", "messages", "sharegpt", "template", "pairs", "objects", "script", "utterances", "bare"
+    ] = option("auto", help="Read rows as this shape only.", flag="--shape")
     shuffle: bool = option(False, help="Shuffle rows, 10,000 at a time, by the seed.", flag="--shuffle")
 
 

@@ -7,19 +7,20 @@ which psyctl has anyway. What a file may be called is ``datasets``' own list of 
 from __future__ import annotations
 
 import bz2
+import codecs
 import contextlib
 import gzip
 import hashlib
 import io
 import lzma
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 FORMATS = {
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv",
-    ".parquet": "parquet", ".arrow": "arrow",
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet",
+    ".arrow": "arrow",
 }  # fmt: skip
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 READABLE = f"{', '.join(FORMATS)}, plain or compressed ({', '.join(COMPRESSIONS)})"
@@ -31,6 +32,43 @@ TIMEOUT_SECONDS = 30
 def is_remote(path: str) -> bool:
     """Whether a path names something that is not on this machine."""
     return "://" in path
+
+
+_HARMLESS = {
+    "config", "dl", "download", "export", "file", "filename", "format", "id", "name", "path", "raw", "ref", "rev",
+    "revision", "split", "v", "version",
+}  # fmt: skip
+"""What an address may ask for without it being a key: everything else may be a signature or a token."""
+
+
+def shown(path: str) -> str:
+    """A path or address without what opens it: no password, no signature, no token.
+
+    Args:
+        path: As the user gave it.
+    """
+    if not is_remote(path):
+        return path
+    try:
+        parts = urlsplit(path)
+        asked = urlencode([pair for pair in parse_qsl(parts.query) if pair[0].lower() in _HARMLESS])
+    except ValueError:
+        return path.partition("://")[0] + "://..."
+    place = parts.netloc
+    if "@" in place and parts.scheme != "hf":  # hf://datasets/NAME@REVISION has no place of its own
+        place = place.rpartition("@")[2]
+    return urlunsplit((parts.scheme, place, parts.path, asked, ""))
+
+
+def without_secrets(text: str, paths: Iterable[str]) -> str:
+    """A message about these paths with none of their passwords and signatures in it."""
+    for path in paths:
+        if is_remote(path) and shown(path) != path:
+            parts = urlsplit(path)
+            text = text.replace(path, shown(path))
+            for secret in filter(None, (parts.query, parts.password, parts.netloc.rpartition("@")[0])):
+                text = text.replace(secret, "...")
+    return text
 
 
 def format_of(path: str) -> str:
@@ -52,6 +90,60 @@ def open_file(path: str, *, anywhere: bool = False) -> Iterator[IO[bytes]]:
     """
     with _opened(path, anywhere) as file, _decompressed(file, path) as plain:
         yield plain
+
+
+_BOMS = (
+    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
+
+
+def as_utf8(file: IO[bytes]) -> IO[bytes]:
+    """A text file's bytes in UTF-8, also where it begins with the mark of UTF-16 or UTF-32, as Windows writes it."""
+    head = file.read(4)
+    encoding = next((encoding for mark, encoding in _BOMS if head.startswith(mark)), "")
+    whole = joined(head, file)
+    return io.BufferedReader(_Recoded(whole, encoding), 1 << 16) if encoding else whole
+
+
+def joined(head: bytes, rest: IO[bytes]) -> io.BufferedReader:
+    """What was read of a file already, and then the rest of it."""
+    return io.BufferedReader(_Joined(head, rest), 1 << 16)
+
+
+class _Joined(io.RawIOBase):
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self._head, self._rest = head, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._head[: len(buffer)] or self._rest.read(len(buffer))
+        self._head = self._head[len(buffer) :]
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class _Recoded(io.RawIOBase):
+    """A file of another encoding, in UTF-8."""
+
+    def __init__(self, file: io.BufferedReader, encoding: str) -> None:
+        self._file, self._decoder, self._ready = file, codecs.getincrementaldecoder(encoding)("replace"), b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            data = self._file.read(1 << 16)
+            text = self._decoder.decode(data, final=not data)
+            self._ready = text.encode("utf-8", "replace")
+            if not data:
+                break
+        piece, self._ready = self._ready[: len(buffer)], self._ready[len(buffer) :]
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 def _opened(path: str, anywhere: bool) -> IO[bytes]:

@@ -16,8 +16,11 @@ import huggingface_hub
 
 from psyctl_core.errors import SourceError
 from psyctl_soda import hub
-from psyctl_soda.files import FORMATS, READABLE, digest, format_of, is_remote, url_info
-from psyctl_soda.readers import BLOCKS, Table
+from psyctl_soda.bounds import check_hub_card, check_inside, check_local_card, check_own_files, outside
+from psyctl_soda.files import FORMATS, READABLE, digest, format_of, is_remote, shown, url_info, without_secrets
+from psyctl_soda.readers_json import Judge
+from psyctl_soda.readers_parquet import label_names, names_of_features
+from psyctl_soda.table import BLOCKS, Table
 
 NO_DATA = {"dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json"}
 _MAGIC = re.compile(r"[*?\[]")
@@ -39,18 +42,24 @@ class Located:
     identity: Mapping[str, Any]
 
 
-def locate(dataset: str, split: str, config: str) -> Located:
+def locate(dataset: str, split: str, config: str, judge: Judge | None = None) -> Located:
     """Find a data set and the rows of one split.
 
     Args:
         dataset: As ``--dataset`` takes it.
         split: The split, where there are several.
         config: The config of a data set that has several, or "".
+        judge: What tells whether rows are conversations, asked about JSON documents.
 
     Raises:
         SourceError: There is none, or it cannot be had; the hint says what to do.
     """
-    dataset = _as_hub_path(dataset)
+    found = _located(_as_hub_path(dataset), split, config)
+    found.table.options.update(split=split, judge=judge)
+    return found
+
+
+def _located(dataset: str, split: str, config: str) -> Located:
     if dataset.startswith("hf://datasets/"):
         return _in_repository(dataset, split, config)
     if dataset.startswith(("http://", "https://")):
@@ -97,12 +106,15 @@ def _on_hub(name: str, revision: str, split: str, config: str) -> Located:
     name = info.id  # the Hub leads on from names that were moved, such as daily_dialog
     with hub.explaining(name):
         try:
+            check_hub_card(name, info.sha)
             builder = _builder(name, name, config, revision=info.sha)
         except RuntimeError as error:
             if _SCRIPT not in str(error):
                 raise
             return _converted(name, revision, split, config)
-        return Located(name, _table(name, builder, split), {"dataset": name, "revision": info.sha})
+        table = _table(name, builder, split)
+        check_own_files(name, table.paths)
+        return Located(name, table, {"dataset": name, "revision": info.sha})
 
 
 def _builder(name: str, path: str, config: str, **options: Any) -> Any:
@@ -132,10 +144,13 @@ def _table(name: str, builder: Any, split: str) -> Table:
     ours = kind in ("parquet", "json", "csv") and all(format_of(file) in BLOCKS for file in files[split])
     if ours and not getattr(builder.config, "skiprows", None):
         options = {key: getattr(builder.config, key, None) for key in ("field", "names")}
+        if builder.info.features:
+            options["decode"] = names_of_features(builder.info.features)
         separator = getattr(builder.config, "sep", ",")
         options["sep"] = separator if separator not in (",", "\t") else None
         return Table(tuple(files[split]), kind, options, count)
-    return Table(tuple(files[split]), kind, {}, count, lambda: builder.as_streaming_dataset(split=split))
+    options = {"decode": names_of_features(builder.info.features or {})}
+    return Table(tuple(files[split]), kind, options, count, lambda: builder.as_streaming_dataset(split=split))
 
 
 def _check_split(name: str, split: str, there: Iterable[str]) -> None:
@@ -213,9 +228,9 @@ def _at_url(url: str) -> Located:
         status = getattr(error.response, "status_code", None)
         what = f"not found: the server answers {status}" if status else f"cannot be reached: {type(error).__name__}"
         raise SourceError(
-            f"Dataset '{url}' {what}.", "Check the address, or download the file and give its path."
-        ) from error
-    return Located(url, table, {"dataset": url, **info})
+            f"Dataset '{shown(url)}' {what}.", "Check the address, or download the file and give its path."
+        ) from None
+    return Located(shown(url), table, {"dataset": shown(url), **info})
 
 
 def _elsewhere(address: str) -> Located:
@@ -229,31 +244,53 @@ def _elsewhere(address: str) -> Located:
         sizes = [fs.size(path) for path in paths]
     except (ValueError, ImportError, OSError) as error:
         raise SourceError(
-            f"Dataset '{address}' cannot be read: {error}", "Check the address and its scheme."
-        ) from error
-    return Located(address, _plain_table(address, paths), {"dataset": address, "sizes": sizes})
+            f"Dataset '{shown(address)}' cannot be read: {without_secrets(str(error), [address])}",
+            "Check the address and its scheme.",
+        ) from None
+    return Located(shown(address), _plain_table(address, paths), {"dataset": shown(address), "sizes": sizes})
 
 
 def _folder(path: Path, split: str, config: str) -> Located:
     """A folder: what ``save_to_disk`` wrote, or data files whose names may tell their splits."""
+    whole = path
     if (path / "dataset_dict.json").is_file():
-        splits = json.loads((path / "dataset_dict.json").read_text(encoding="utf-8")).get("splits", [])
-        _check_split(path.name, split, splits)
+        splits = _own_json(path / "dataset_dict.json").get("splits", [])
+        _check_split(path.name, split, [str(name) for name in splits] if isinstance(splits, list) else [])
         path = path / split
     if (path / "state.json").is_file():
-        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        return _files(str(path), [str(path / file["filename"]) for file in state["_data_files"]])
-    formats = {_family(file) for file in _data_files(path)}
+        listed = _own_json(path / "state.json").get("_data_files") or []
+        names = [str(file.get("filename", "")) for file in listed if isinstance(file, dict)]
+        if any(Path(name).name != name for name in names):
+            raise outside(str(whole), f"its state.json names '{next(n for n in names if Path(n).name != n)}'")
+        check_inside(whole, [path / name for name in names])
+        return _files(str(path), [str(path / name) for name in names])
+    files = _data_files(path)
+    formats = {_family(file) for file in files}
     if len(formats) != 1:
         found = f"files of several formats ({', '.join(sorted(formats))})" if formats else "no dataset file"
         raise SourceError(f"The folder '{path}' holds {found}.", f"Give one file, or a folder with one of: {READABLE}.")
+    check_local_card(path)
+    check_inside(path, files)
     try:
         table = _table(str(path), _builder(str(path), str(path.resolve()), config), split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError, RuntimeError) as error:
         raise SourceError(
             f"The folder '{path}' cannot be read: {error}", "Give the files: --dataset 'FOLDER/*'."
         ) from error
+    check_inside(path, table.paths)
     return Located(path.name, table, {"dataset": path.name, "files": digest(table.paths)})
+
+
+def _own_json(path: Path) -> dict[str, Any]:
+    """What ``save_to_disk`` wrote about a folder."""
+    check_inside(path.parent, [path])
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise SourceError(
+            f"The folder '{path.parent}' cannot be read: its {path.name} is damaged.", "Save it again."
+        ) from error
+    return value if isinstance(value, dict) else {}
 
 
 def _data_files(folder: Path) -> list[Path]:
@@ -282,12 +319,28 @@ def _plain_table(dataset: str, paths: Sequence[str]) -> Table:
     """The rows of files that are named one by one, and so are the only split."""
     formats = {format_of(path) for path in paths}
     if "" in formats or not formats:
-        raise SourceError(f"'{dataset}' is no file that can be read as a dataset.", f"Wanted: {READABLE}.")
+        raise SourceError(f"'{shown(dataset)}' is no file that can be read as a dataset.", f"Wanted: {READABLE}.")
     if "arrow" not in formats:
         return Table(tuple(paths), "")
     if formats != {"arrow"}:
         raise SourceError(
-            f"'{dataset}' names files of several formats.", f"Give files of one of: {', '.join(FORMATS)}."
+            f"'{shown(dataset)}' names files of several formats.", f"Give files of one of: {', '.join(FORMATS)}."
         )
     builder = datasets.load_dataset_builder("arrow", data_files={"train": list(paths)})
-    return Table(tuple(paths), "arrow", {}, None, lambda: builder.as_streaming_dataset(split="train"))
+    options = {"decode": _arrow_labels(paths[0])}
+    return Table(tuple(paths), "arrow", options, None, lambda: builder.as_streaming_dataset(split="train"))
+
+
+def _arrow_labels(path: str) -> Any:
+    """What puts label names in the place of numbers, by the schema that an Arrow file begins with."""
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+    if is_remote(path):
+        return label_names(pa.schema([]))
+    for opened in (pa.ipc.open_stream, pa.ipc.open_file):
+        try:
+            with pa.OSFile(path) as file:
+                return label_names(opened(file).schema)
+        except (pa.ArrowInvalid, OSError):
+            continue
+    return label_names(pa.schema([]))

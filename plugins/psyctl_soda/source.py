@@ -6,21 +6,26 @@ import functools
 import logging
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from psyctl_core.components import Context, Identity, ScenarioSource
-from psyctl_core.errors import SourceError
+from psyctl_core.errors import SourceError, UsageError
 from psyctl_core.records import Scenario, SkippedRow
-from psyctl_soda import SodaConfig
+from psyctl_soda import SodaConfig, explain
+from psyctl_soda.files import shown, without_secrets
 from psyctl_soda.find import Located, check_local, locate
-from psyctl_soda.readers import BadRow, Row
+from psyctl_soda.readers import MAX_ROW_BYTES, BadRow, Row
+from psyctl_soda.readers_json import CONVERSATION
 from psyctl_soda.repeats import WINDOW, without_repeats
 from psyctl_soda.scenario import READING_VERSION, to_scenario
-from psyctl_soda.shapes import Fit, Sample, custom, recognise, summary
+from psyctl_soda.shapes import Match, Sample, bare, custom, recognise, summary
+from psyctl_soda.shapes.sample import runs
 from psyctl_soda.shapes.unknown import not_recognised
+from psyctl_soda.table import FILE
+from psyctl_soda.values import at_path, weight
 
 log = logging.getLogger("psyctl")
 
@@ -28,15 +33,18 @@ SAMPLE_ROWS = 50
 """Rows that a shape is recognised by."""
 
 CORRUPT = "corrupt row"
-MOST_CORRUPT_TOLD = 3
-FEW = 20
+MAX_CORRUPT_TOLD = 3
+MIN_JUDGED = 20
 """Rows below which no share of corrupt ones is judged before the end."""
 
 PATIENCE = 10_000
 """Rows without a single scenario after which the data set is refused."""
 
-MOST_TURNS = 200
+MAX_TURNS = 200
 """Rows of one conversation that are kept; where an id never changes, memory must stay bounded all the same."""
+
+MAX_HELD_BYTES = 4 * MAX_ROW_BYTES
+"""About how much of the rows that are held together, to know a shape or for a conversation, is kept at most."""
 
 SHUFFLE_ROWS = 10_000
 """Rows that are shuffled among each other, and so are in memory together."""
@@ -58,33 +66,72 @@ class SodaSource(ScenarioSource):
 
     @functools.cached_property
     def _found(self) -> Located:
-        return locate(self._config.dataset, self._config.split, self._config.config)
+        return locate(self._config.dataset, self._config.split, self._config.config, self._judge)
+
+    @property
+    def _shape(self) -> str:
+        """The one shape that is allowed, or ""."""
+        return "" if self._config.shape == "auto" else self._config.shape
+
+    def _judge(self, rows: Sequence[Row]) -> int:
+        """How much rows look like conversations: a document of JSON is read in the way in which they do."""
+        sample = Sample.of(rows)
+        if self._columns:
+            try:
+                custom.match(self._columns, sample)
+            except UsageError:
+                return 0
+            return CONVERSATION
+        match = recognise(sample, self._shape)
+        if match is None:
+            return 0
+        weak = (match.shape == bare.NAME and match.shape != self._shape) or match.group == FILE
+        return CONVERSATION - 1 if weak else CONVERSATION
 
     @functools.cached_property
-    def _fit(self) -> Fit:
-        """How the rows are read, by the first of them."""
-        items = list(islice(self._readable(0, None), 4 * SAMPLE_ROWS))
-        rows = [item for item in items if not isinstance(item, BadRow)][:SAMPLE_ROWS]
-        bad = [item for item in items if isinstance(item, BadRow)]
-        if 2 * len(bad) > len(items):
-            raise self._corrupt(len(bad), len(items), bad[0])
-        sample = Sample.of(rows)
+    def _sample(self) -> Sample:
+        """The first rows."""
+        rows: list[Row] = []
+        bad: list[BadRow] = []
+        held = 0
+        for item in islice(self._readable(0, None), 4 * SAMPLE_ROWS):
+            if isinstance(item, BadRow):
+                bad.append(item)
+            elif len(rows) < SAMPLE_ROWS and held <= MAX_HELD_BYTES:
+                rows.append(item)
+                held += weight(item, MAX_HELD_BYTES)
+        read = len(rows) + len(bad)
+        if 2 * len(bad) > read:
+            raise self._corrupt(len(bad), read, bad[0])
         if not rows:
             raise SourceError(
                 f"Dataset '{self._found.name}' is empty: its split '{self._config.split}' has no rows.",
                 "Choose another split with --split, or another data set.",
             )
+        return Sample.of(rows)
+
+    @functools.cached_property
+    def _match(self) -> Match:
+        """How the rows are read, by the first of them."""
         if self._columns:
-            return custom.fit(self._columns, sample)
-        forced = "" if self._config.shape == "auto" else self._config.shape
-        fit = recognise(sample, forced)
-        if fit is None:
-            raise not_recognised(self._found.name, sample, forced)
-        return fit
+            return custom.match(self._columns, self._sample)
+        match = recognise(self._sample, self._shape)
+        if match is None:
+            raise not_recognised(self._found.name, self._sample, self._shape)
+        return match
+
+    @functools.cached_property
+    def _first_items(self) -> list[tuple[Row, Scenario | SkippedRow]]:
+        """What the first rows give, each with the row (or the first of its rows) that it is made of."""
+        match, rows = self._match, [{**row, FILE: 0} for row in self._sample.rows]
+        if not match.group:
+            return [(row, to_scenario(match.read(row), at)) for at, row in enumerate(self._sample.rows)]
+        found = [(run[0], to_scenario(match.read(run), at)) for at, run in enumerate(runs(rows, match.group))]
+        return found[:-1] or found  # the last may go on after the rows that were looked at
 
     def identity(self) -> Identity:
         """The Hub's commit or the files' digest, and how the rows are read."""
-        return {**self._found.identity, "reading": READING_VERSION, "shape": self._fit.shape}
+        return {**self._found.identity, "reading": READING_VERSION, "shape": self._match.shape}
 
     def total(self) -> int | None:
         """The number of rows where the data set's card or its files tell it."""
@@ -92,65 +139,79 @@ class SodaSource(ScenarioSource):
 
     def describe(self) -> Mapping[str, str]:
         """What was understood of the data set, for ``psyctl source.preview``."""
-        table, fit = self._found.table, self._fit
+        table, match = self._found.table, self._match
         revision = self._found.identity.get("revision")
-        files = f"{len(table.paths)} file{'s' if len(table.paths) > 1 else ''}, such as {table.paths[0]}"
+        files = f"{len(table.paths)} file{'s' if len(table.paths) > 1 else ''}, such as {shown(table.paths[0])}"
+        rows = self.total()
+        items = [item for _, item in self._first_items]
+        doubtful = explain.doubts_of(match, items)
         return {
             "Dataset": f"{self._found.name}@{revision}" if revision else self._found.name,
             "Read from": files,
-            "Shape": f"{fit.shape}: {summary(fit.shape)}",
-            "Recognised by": fit.why,
-            "Columns used": ", ".join(fit.columns),
+            **({"Rows": f"{rows}"} if rows is not None else {}),
+            "Shape": f"{match.shape}: {summary(match.shape)}",
+            "Recognised by": match.why,
+            "Columns used": ", ".join(match.columns),
+            **explain.understood(match, self._sample, items),
+            **(explain.side_by_side(self._first_items) if doubtful else {}),
         }
 
     def scenarios(self, start: int) -> Iterator[Scenario | SkippedRow]:
         """Yield a scenario or a skipped row for each row (or conversation) whose offset is ``start`` or later."""
-        fit = self._fit
-        log.info("Reading %s as %s (%s)", self._found.name, fit.shape, fit.why)
+        match = self._match
+        told = explain.understood(match, self._sample, [item for _, item in self._first_items])
+        log.log(
+            logging.INFO if told["How sure"] == explain.SURE else logging.WARNING,
+            "Reading %s as %s (%s); answers: %s; speaks last: %s; ignored: %s; %s",
+            self._found.name, match.shape, match.why, told["Who answers"], told["Who speaks last"],
+            told["Columns ignored"], told["How sure"],
+        )  # fmt: skip
         items = self._shuffled(start) if self._config.shuffle else self._items(start)
         return self._checked(items) if start == 0 else items
 
     def _items(self, start: int) -> Iterator[Scenario | SkippedRow]:
         """The items from ``start`` on in the rows' order; a window before it is read for its repeats."""
         first = max(0, start - WINDOW)
-        numbered = self._numbered(max(0, first - 1) if self._fit.group else first)
-        items = self._grouped(numbered, first) if self._fit.group else self._single(numbered)
+        numbered = self._numbered(max(0, first - 1) if self._match.group else first)
+        items = self._grouped(numbered, first) if self._match.group else self._single(numbered)
         return (item for item in without_repeats(items, WINDOW) if item.offset >= start)
 
     def _numbered(self, start: int) -> Iterator[tuple[int, Row | SkippedRow]]:
         """The rows with their numbers; a corrupt one is told, and too many of them are refused."""
         bad = 0
-        for read, row in enumerate(self._readable(start, self._fit.columns), 1):
+        for read, row in enumerate(self._readable(start, self._match.columns, mark=self._match.group == FILE), 1):
             offset = start + read - 1
             if not isinstance(row, BadRow):
                 yield offset, row
                 continue
             bad += 1
-            if bad <= MOST_CORRUPT_TOLD:
+            if bad <= MAX_CORRUPT_TOLD:
                 log.warning("%s: %s; the row is skipped%s", row.where, row.why, "" if bad < 3 else ", as others may be")
-            if read >= FEW and 2 * bad > read:
+            if read >= MIN_JUDGED and 2 * bad > read:
                 raise self._corrupt(bad, read, row)
             yield offset, SkippedRow(offset, CORRUPT)
 
-    def _readable(self, start: int, columns: Any) -> Iterator[Row | BadRow]:
+    def _readable(self, start: int, columns: Any, *, mark: bool = False) -> Iterator[Row | BadRow]:
         """The table's rows; whatever fails in reading becomes an error that says how far it came."""
         name, read = self._found.name, start
         try:
-            for row in self._found.table.rows(start, columns):
+            for row in self._found.table.rows(start, columns, mark=mark):
                 yield row
                 read += 1
         except SourceError:
             raise
         except Exception as error:
+            table = self._found.table
+            why = without_secrets(str(error), [*table.paths, self._config.dataset])
             raise SourceError(
-                f"Reading dataset '{name}' failed after row {read}: {type(error).__name__}: {error}",
+                f"Reading dataset '{name}' failed after row {read}: {type(error).__name__}: {why}",
                 "If the network failed, run the same command again: it goes on from what is saved."
-                if self._found.table.remote
-                else f"The file may be cut off or damaged: {self._found.table.paths[0]}",
-            ) from error
+                if table.remote
+                else f"The file may be cut off or damaged: {table.paths[0]}",
+            ) from (None if table.remote else error)
 
     def _single(self, rows: Iterable[tuple[int, Row | SkippedRow]]) -> Iterator[Scenario | SkippedRow]:
-        read = self._fit.read
+        read = self._match.read
         for offset, row in rows:
             yield row if isinstance(row, SkippedRow) else to_scenario(read(row), offset)
 
@@ -161,24 +222,25 @@ class SodaSource(ScenarioSource):
         ``first``, so that a conversation that began earlier is known by its id and left out: which rows
         make a conversation does not depend on where reading began.
         """
-        begun, last = -1, None
+        begun, last, held = -1, None, 0
         conversation: list[Row] = []
         for offset, row in rows:
-            identifier = None if isinstance(row, SkippedRow) else row.get(self._fit.group)
+            identifier = None if isinstance(row, SkippedRow) else at_path(row, self._match.group)
             if conversation and (identifier is None or identifier != last):
                 if begun >= first:
-                    yield to_scenario(self._fit.read(conversation), begun)
+                    yield to_scenario(self._match.read(conversation), begun)
                 conversation = []
             if isinstance(row, SkippedRow):
                 if offset >= first:
                     yield row
                 continue
             if not conversation:
-                begun, last = offset, identifier
-            if len(conversation) < MOST_TURNS:
+                begun, last, held = offset, identifier, 0
+            if len(conversation) < MAX_TURNS and held <= MAX_HELD_BYTES:
                 conversation.append(row)
+                held += weight(row, MAX_HELD_BYTES)
         if conversation and begun >= first:
-            yield to_scenario(self._fit.read(conversation), begun)
+            yield to_scenario(self._match.read(conversation), begun)
 
     def _shuffled(self, start: int) -> Iterator[Scenario | SkippedRow]:
         """The items with those of each so many rows in an order that depends on the seed and their offset alone.
@@ -214,7 +276,7 @@ class SodaSource(ScenarioSource):
         counted = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
         raise SourceError(
             f"Dataset '{self._found.name}' has no usable rows: none of {reasons.total()} gives a scenario ({counted}). "
-            f"Read as {self._fit.shape} by {self._fit.why}.",
+            f"Read as {self._match.shape} by {self._match.why}.",
             f"If that is wrong, say which column is what: {custom.EXAMPLE}",
         )
 
@@ -222,5 +284,7 @@ class SodaSource(ScenarioSource):
         return SourceError(
             f"Dataset '{self._found.name}' is corrupt: {bad} of {read} rows cannot be read, "
             f"such as {row.where}: {row.why}.",
-            "Repair it, or give another file; single corrupt rows are skipped.",
+            "Save it as UTF-8."
+            if row.why == "not UTF-8"
+            else "Repair it, or give another file; single corrupt rows are skipped.",
         )

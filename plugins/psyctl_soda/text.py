@@ -13,10 +13,12 @@ import html.entities
 import re
 import unicodedata
 
-LONGEST_RAW = 100_000
+from psyctl_soda.markup import without_reasoning, without_tokens
+
+MAX_RAW = 100_000
 """Characters of one value that are looked at: far more than a scenario may have."""
 
-LONGEST_NAME = 100
+MAX_NAME = 100
 
 _CONTROLS = str.maketrans(
     dict.fromkeys((*range(32), *range(127, 160)), " ")
@@ -25,9 +27,21 @@ _CONTROLS = str.maketrans(
 _INVISIBLE = " \u200b\u200c\u200d\u200e\u200f\u2060\u061c\ufe0e\ufe0f"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
-_ATTRIBUTES = r"(?:\s+[\w-]+\s*=[^<>]{0,2000})?\s*/?>"
-_BLOCK_TAG = re.compile(rf"</?(?:br|p|div|li|ul|ol|hr|tr|td|table|blockquote|h[1-6]){_ATTRIBUTES}", re.IGNORECASE)
-_INLINE_TAG = re.compile(rf"</?(?:b|i|u|s|em|strong|span|a|font|sup|sub|small|code){_ATTRIBUTES}", re.IGNORECASE)
+_ATTRIBUTES = r"(?:\s+[\w:-]+\s*=[^<>]{0,2000})?\s*/?>"
+_BLOCK_TAG = re.compile(
+    r"</?(?:br|p|div|li|ul|ol|hr|tr|td|th|table|thead|tbody|blockquote|h[1-6]|dl|dt|dd|pre|section|article|header|"
+    rf"footer|figure|figcaption|img|iframe|center|details|summary|html|body|head){_ATTRIBUTES}",
+    re.IGNORECASE,
+)
+_INLINE_TAG = re.compile(
+    r"</?(?:b|i|u|s|em|strong|span|a|font|sup|sub|small|big|code|del|ins|mark|kbd|abbr|cite|q|label|strike|tt|var|wbr|"
+    rf"time){_ATTRIBUTES}",
+    re.IGNORECASE,
+)
+_UNSEEN = re.compile(r"<!--.{0,2000}?-->|<(script|style)\b[^<>]{0,500}>.{0,2000}?</\1>", re.DOTALL | re.IGNORECASE)
+
+_DASH = re.compile(r"^[–—―] ?(?=\w|[¿¡\"“«„(…])")
+"""With what a line of speech begins in French, Spanish or Russian print."""
 
 _FENCES = ("```", "<functioncall>", "<tool_call>", "<tool_response>", "<function=", "[TOOL_CALLS]")
 _CODE_LINE = re.compile(
@@ -56,7 +70,7 @@ def clean(value: object) -> str:
     """
     if not isinstance(value, str):
         return ""
-    text = value if len(value) <= LONGEST_RAW else value[:LONGEST_RAW]
+    text = value if len(value) <= MAX_RAW else value[:MAX_RAW]
     if "&" in text or "<" in text or "_comma_" in text:
         text = _without_markup(text)
     if text.isascii():
@@ -75,7 +89,7 @@ def _without_markup(text: str) -> str:
     if "&" in text:
         text = _ENTITY.sub(_character, text)
     if "<" in text:
-        text = _INLINE_TAG.sub("", _BLOCK_TAG.sub(" ", text))
+        text = _INLINE_TAG.sub("", _BLOCK_TAG.sub(" ", _UNSEEN.sub(" ", text)))
     return text
 
 
@@ -84,9 +98,15 @@ def _character(match: re.Match[str]) -> str:
     return html.unescape(match[0]) if known else match[0]
 
 
+def prose(value: object) -> str:
+    """A scene on one line, without reasoning and control tokens."""
+    return clean(without_tokens(without_reasoning(value))) if isinstance(value, str) else ""
+
+
 def spoken(value: object) -> str:
-    """A turn's words on one line, without the quotation marks around or left over at an end."""
-    text = clean(value)
+    """A turn's words on one line, without control tokens, and quotation marks around or left over at an end."""
+    text = clean(without_tokens(value)) if isinstance(value, str) else ""
+    text = _DASH.sub("", text)
     if '"' in text:
         count = text.count('"')
         if count == 2 and text[0] == text[-1] == '"':
@@ -106,12 +126,12 @@ def _name(text: str) -> str:
     numbered = _NUMBERED.fullmatch(name)
     if numbered and numbered[1].lower() in _NUMBERED_WORDS:
         return f"{numbered[1].capitalize()} {numbered[2]}"
-    return name if len(name) <= LONGEST_NAME and any(ch.isalnum() for ch in name) else ""
+    return name if len(name) <= MAX_NAME and any(ch.isalnum() for ch in name) else ""
 
 
 def clean_name(value: object) -> str:
     """A speaker's name on one line, ``#Person1#`` as ``Person 1``; "" where there is none to be used."""
-    return _name(value) if isinstance(value, str) and len(value) <= 10 * LONGEST_NAME else ""
+    return _name(value) if isinstance(value, str) and len(value) <= 10 * MAX_NAME else ""
 
 
 def is_machine_text(value: str) -> bool:
@@ -120,7 +140,7 @@ def is_machine_text(value: str) -> bool:
     Args:
         value: The text as stored, line breaks included.
     """
-    text = value[:LONGEST_RAW]
+    text = value[:MAX_RAW]
     if ("`" in text or "<" in text or "[" in text) and any(fence in text for fence in _FENCES):
         return True
     stripped = text.strip()

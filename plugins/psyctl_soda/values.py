@@ -15,8 +15,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-LONGEST_SPELLED = 200_000
-"""Characters of a list's spelling that are parsed; a longer one is no list."""
+MAX_SPELLED = 200_000
+"""Characters of a list's spelling that are parsed; a longer one is not a list."""
 
 _BETWEEN_OBJECTS = re.compile(r"\}\s+\{")
 
@@ -83,6 +83,8 @@ def at_path(row: object, path: str) -> Any:
 
 def _of_columns(value: Mapping[str, Any]) -> list[Any] | None:
     columns = {key: items for key, items in value.items() if isinstance(items, (list, tuple))}
+    if all(isinstance(item, Mapping) for items in columns.values() for item in items[:1]):
+        return None  # an object that holds lists of objects is not a list of them
     length = max(map(len, columns.values()), default=0)
     columns = {key: items for key, items in columns.items() if len(items) == length}
     return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)] or None
@@ -90,7 +92,7 @@ def _of_columns(value: Mapping[str, Any]) -> list[Any] | None:
 
 def _of_spelling(text: str) -> list[Any] | None:
     text = text.strip()
-    if text[:1] != "[" or text[-1:] != "]" or len(text) > LONGEST_SPELLED:
+    if text[:1] != "[" or text[-1:] != "]" or len(text) > MAX_SPELLED:
         return None
     for read in (_of_json, _of_tokens, _of_literal):
         value = read(text)
@@ -141,3 +143,16 @@ def _literal(text: str) -> Any:
 def cells(rows: list[Mapping[str, Any]], column: str) -> Iterator[Any]:
     """The column's values that are not missing."""
     return (row[column] for row in rows if column in row and not is_missing(row[column]))
+
+
+def weight(value: object, most: int) -> int:
+    """About how many bytes a value takes, counted no further than ``most``."""
+    total, waiting = 0, [value]
+    while waiting and total <= most:
+        item = waiting.pop()
+        total += 64 + (len(item) if isinstance(item, (str, bytes)) else 0)
+        if isinstance(item, Mapping):
+            waiting.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            waiting.extend(item)
+    return total

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
 import json
 import re
+import textwrap
+from pathlib import Path
 
 import pytest
 
 import psyctl_core
 from psyctl_core import components, hookspecs, schema
-from psyctl_core._caa.traits import BIG_FIVE, DARK_TRIAD, LONGEST, SYNONYMS
+from psyctl_core._caa.traits import BIG_FIVE, DARK_TRIAD, MAX_LENGTH, SYNONYMS
 
+ARCHITECTURE = "docs/explanation/architecture.md"
+QUOTE = re.compile(r"<!-- quoted: ([\w.]+):([\w.]+) -->\n\n```py\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 KINDS_OF_JSON = {"question": "caa-record", "resume": "checkpoint", "identity": "run"}
 
 
@@ -45,13 +50,43 @@ def plain(signature: str) -> str:
 
 
 def test_every_module_and_plugin_is_named(root, read):
-    page = read("docs/explanation/architecture.md")
+    page = read(ARCHITECTURE)
     core = root / "psyctl_core"
-    paths = (path.relative_to(core).with_suffix("") for path in core.rglob("*.py"))
+    paths = (path.relative_to(core).with_suffix("") for path in core.rglob("*.py") if len(body(path)) > 1)
     modules = {".".join(path.parts).removesuffix(".__init__") for path in paths}
     assert set(page.cells("Module")) == {f"`{name}`" for name in modules}
     plugins = {path.parent.name for path in root.glob("plugins/*/__init__.py")}
     assert set(page.cells("Package")) == {f"`{name}`" for name in plugins}
+
+
+def body(path: Path) -> list[ast.stmt]:
+    """A module's statements; a room's ``__init__`` has its docstring alone."""
+    return ast.parse(path.read_text(encoding="utf-8")).body
+
+
+def test_quoted_code_is_the_code(page):
+    """What stands under ``<!-- quoted: MODULE:NAME -->`` is that function, read from its file."""
+    marks = page.text.count("<!-- quoted: ")
+    quotes = QUOTE.findall(page.text)
+    assert len(quotes) == marks, "a mark without a block"
+    for module, name, text in quotes:
+        path = Path(str(importlib.util.find_spec(module).origin))
+        assert text == textwrap.dedent(definition(path, name.split("."))), f"{name}: run `python docs/generate.py`"
+
+
+def definition(path: Path, names: list[str]) -> str:
+    """The lines of a function, or of one within a class, as the file has them."""
+    inside: list[ast.stmt] = body(path)
+    for name in names:
+        (found,) = (node for node in inside if getattr(node, "name", "") == name)
+        inside = found.body
+    first = min([found.lineno, *(decorator.lineno for decorator in found.decorator_list)])
+    return "".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[first - 1 : found.end_lineno])
+
+
+def test_the_heart_is_quoted(read):
+    quoted = {(module.rpartition(".")[2], name) for module, name, _ in QUOTE.findall(read(ARCHITECTURE).text)}
+    assert {("contrast", "contrast"), ("answering", "Answerer.answers"), ("job", "Work._generate")} <= quoted
 
 
 @pytest.mark.parametrize("head", ["Message", "Reason"])
@@ -76,7 +111,7 @@ def test_json_examples_hold_to_their_schemas(page):
 
 def test_record_fields_are_explained_in_order(read):
     explained = [cell.strip("`") for cell in read("docs/reference/output-format.md").cells("Field")]
-    assert explained[:9] == list(psyctl_core.CaaRecord.__dataclass_fields__)
+    assert explained[:10] == list(psyctl_core.CaaRecord.__dataclass_fields__)
 
 
 def test_traits(read):
@@ -85,7 +120,7 @@ def test_traits(read):
     groups = dict.fromkeys(BIG_FIVE, "Big Five") | dict.fromkeys(DARK_TRIAD, "Dark Triad")
     assert {name: group for name, group, _ in rows} == groups
     assert {other.lower(): name for name, _, others in rows for other in others.split(", ")} == SYNONYMS
-    assert f"at most {LONGEST} characters" in text
+    assert f"at most {MAX_LENGTH} characters" in text
 
 
 def test_the_changelog_has_this_version(read):

@@ -32,7 +32,7 @@ def test_its_commands_work_as_typed(page, example, environment, check, tmp_path)
     (csv,) = re.findall(r"```csv\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     (tmp_path / "stop.csv").write_text(csv, encoding="utf-8")
     lines = [line[2:].split() for line in page.splitlines() if line.startswith("$ ")]
-    assert [words[0] for words in lines] == ["pip", "python", "psyctl", "psyctl", "psyctl", "psyctl"]
+    assert [words[0] for words in lines] == ["pip", "python", *["psyctl"] * 5]
     printed = {}
     for command, *words in lines[1:]:
         # The environment has no model: another stranger's backend stands in for the embedded one.
@@ -42,6 +42,7 @@ def test_its_commands_work_as_typed(page, example, environment, check, tmp_path)
     assert "3 scenarios in all of its 3 items" in printed["plugins.check"]
     assert "Rain falls" in printed["source.preview"]
     assert "complete" in printed["dataset.status"]
+    assert "Rain falls" in printed["dataset.show"]
     database = sqlite3.connect(next((tmp_path / "out").glob("*.sqlite")))
     assert [row[0] for row in database.execute("SELECT id FROM pairs ORDER BY number")] == [
         f"situation-{n}" for n in range(3)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from psyctl_soda.repeats import REPEATED
-from psyctl_soda.scenario import MACHINE, NO_DIALOGUE, NO_NAMES, ONE_SPEAKER, TOO_LONG
+from psyctl_soda.scenario import MACHINE, MEDIA, NO_DIALOGUE, NO_NAMES, ONE_SPEAKER, TOO_LONG
 
 Expected = tuple[str, str, str] | str
 
@@ -177,8 +177,7 @@ PARTS = Example(
         {"messages": [{"role": "user", "content": [{"type": "image_url"}]}, {"role": "assistant", "content": []}]},
     ],
     [
-        ("Assistant", "User", "Who ate the last slice of the plum cake?"),
-        ("Assistant", "User", "Is this your dog in the picture with the red ball?"), NO_DIALOGUE,
+        ("Assistant", "User", "Who ate the last slice of the plum cake?"), MEDIA, MEDIA,
     ],
 )  # fmt: skip
 
@@ -381,7 +380,7 @@ HUMAN = Example(
             {"message": "Who goes there in the middle of the night?", "is_human": True},
             {"message": "A friend.", "is_human": False}]},
     ],
-    [("Person B", "Person A", "Who goes there in the middle of the night?")],
+    [("Assistant", "User", "Who goes there in the middle of the night?")],
 )  # fmt: skip
 
 SCRIPTED = Example(
@@ -399,8 +398,28 @@ INSTRUCTION = Example(
     [("Person B", "Person A", "Say this more kindly: Get out of my kitchen.")],
 )  # fmt: skip
 
+TEMPLATE = Example(
+    "a filled chat template", "template",
+    [
+        {"text": "<|im_start|>system\nYou are Orla.<|im_end|>\n<|im_start|>user\nHow long must this dough rest before"
+                 " I bake it?<|im_end|>\n<|im_start|>assistant\nOvernight.<|im_end|>\n"},
+        {"text": "<|im_start|>system\nBe brief.<|im_end|>\n"},
+    ],
+    [("Assistant", "User", "How long must this dough rest before I bake it?"), NO_DIALOGUE],
+)  # fmt: skip
+
+HISTORY_PAIRS = Example(
+    "instructions with a history of pairs", "pairs",
+    [
+        {"instruction": "Thanks!", "input": "", "output": "You are welcome.", "history": [
+            ["Which bus goes to the lake?", "Line three, every ten minutes."], ["And on Sundays?", "Twice a day."]]},
+        {"instruction": "Is the bridge open?", "input": "", "output": "It is.", "history": []},
+    ],
+    [("Assistant", "User", "Thanks!"), ("Assistant", "User", "Is the bridge open?")],
+)  # fmt: skip
+
 EXAMPLES = [
     SODA, KOREAN, NUMPY, DAILY, NAMED_TURNS, CHAT_TABLE, SHAREGPT, MESSAGES, PARTS, SAMSUM, DIALOGSUM, PERSONA_CHAT,
     EMPATHETIC, FORUM, NARRATIVE, CONTEXT, PROMPT, MULTIWOZ, SGD, CONVAI, CORNELL, HISTORY,
-    SITUATED, PAIRS, HUMAN, SCRIPTED, INSTRUCTION,
+    SITUATED, PAIRS, HUMAN, SCRIPTED, INSTRUCTION, TEMPLATE, HISTORY_PAIRS,
 ]  # fmt: skip

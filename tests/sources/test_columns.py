@@ -51,8 +51,8 @@ QUESTION = "Did you see who took the lantern from the gate?"
 def test_one_row(columns, row, expected):
     full = dict.fromkeys(row, "some text")
     full |= {name: value for name, value in row.items() if not isinstance(value, str)} if "talk" in row else {}
-    fit = custom.fit(custom.parse(columns), Sample.of([full]))
-    item = to_scenario(fit.read(row), 0)
+    match = custom.match(custom.parse(columns), Sample.of([full]))
+    item = to_scenario(match.read(row), 0)
     if isinstance(item, SkippedRow):
         assert item.reason == expected
         return
@@ -95,8 +95,8 @@ PATHS = st.sampled_from(["a", "b", "a.b", "c", "c.a.b"])
 )
 def test_any_values_give_a_scenario_or_a_reason(columns, rows):
     good = {"a": {"b": "x"}, "b": "y", "c": {"a": {"b": "z"}}}
-    fit = custom.fit(columns, Sample.of([*rows, good]))
-    item = to_scenario(fit.read(rows if fit.group else rows[0]), 0)
+    match = custom.match(columns, Sample.of([*rows, good]))
+    item = to_scenario(match.read(rows if match.group else rows[0]), 0)
     if isinstance(item, Scenario):
         assert schema.problem("scenario", as_json(item)) == ""
         assert not item.dialogue or item.dialogue[-1].speaker != item.character

@@ -53,7 +53,7 @@ def test_rows_and_repeats(tmp_path_factory, said, shuffle):
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(source_module, "WINDOW", 5)
         patch.setattr(source_module, "SHUFFLE_ROWS", 7)
-        patch.setattr(source_module, "FEW", 1000)
+        patch.setattr(source_module, "MIN_JUDGED", 1000)
         path = Path(folder) / "rows.jsonl"
         path.write_text("\n".join(lines), encoding="utf-8")
         if 2 * lines.count("{broken") <= len(lines) - 1:
@@ -77,7 +77,7 @@ def test_conversations_of_many_rows(rows, shuffle):
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(source_module, "WINDOW", 5)
         patch.setattr(source_module, "SHUFFLE_ROWS", 7)
-        patch.setattr(source_module, "FEW", 1000)
+        patch.setattr(source_module, "MIN_JUDGED", 1000)
         path = Path(folder) / "rows.jsonl"
         path.write_text("\n".join(lines), encoding="utf-8")
         if 2 * lines.count("[]") <= len(lines):

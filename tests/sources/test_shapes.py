@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from psyctl_core import Scenario, SkippedRow, SourceError, schema
 from psyctl_core._plugins.guard import scenario_as_json as as_json
 from psyctl_soda import SodaConfig
-from psyctl_soda.scenario import LONGEST, to_scenario
+from psyctl_soda.scenario import MAX_TEXT, to_scenario
 from psyctl_soda.shapes import SHAPES, Sample, recognise, summary
 
 
@@ -32,7 +32,7 @@ def check(item: Scenario | SkippedRow) -> None:
         return
     assert schema.problem("scenario", as_json(item)) == ""
     assert not item.dialogue or item.dialogue[-1].speaker != item.character
-    assert sum(len(turn.text) for turn in item.dialogue) <= LONGEST
+    assert sum(len(turn.text) for turn in item.dialogue) <= MAX_TEXT
     for text in (item.situation, item.character, *(t.text for t in item.dialogue), *(t.speaker for t in item.dialogue)):
         assert text == text.strip()
         assert not any(ord(ch) < 32 or ch in "\x7f\x85\u2028\u2029" for ch in text)
@@ -145,15 +145,15 @@ def _changed(row: dict[str, Any], changes: list[tuple[tuple, Any]]) -> dict[str,
 @given(st.data())
 def test_any_row_gives_a_valid_scenario_or_a_reason(example, data):
     """A shape recognised by good rows meets rows in which anything is missing, null, or something else."""
-    fit = recognise(Sample.of(example.rows))
+    match = recognise(Sample.of(example.rows))
     good = data.draw(st.sampled_from(example.rows))
     paths = [path for path in _parts(good) if path]
     changes = data.draw(st.lists(st.tuples(st.sampled_from(paths), ODD), min_size=1, max_size=3))
     row = _changed(good, changes)
     for name in data.draw(st.sets(st.sampled_from(sorted(row)))):
         del row[name]
-    rows: Any = [row, good] if fit.group else row
-    check(to_scenario(fit.read(rows), 3))
+    rows: Any = [row, good] if match.group else row
+    check(to_scenario(match.read(rows), 3))
 
 
 COLUMNS = st.sampled_from(
@@ -164,16 +164,16 @@ COLUMNS = st.sampled_from(
 @settings(max_examples=150)
 @given(st.lists(st.dictionaries(COLUMNS, ODD, max_size=5), min_size=1, max_size=3))
 def test_recognising_never_fails_and_what_is_recognised_can_be_read(rows):
-    fit = recognise(Sample.of(rows))
-    if fit is not None:
-        assert fit.why
-        assert fit.columns
+    match = recognise(Sample.of(rows))
+    if match is not None:
+        assert match.why
+        assert match.columns
         for row in rows:
-            check(to_scenario(fit.read([row] if fit.group else row), 0))
+            check(to_scenario(match.read([row] if match.group else row), 0))
 
 
 def test_a_huge_value_takes_no_time(example):
-    fit = recognise(Sample.of(example.rows))
+    match = recognise(Sample.of(example.rows))
     for huge in ("a b " * 1_000_000, ["x"] * 100_000, "[" + "'a' " * 200_000 + "]", math.inf):
-        row = {**example.rows[0], fit.columns[-1]: huge}
-        check(to_scenario(fit.read([row] if fit.group else row), 0))
+        row = {**example.rows[0], match.columns[-1]: huge}
+        check(to_scenario(match.read([row] if match.group else row), 0))

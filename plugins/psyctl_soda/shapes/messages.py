@@ -8,30 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from psyctl_soda.scenario import Talk
-from psyctl_soda.shapes.roles import chat, content_text
-from psyctl_soda.shapes.sample import SCENES, Fit, Row, Sample, used
-from psyctl_soda.values import is_text, objects_in
+from psyctl_soda.shapes.chats import match_list
+from psyctl_soda.shapes.sample import Match, Sample
+from psyctl_soda.shapes.turnlist import turn_objects
 
 NAME = "messages"
 SUMMARY = "OpenAI messages: a list of {role, content}"
 COLUMNS = ("messages", "conversations", "conversation", "chat", "prompt", "chosen")
 
 
-def recognises(sample: Sample) -> Fit | None:
+def recognises(sample: Sample) -> Match | None:
     """A column with lists of objects that have ``role`` and ``content``."""
     column = sample.any(COLUMNS, _has_messages)
-    if not column:
-        return None
-
-    scene = sample.named(SCENES, is_text)
-
-    def read(row: Row) -> Talk | str:
-        messages = objects_in(row.get(column)) or ()
-        return chat([(m.get("role"), content_text(m.get("content"))) for m in messages], row.get(scene))
-
-    return Fit(NAME, f"column '{column}' lists objects with role and content", used(scene, column), read)
+    return match_list(sample, NAME, column, text="content", speaker="role", chat=True) if column else None
 
 
 def _has_messages(value: Any) -> bool:
-    return any({"role", "content"} <= message.keys() for message in objects_in(value) or ())
+    return any({"role", "content"} <= message.keys() for message in turn_objects(value) or ())

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from psyctl_soda.scenario import NO_DIALOGUE, NO_NAMES, Talk
-from psyctl_soda.shapes.roles import talk_of_partners
-from psyctl_soda.shapes.sample import Fit, Row, Sample, listed, used
-from psyctl_soda.shapes.script import is_script, lines_of, script_turns
-from psyctl_soda.shapes.speakers import numbered
+from psyctl_soda.scenario import NO_DIALOGUE, NO_NAMES, USER, Conversation, neutral_name
+from psyctl_soda.shapes.labels import lines_of
+from psyctl_soda.shapes.roles import ASSISTANT, Cast, label, talk
+from psyctl_soda.shapes.sample import Match, Row, Sample, listed, used
+from psyctl_soda.shapes.script import is_script, script_turns
+from psyctl_soda.shapes.speakers import names_in
 from psyctl_soda.values import as_list, is_missing, is_text, texts_in
 
 NAME = "soda"
@@ -22,7 +23,7 @@ DIALOGUES = ("dialogue", "dialog", "utterances", "turns", "conversation", "lines
 NAMES = ("speakers", "speaker", "names", "characters", "participants", "senders", "roles")
 
 
-def recognises(sample: Sample) -> Fit | None:
+def recognises(sample: Sample) -> Match | None:
     """A column with texts or a first turn, and one with the speakers' names."""
     names = sample.named(NAMES, lambda value: len(_names(value)) > 1)
     dialogue = sample.named(DIALOGUES, lambda value: texts_in(value) is not None or is_text(value))
@@ -30,7 +31,7 @@ def recognises(sample: Sample) -> Fit | None:
         return None
     columns = used(sample.scene(), dialogue, names)
     reader = NarratedReader(columns[0] if len(columns) == 3 else "", dialogue, names)
-    return Fit(NAME, f"columns {listed(columns)}", columns, reader)
+    return Match(NAME, f"columns {listed(columns)}", columns, reader)
 
 
 class NarratedReader:
@@ -39,11 +40,11 @@ class NarratedReader:
     def __init__(self, scene: str = "narrative", dialogue: str = "dialogue", names: str = "speakers") -> None:
         self._scene, self._dialogue, self._names = scene, dialogue, names
 
-    def __call__(self, row: Row) -> Talk | str:
+    def __call__(self, row: Row) -> Conversation | str:
         """The row's scene and turns, or why it has none."""
         value = row.get(self._dialogue)
         if isinstance(value, str) and is_script(value):
-            return talk_of_partners(script_turns(lines_of(value)), row.get(self._scene))
+            return talk(script_turns(lines_of(value)), row.get(self._scene))
         texts = texts_in(value) or ([str(value)] if is_text(value) else [])
         if all(map(is_missing, texts)):
             return NO_DIALOGUE
@@ -52,12 +53,26 @@ class NarratedReader:
             if len(names) != 2 or names[0] == names[1]:
                 return NO_NAMES
             texts = [texts[0], ""]
-        return Talk(numbered(zip(names, texts, strict=True)), row.get(self._scene))
+        called = _called(names)
+        turns = [(name, text) for name, text in zip(called, texts, strict=True) if name is not None]
+        return Conversation(turns, row.get(self._scene), (ASSISTANT,) if {USER, ASSISTANT} <= set(called) else ())
+
+
+def _called(names: list[object]) -> list[str | None]:
+    """The names, roles told and numbers made neutral ones; None for what nobody says, "" where a name is missing."""
+    cast, numbers = Cast.of([names]), dict[str, str]()
+    found: list[str | None] = []
+    for name in map(label, names):
+        if name.isdigit():
+            found.append(numbers.setdefault(name, neutral_name(len(numbers))))
+        else:
+            found.append((cast.name(name) or None) if name else "")
+    return found
 
 
 def _names(value: Any) -> list[object]:
-    """One name or number a turn, or the two names; also two in one text with a comma between them."""
+    """One name or number a turn, or the two names; also several in one text with commas and the like between them."""
     names = as_list(value)
-    if names is None and isinstance(value, str) and value.count(",") == 1:
-        names = value.split(",")
-    return [str(name).strip() if isinstance(name, (str, int)) else "" for name in names or ()]
+    if names is None and isinstance(value, str):
+        names = names_in(value)
+    return [label(name) if isinstance(name, (str, int, float, dict)) else "" for name in names or ()]

@@ -2,83 +2,100 @@
 
 MultiWOZ 2.2 and SGD have ``turns`` of {speaker, utterance}; ConvAI2 has ``dialog`` of {sender, text};
 Cornell has ``utterance`` = {"text": [...]} with its two speakers' names in columns of their own, the one
-who begins first; Persona-Chat has ``utterances`` whose last one's ``history`` is the whole chat.
+who begins first; Persona-Chat has ``utterances`` whose last one's ``history`` is the whole chat. Trees of
+replies are read along one path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from psyctl_soda.scenario import NO_DIALOGUE, Talk
-from psyctl_soda.shapes.roles import talk_of_partners
-from psyctl_soda.shapes.sample import Fit, Row, Sample, listed, plain, used
-from psyctl_soda.shapes.speakers import alternating, named
-from psyctl_soda.values import objects_in, texts_in
+from psyctl_soda.scenario import NO_DIALOGUE, ONE_SPEAKER, Conversation, neutral_name
+from psyctl_soda.shapes.chats import NOBODY_NAMED, match_list
+from psyctl_soda.shapes.order import CHILDREN, branch
+from psyctl_soda.shapes.roles import content_text, label, named, talk
+from psyctl_soda.shapes.sample import Match, Row, Sample, listed, plain, used
+from psyctl_soda.shapes.speakers import alternating
+from psyctl_soda.shapes.turnlist import SPEAKERS, TEXTS, keys_of, speaker_key, text_key, turn_objects
+from psyctl_soda.values import is_missing, is_text, objects_in, texts_in
 
 NAME = "objects"
 SUMMARY = "turn objects: a list of {speaker, text} under whatever names (MultiWOZ, SGD, ConvAI2, Cornell)"
-COLUMNS = ("turns", "dialog", "dialogue", "utterances", "utterance", "conversation", "log", "messages", "chat")
-TEXTS = ("utterance", "text", "content", "message", "value", "line", "sentence", "transcript", "body", "speech")
-SPEAKERS = (
-    "speaker", "speakername", "sender", "sendername", "author", "name", "role", "from", "user", "username",
-    "participant", "character", "agent", "agentid", "senderid", "speakerid", "userid", "speakerrole", "who",
-    "ishuman", "isuser", "isbot",
+COLUMNS = (
+    "turns", "dialog", "dialogue", "utterances", "utterance", "conversation", "log", "messages", "chat", "content",
+    "conversations", "dialogs", "dialogues", "comments", "thread", "chatmessages", "mapping", "tree",
 )  # fmt: skip
-TWO_NAMES = ("characterName1", "characterName2")
 
 
-def recognises(sample: Sample) -> Fit | None:
+def recognises(sample: Sample) -> Match | None:
     """A column with lists of objects that have words and, in a column of any other name, speakers."""
-    column = sample.named(COLUMNS, lambda value: bool(_text_key(value) or _history(value)))
-    column = column or sample.any((), lambda value: bool(_text_key(value) and _speaker_key(value)))
-    if not column:
-        return None
-    values = [value for row in sample.rows for value in objects_in(row.get(column)) or ()]
-    text, speaker = _text_key(values), _speaker_key(values)
-    names = used(*(name for name in TWO_NAMES if not speaker and name in sample.columns))
+    tree = sample.named(CHILDREN, lambda value: bool(_text(value)))
+    if tree and sample.named((*TEXTS, "title"), is_text):
+        return _of_posts(sample, tree)
+    histories = sample.named(COLUMNS, lambda value: _history(value) is not None)
+    if histories:
+        return _with_histories(sample, histories)
+    column = sample.named(COLUMNS, lambda value: bool(_text(value)))
+    column = column or sample.any((), lambda value: bool(_text(value) and _speaker(value)))
+    column = column or sample.any((), _has_guessed_speaker)
+    return match_list(sample, NAME, column) if column else None
+
+
+def _several(value: Any) -> list[Any]:
+    turns = turn_objects(value) or []
+    return turns if isinstance(value, (list, tuple)) or len(turns) > 1 else []
+
+
+def _text(value: Any) -> str:
+    return text_key(_several(value))
+
+
+def _speaker(value: Any) -> str:
+    return speaker_key(_several(value))
+
+
+def _has_guessed_speaker(value: Any) -> bool:
+    keys = keys_of([_several(value)])
+    return keys is not None and keys.guessed
+
+
+def _of_posts(sample: Sample, column: str) -> Match:
+    """Rows that are posts with the replies to them, and those to these, inside: one path of each."""
+    texts = used(*(sample.named((name,), is_text) for name in ("title", *TEXTS)))
+
+    def read(row: Row) -> Conversation | str:
+        path = branch(row)
+        if path is None:
+            return NO_DIALOGUE if all(is_missing(row.get(name)) for name in texts) else ONE_SPEAKER
+        turns = [(_author(node) or neutral_name(at % 2), _words(node)) for at, node in enumerate(path)]
+        return talk(named(turns))
+
+    author = sample.named(SPEAKERS, is_text)
+    why = f"column '{column}' holds the replies to {listed(texts)}"
+    return Match(NAME, why, used(author, *texts, column), read)
+
+
+def _author(node: Mapping[str, Any]) -> str:
+    keys = {plain(str(key)): value for key, value in node.items()}
+    return next((name for key in SPEAKERS if key in keys and (name := label(keys[key], key))), "")
+
+
+def _words(node: Mapping[str, Any]) -> str:
+    keys = {plain(str(key)): value for key, value in node.items()}
+    text = next((words for key in TEXTS if (words := content_text(keys.get(key)).strip())), "")
+    return "\n".join(filter(None, (content_text(keys.get("title")), text)))
+
+
+def _with_histories(sample: Sample, column: str) -> Match:
     scene = sample.scene()
 
-    def read(row: Row) -> Talk | str:
-        items = objects_in(row.get(column))
-        if not items:
-            return NO_DIALOGUE
-        if not text:
-            return Talk(alternating(_history(items) or ()), row.get(scene))
-        if not speaker:
-            return Talk(alternating((item.get(text) for item in items), _two(row, names)), row.get(scene))
-        return talk_of_partners(named((item.get(speaker), item.get(text)) for item in items), row.get(scene))
+    def read(row: Row) -> Conversation | str:
+        items = _history(row.get(column))
+        return Conversation(alternating(items), row.get(scene)) if items else NO_DIALOGUE
 
-    keys = listed([key for key in (speaker, text) if key]) or "history"
-    why = f"column '{column}' lists objects with {keys}{'' if speaker or names else ' and nobody named'}"
-    return Fit(NAME, why, used(scene, column, *names), read)
-
-
-def _two(row: Row, names: tuple[str, ...]) -> tuple[object, object]:
-    first, second = [row.get(name) for name in names] if len(names) == 2 else ("", "")
-    both = isinstance(first, str) and isinstance(second, str) and first.strip() != second.strip()
-    return (first, second) if both else ("", "")
-
-
-def _keys(objects: Iterable[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(str(key) for item in objects for key in item))
-
-
-def _text_key(value: object) -> str:
-    """The key under which most of the objects have words, or ""."""
-    items = objects_in(value) or []
-    for name in TEXTS:
-        for key in _keys(items):
-            if plain(key) == name and 2 * sum(isinstance(item.get(key), str) for item in items) >= len(items):
-                return key
-    return ""
-
-
-def _speaker_key(value: object) -> str:
-    """The key that says who speaks, or ""."""
-    items = objects_in(value) or []
-    keys = [key for key in _keys(items) if key != _text_key(items)]
-    return next((key for name in SPEAKERS for key in keys if plain(key) == name), "")
+    why = f"column '{column}' lists objects with history and nobody named"
+    return Match(NAME, why, used(scene, column), read, doubts=(NOBODY_NAMED,))
 
 
 def _history(value: object) -> list[str] | None:

@@ -1,11 +1,14 @@
-"""Names for speakers as the data have them: a name, a role, a number, or none at all."""
+"""Names for the speakers of lists that name nobody, and the several names that one cell may hold."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from psyctl_soda.scenario import neutral_name
-from psyctl_soda.shapes.roles import partner
+
+_BETWEEN_NAMES = re.compile(r"\s*(?:[,;|/\n、，；&]|\s(?:and|und|et|y|e|och|og|vs\.?)\s|\s[-–—]\s)\s*")
+MAX_WORDS_IN_NAME = 4
 
 
 def alternating(texts: Iterable[object], names: tuple[object, object] = ("", "")) -> Iterator[tuple[object, object]]:
@@ -22,15 +25,7 @@ def alternating(texts: Iterable[object], names: tuple[object, object] = ("", "")
             at += 1
 
 
-def numbered(turns: Iterable[tuple[object, object]]) -> Iterator[tuple[str, object]]:
-    """Turns in which a speaker who is only a number gets a neutral name, by order of appearance."""
-    names: dict[str, str] = {}
-    for speaker, text in turns:
-        label = f"{speaker:.0f}" if isinstance(speaker, (int, float)) and speaker == speaker else speaker
-        label = label.strip() if isinstance(label, str) else ""
-        yield names.setdefault(label, neutral_name(len(names))) if label.isdigit() else label, text
-
-
-def named(turns: Iterable[tuple[object, object]]) -> list[tuple[object, object]]:
-    """Turns by names, roles or numbers; roles are spelled alike, and a turn of nobody's is left out."""
-    return [(partner(name), text) for name, text in numbered(turns) if name]
+def names_in(cell: str) -> list[str]:
+    """The names in one cell, parted by commas and the like; one name alone is a list of one, and prose of none."""
+    names = [name for name in _BETWEEN_NAMES.split(cell.strip()) if name]
+    return names if all(len(name.split()) <= MAX_WORDS_IN_NAME for name in names) else []

@@ -4,8 +4,7 @@ import csv
 import hashlib
 from pathlib import Path
 
-from psyctl_core import Scenario, SkippedRow, SourceError, UsageError
-from psyctl_core.components import ScenarioSource
+from psyctl_core import Scenario, ScenarioSource, SkippedRow, SourceError, UsageError
 
 
 class Situations(ScenarioSource):
@@ -27,12 +26,12 @@ class Situations(ScenarioSource):
     def scenarios(self, start):
         """Yield the rows from ``start`` on."""
         with self._path.open(newline="", encoding="utf-8-sig") as file:
-            for place, row in enumerate(csv.DictReader(file)):
-                if place < start:
+            for offset, row in enumerate(csv.DictReader(file)):
+                if offset < start:
                     continue
                 situation = (row.get("situation") or "").strip()
                 character = (row.get("character") or "").strip()
                 if situation and character:
-                    yield Scenario(f"situation-{place}", place, situation, character)
+                    yield Scenario(f"situation-{offset}", offset, situation, character)
                 else:
-                    yield SkippedRow(place, "no situation or character")
+                    yield SkippedRow(offset, "no situation or character")

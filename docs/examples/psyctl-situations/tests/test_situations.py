@@ -5,7 +5,7 @@ from psyctl_situations import SituationsConfig, SqliteConfig
 from psyctl_situations.sink import Sqlite
 from psyctl_situations.source import Situations
 
-from psyctl_core import Context, SkippedRow, UsageError, build_caa
+from psyctl_core import Context, SkippedRow, UsageError, build_caa, open_dataset
 from psyctl_core.testing import FakeBackend, FakePrompter, SinkContract, SourceContract
 
 ROWS = "situation,character\nRain falls on the stop.,Kim\n,Robin\nThe lift is stuck.,Robin\n"
@@ -50,3 +50,4 @@ def test_the_whole_job(tmp_path):
         backend=FakeBackend(),
     )
     assert report.datasets[0].pairs == 2
+    assert [record.character for record in open_dataset(tmp_path / "out")] == ["Kim", "Robin"]

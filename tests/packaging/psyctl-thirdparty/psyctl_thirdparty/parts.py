@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from psyctl_core import Completion, Scenario
-from psyctl_core.components import InferenceBackend, ScenarioSource
+from psyctl_core import Completion, InferenceBackend, Scenario, ScenarioSource
 
 
 class Lines(ScenarioSource):
@@ -16,8 +15,8 @@ class Lines(ScenarioSource):
 
     def scenarios(self, start):
         """Yield the lines from ``start`` on."""
-        for place in range(start, len(self._lines)):
-            yield Scenario(f"line-{place}", place, self._lines[place], "Sam")
+        for offset in range(start, len(self._lines)):
+            yield Scenario(f"line-{offset}", offset, self._lines[offset], "Sam")
 
 
 class Echo(InferenceBackend):

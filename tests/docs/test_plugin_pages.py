@@ -1,0 +1,95 @@
+"""The plugins that pages have somebody write do in a whole job, or on the command line, what the pages say."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from psyctl_core import Completion, Context, build_caa, open_dataset
+from psyctl_core.testing import FakeBackend, FakePrompter, FakeSource
+
+KEPT = Path(__file__).resolve().parents[1] / "unit" / "kept" / "caa-record.v1.jsonl"
+
+
+@pytest.fixture
+def written(read, monkeypatch, tmp_path):
+    """What a page's Python defines; the part that checks it is left out."""
+
+    def of(page: str, blocks: int) -> dict:
+        module = types.ModuleType("page")  # a dataclass looks up the module that it is made in
+        monkeypatch.setitem(sys.modules, "page", module)
+        monkeypatch.chdir(tmp_path)
+        for _, text in read(page).blocks("python")[:blocks]:
+            exec(compile(text, page, "exec"), vars(module))
+        return vars(module)
+
+    return of
+
+
+def test_the_backend_answers_the_default_prompter_and_scenarios(written, tmp_path):
+    page = written("docs/how-to/write-a-backend.md", 1)
+    asked = []
+
+    class StandIn(page["Institute"]):
+        def post(self, body):
+            asked.append(body["messages"][-1]["content"])
+            if "adjectives" in asked[-1]:
+                return "curious, quick" if "Openness" in asked[-1] else "plain, calm"
+            return asked[-1].split("\n\n")[-2:][0]  # the persona's part of the prompt, where it has parts
+
+    backend = StandIn(page["InstituteConfig"](), Context())
+    report = build_caa("Openness", tmp_path, source=FakeSource(12), prompter="p2", backend=backend, limit_samples=6)
+    assert report.datasets[0].pairs == 6
+    assert sum("adjectives" in text for text in asked) == 2  # once with the trait, once neutral
+
+
+def test_the_prompter_describes_in_a_job(written, tmp_path):
+    prompter = written("docs/how-to/write-a-prompter.md", 1)
+    made = prompter["OneQuestion"](prompter["OneQuestionConfig"](), Context())
+
+    def answer(request):
+        text = request.messages[-1].content
+        return Completion(request.id, f"Alex talks. {len(text)}" if "Alex" in text else f"So {hash(text)}.")
+
+    report = build_caa(
+        "Openness", tmp_path, source=FakeSource(3), prompter=made, backend=FakeBackend(answer=answer)
+    )  # fmt: skip
+    assert report.datasets[0].pairs == 3
+    run = json.loads((report.datasets[0].run_folder / "run.json").read_text(encoding="utf-8"))
+    assert run["personas"]["positive"]["description"].startswith("{character} talks.")
+
+
+def test_the_sink_serves_two_traits_and_is_read_again(written, install, tmp_path):
+    page = written("docs/how-to/write-a-sink.md", 1)
+    sink = page["Shared"](None, None)
+    report = build_caa(
+        "Openness, Neuroticism", tmp_path / "out", source=FakeSource(4), prompter=FakePrompter(),
+        backend=FakeBackend(), sink=sink,
+    )  # fmt: skip
+    for dataset in report.datasets:
+        target = types.SimpleNamespace(folder=dataset.run_folder.parent, name=dataset.run_folder.stem)
+        assert [record.trait for record in sink.read(target)] == [dataset.trait] * 4
+        assert sink.inspect(target).records == 4
+
+
+def test_the_command_writes_a_dataset_whichever_sink_has_it(read, install, psyctl, tmp_path):
+    offer, command = (text for _, text in read("docs/how-to/extend.md").blocks("python"))
+    install("psyctl-csv", offer)
+    (tmp_path / "site" / "psyctl_csv_export.py").write_text(command, encoding="utf-8")
+    assert "dataset.csv" in psyctl("--help").stdout
+    done = psyctl("dataset.csv", str(KEPT), "--file", "pairs.csv")
+    assert done.stdout == "Wrote pairs.csv.\n", done.stderr
+    with (tmp_path / "pairs.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == [record.id for record in open_dataset(KEPT)]
+    missing = psyctl("dataset.csv", "nowhere")
+    assert missing.returncode == 2
+    assert "There is no dataset at 'nowhere'" in missing.stderr
+    unwritable = psyctl("dataset.csv", str(KEPT), "--file", "nowhere/pairs.csv")
+    assert unwritable.returncode == 1
+    assert "Choose another --file" in unwritable.stderr
