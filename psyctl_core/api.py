@@ -29,6 +29,7 @@ from psyctl_core.components import (
     ScenarioSource,
 )
 from psyctl_core.errors import PsyctlError, UsageError
+from psyctl_core.files import remove_drafts
 from psyctl_core.options import Config
 from psyctl_core.records import NEUTRAL, ChatRequest, Message, Persona, Scenario, Usage
 
@@ -134,7 +135,6 @@ def build(config: BuildConfig, *, fresh: bool = False, progress: Callback | None
     """
     began = time.monotonic()
     with prepared(config) as job, stoppable() as stop, _folders(job):
-        stop.draining = not job.backend.block
         datasets = open_datasets(job, fresh=fresh)
         with ExitStack() as stack:
             stack.enter_context(closed_after(lambda: close_all(datasets)))
@@ -308,6 +308,7 @@ def _folders(job: Job) -> Iterator[None]:
     with locked(job.config.output):
         for folder in job.folders:
             runs.prepare_folder(folder)
+            remove_drafts(folder)
         yield
 
 

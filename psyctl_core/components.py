@@ -182,6 +182,14 @@ class InferenceBackend(Protocol):
         """
         ...
 
+    def stop(self) -> None:
+        """The user wants to stop: begin nothing more, and end when what is on its way has arrived.
+
+        Called from a signal handler while :meth:`generate` is under way, so it may only set a flag. Requests
+        that were pulled may then be left unanswered.
+        """
+        return
+
     def close(self) -> None:
         """Let go of the model, connections and threads; called once."""
         return

@@ -1,15 +1,19 @@
-"""Replacing a file so that a crash leaves the old one or the new one, never half of either."""
+"""Writing files so that a crash leaves the old one or the new one, never half of either, and no link is followed."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from psyctl_core.errors import OutputError
+
+DRAFT_SUFFIX = ".psyctl-draft"
 
 
 @contextlib.contextmanager
@@ -29,20 +33,50 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` beside ``path``, flush it to the disk, then move it into place.
+    """Write ``text`` to a new file beside ``path``, flush it to the disk, then move it into place.
 
     Raises:
         OSError: The disk is full, the folder is gone or cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=DRAFT_SUFFIX)
     try:
-        with draft.open("w", encoding="utf-8", newline="\n") as file:
+        with os.fdopen(number, "w", encoding="utf-8", errors="replace", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        Path(name).unlink(missing_ok=True)
+
+
+def open_to_append(path: Path) -> BinaryIO:
+    """Open a file of psyctl's to append to, unbuffered; a link in its place is not followed.
+
+    Raises:
+        OSError: It cannot be opened, or is a link.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        number = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "it is a link, and links are not followed") from error
+        raise
+    return cast(BinaryIO, os.fdopen(number, "ab", buffering=0))
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what a killed process left of files that it was replacing."""
+    for draft in folder.glob(f".*{DRAFT_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            draft.unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from filelock import FileLock
 
 from psyctl_core import Report, build_caa
 from psyctl_core.components import API_VERSION
@@ -19,6 +21,10 @@ from psyctl_core.testing import FakeBackend, FakeSource
 
 hypothesis.settings.register_profile("psyctl", deadline=None)  # a busy machine is no defect
 hypothesis.settings.load_profile("psyctl")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Two workers whose models both want all cores spend their time waiting for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -37,6 +43,28 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PSYCTL_INFERENCE_BATCH_SIZE", "PSYCTL_CHECKPOINT_INTERVAL", "OPENROUTER_API_KEY", "HF_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Fill a folder once for all workers: ``once("wheel", fill)``. Whoever comes second waits and reads.
+
+    As in pytest-xdist's how-to, "Making session-scoped fixtures execute only once".
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, done = shared / f"once-{name}", shared / f"once-{name}.done"
+        with FileLock(shared / f"once-{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # what a failed attempt left
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture
@@ -157,15 +185,11 @@ SAMPLE = [
 ]
 
 
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real, tiny, randomly weighted Llama with a chat template: a folder that ``from_pretrained`` reads."""
-    pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
+def _fill_tiny_model(folder: Path) -> None:
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    folder = tmp_path_factory.mktemp("tiny")
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -185,4 +209,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_key_value_heads=2, max_position_embeddings=512, eos_token_id=tokenizer.eos_token_id, initializer_range=0.6,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """A real, tiny, randomly weighted Llama with a chat template: a folder that ``from_pretrained`` reads."""
+    pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
+    return once("tiny-model", _fill_tiny_model)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from psyctl_core import schema
 from psyctl_core.components import Checkpoint, Context, DatasetWriter, Inspection, OutputSink, SinkTarget
 from psyctl_core.errors import OutputError
-from psyctl_core.files import write_atomically, writing
+from psyctl_core.files import open_to_append, write_atomically, writing
 from psyctl_core.records import CaaRecord
 from psyctl_jsonl import JsonlConfig
 
@@ -83,11 +84,16 @@ class JsonlWriter(DatasetWriter):
         self._path = _dataset_path(target)
         self._checkpoint_path = _checkpoint_path(target)
         self._file: BinaryIO | None = None
+        if self._path.is_symlink():
+            raise OutputError(
+                f"The dataset {self._path} is a link, and links are not followed.", "Give the folder that holds it."
+            )
         lines, whole = _whole_lines(self._path)
         if self._path.exists() and whole < (size := self._path.stat().st_size):
             log.warning("%s ended in half a line of %d bytes; it is cut off.", self._path, size - whole)
             with writing(self._path):
                 os.truncate(self._path, whole)
+        self._size = whole
         self._last, problem = _read_checkpoint(target, lines)
         if problem:
             log.warning("%s; it is rebuilt from the dataset.", problem)
@@ -113,19 +119,23 @@ class JsonlWriter(DatasetWriter):
 
     def write(self, record: CaaRecord) -> None:
         """Append one line and hand it to the operating system."""
-        line = _TO_JSON(record.as_json()) + "\n"
+        data = (_TO_JSON(record.as_json()) + "\n").encode("utf-8", errors="replace")
         with writing(self._path):
             if self._file is None:
-                self._file = self._path.open("ab", buffering=0)
-            elif not os.fstat(self._file.fileno()).st_nlink:
+                self._file = open_to_append(self._path)
+            now = os.fstat(self._file.fileno())
+            if not now.st_nlink:
                 raise FileNotFoundError(errno.ENOENT, "the file is gone")
-            data = line.encode("utf-8", errors="replace")
+            if now.st_size != self._size:
+                raise OSError(errno.EBUSY, "another program has changed the file")
             while data:
-                data = data[self._file.write(data) or 0 :]
+                written = self._file.write(data) or 0
+                self._size += written
+                data = data[written:]
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Flush the dataset to the disk, then replace the checkpoint."""
-        data = {
+        data: dict[str, Any] = {
             "num_generated": checkpoint.num_generated,
             "output_file": str(self._path.resolve()),
             "timestamp": datetime.now().isoformat(),
@@ -139,6 +149,7 @@ class JsonlWriter(DatasetWriter):
                 "exhausted": checkpoint.exhausted,
             },
         }
+        data["digest"] = _digest(data)
         with writing(self._checkpoint_path):
             if self._file is not None:
                 os.fsync(self._file.fileno())
@@ -181,6 +192,12 @@ def _whole_lines(path: Path) -> tuple[int, int]:
     return lines, size
 
 
+def _digest(data: Mapping[str, Any]) -> str:
+    """What tells that nobody changed from where a run goes on."""
+    parts = json.dumps([data["run"], data["num_generated"], data["resume"]], sort_keys=True)
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
 def _read_checkpoint(target: SinkTarget, lines: int) -> tuple[Checkpoint | None, str]:
     """The checkpoint, or None and what is wrong with it, if anything."""
     path = _checkpoint_path(target)
@@ -193,6 +210,8 @@ def _read_checkpoint(target: SinkTarget, lines: int) -> tuple[Checkpoint | None,
         wrong = str(error)
     if not wrong and data["run"] != target.name:
         wrong = f"it belongs to {data['run']}"
+    if not wrong and data.get("digest", _digest(data)) != _digest(data):
+        wrong = "it was changed since it was written"
     if not wrong and data["resume"]["accepted"] > lines:
         wrong = f"it counts {data['resume']['accepted']} records and the dataset holds {lines}"
     if wrong:

@@ -65,6 +65,9 @@ class OpenAIConfig:
         "", help="API key, if the server wants one", env="OPENAI_API_KEY", secret=True, identity=False
     )
     max_workers: int = option(1, help=MAX_WORKERS_HELP, identity=False)
+    reasoning: Literal["default", "none", "low", "medium", "high"] = option(
+        "default", help="How much a reasoning model may think: none, or so much beyond --max-tokens; default: as it is"
+    )
     prefill: Literal["on", "off"] = option(
         "off", help="Begin the answer for the model; works with vLLM and llama.cpp, not with every server"
     )

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from psyctl_core.budget import Budget
 from psyctl_core.components import Context, Estimate, Identity, InferenceBackend
 from psyctl_core.errors import BackendError, UsageError
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_openrouter import OpenAIConfig, OpenRouterConfig, models
+from psyctl_openrouter.adapting import Adapter
 from psyctl_openrouter.client import Client
 from psyctl_openrouter.flow import Flow
 from psyctl_openrouter.money import Spending, prices_of, prompt_tokens
-from psyctl_openrouter.outcome import Outcome, Service, sort_reply
-from psyctl_openrouter.pace import Pace
-from psyctl_openrouter.payload import chat_body
+from psyctl_openrouter.outcome import Outcome, Service
+from psyctl_openrouter.payload import chat_body, encoded, token_limit
+from psyctl_openrouter.refusals import words_of
+from psyctl_openrouter.replies import parsed, sort_reply
+from psyctl_openrouter.retrying import RetryPolicy
+from psyctl_openrouter.settings import address_of, check, key_of, names, warn_of_open_key
+from psyctl_openrouter.words import Problem, error_of
 
 log = logging.getLogger("psyctl")
 
@@ -34,7 +36,7 @@ class _HttpBackend(InferenceBackend):
     Args:
         config: The backend's config.
         service: Who is asked.
-        pace: How patient to be.
+        policy: How patient to be.
         spending: What may be spent.
         extra: Further fields of each request's body.
         when_begun: Further fields where the answer is begun for the model.
@@ -44,22 +46,24 @@ class _HttpBackend(InferenceBackend):
         self,
         config: OpenRouterConfig | OpenAIConfig,
         service: Service,
-        pace: Pace,
+        policy: RetryPolicy,
         spending: Spending,
         extra: Mapping[str, Any],
         when_begun: Mapping[str, Any],
     ) -> None:
-        self._service = service
-        self._pace = pace
+        self._policy = policy
         self._prefill = config.prefill == "on"
         self._extra = extra
         self._when_begun = when_begun
         self._client = Client(service.base_url, service.key, connections=config.max_workers, timeout=config.timeout)
+        self._service = replace(service, proxy=self._client.proxy)
+        self._adapter = Adapter(self._service)
+        warn_of_open_key(service)
         self._flow = Flow(
             self._exchange,
             abort=self._client.abort,
             workers=config.max_workers,
-            pace=pace,
+            policy=policy,
             spending=spending,
             name=service.name,
         )
@@ -78,16 +82,37 @@ class _HttpBackend(InferenceBackend):
         self._flow.close()
         self._client.close()
 
+    def drain(self) -> None:
+        """Ask nothing more; what is under way is still answered. May be called from a signal handler."""
+        self._flow.drain()
+
+    def adaptations(self) -> tuple[str, ...]:
+        """What the server was found not to take and is asked without, in words, for the run's settings."""
+        return tuple(self._adapter.notes)
+
     def _exchange(self, request: ChatRequest) -> Outcome:
-        """Ask once; runs in a worker thread."""
-        body = chat_body(
-            request,
-            model=self._service.model,
-            prefill=self._prefill,
-            extra=self._extra,
-            when_begun=self._when_begun,
-        )
-        return sort_reply(self._client.chat(body), self._service)
+        """Ask once, and again where the server refuses a field that can be left out; runs in a worker thread."""
+        while True:
+            dialect = self._adapter.dialect
+            body = chat_body(
+                request,
+                model=self._service.model,
+                prefill=self._prefill,
+                extra=self._extra,
+                when_begun=self._when_begun,
+                dialect=dialect,
+            )
+            reply = self._client.chat(encoded(body))
+            limit = token_limit(request, self._extra) if dialect.limit in body else None
+            outcome = sort_reply(reply, self._service, limit)
+            refused = outcome.kind == "refused" and reply.status >= 400
+            if not (refused or (outcome.kind == "retry" and reply.status in (500, 501) and outcome.detail)):
+                return outcome
+            problem = error_of(parsed(reply.body)) or Problem()
+            said = words_of(reply, problem, self._service)
+            begun = body["messages"][-1]["role"] == "assistant"
+            if not self._adapter.learn(said, problem.fields, dialect, tuple(body), begun=begun):
+                return outcome
 
 
 class OpenRouterBackend(_HttpBackend):
@@ -96,12 +121,12 @@ class OpenRouterBackend(_HttpBackend):
     Args:
         config: Its settings.
         context: Not needed: each request brings its own seed.
-        pace: Other waiting times than the settings give, for tests.
+        policy: Other waiting times than the settings give, for tests.
     """
 
-    def __init__(self, config: OpenRouterConfig, context: Context, pace: Pace | None = None) -> None:
+    def __init__(self, config: OpenRouterConfig, context: Context, policy: RetryPolicy | None = None) -> None:
         del context
-        _check(config, "--openrouter")
+        check(config, "--openrouter")
         if config.max_cost is not None and not config.max_cost > 0:
             raise UsageError(
                 f"A budget of ${config.max_cost:g} pays for nothing.", "Give --openrouter-max-cost above 0."
@@ -109,9 +134,9 @@ class OpenRouterBackend(_HttpBackend):
         service = Service(
             name="OpenRouter",
             flag="--openrouter",
-            base_url=_base_url(config.base_url, "--openrouter"),
+            base_url=address_of(config.base_url, "--openrouter"),
             model=config.model.strip(),
-            key=_key(config.api_key, "OpenRouter"),
+            key=key_of(config.api_key, "OpenRouter"),
             priced=True,
         )
         if not service.model:
@@ -121,7 +146,7 @@ class OpenRouterBackend(_HttpBackend):
         self.max_cost = config.max_cost
         self._spending = Spending()
         self._spending.thinking = THINKING_TOKENS[config.reasoning]
-        super().__init__(config, service, pace or _pace(config), self._spending, _routing(config), {})
+        super().__init__(config, service, policy or _policy(config), self._spending, _routing(config), {})
 
     def estimate(self, example: ChatRequest, requests: int) -> Estimate | None:
         """What so many requests would take at the model's listed prices, with answers of full length.
@@ -132,7 +157,7 @@ class OpenRouterBackend(_HttpBackend):
             BackendError: There is no such model.
         """
         try:
-            listed = models.list_models(self._client, self._service, self._pace, authorized=False)
+            listed = models.list_models(self._client, self._service, self._policy, authorized=False)
         except BackendError as error:
             log.warning("No estimate: %s", error.message)
             return None
@@ -155,12 +180,26 @@ class OpenRouterBackend(_HttpBackend):
                 "No OpenRouter key was given.",
                 "Set OPENROUTER_API_KEY or give --openrouter-api-key; keys are made at https://openrouter.ai/settings/keys.",
             )
-        models.check_key(self._client, self._service, self._pace)
-        listed = models.list_models(self._client, self._service, self._pace, authorized=False)
-        self._spending.prices = prices_of(models.find_model(listed, self._service))
+        models.check_key(self._client, self._service, self._policy)
+        try:
+            listed = models.list_models(self._client, self._service, self._policy, authorized=False)
+            self._spending.prices = prices_of(models.find_model(listed, self._service))
+        except (
+            models.UnreadableError,
+            models.RefusedError,
+            models.SilentError,
+        ) as error:  # the model is named, so that it can be asked without
+            log.warning("%s", error.message)
         self._spending.budget = budget
         if budget.is_spent:
             raise self._spending.refusal()
+        if budget.limit is not None and self._spending.prices is None:
+            log.warning(
+                "The price of %s is not known: until a call tells what it cost, requests go out one at a time, and the "
+                "first may cost more than the budget of $%g.",
+                self._service.model,
+                budget.limit,
+            )
 
 
 class OpenAIBackend(_HttpBackend):
@@ -169,23 +208,24 @@ class OpenAIBackend(_HttpBackend):
     Args:
         config: Its settings.
         context: Not needed: each request brings its own seed.
-        pace: Other waiting times than the settings give, for tests.
+        policy: Other waiting times than the settings give, for tests.
     """
 
-    def __init__(self, config: OpenAIConfig, context: Context, pace: Pace | None = None) -> None:
+    def __init__(self, config: OpenAIConfig, context: Context, policy: RetryPolicy | None = None) -> None:
         del context
-        _check(config, "--openai")
+        check(config, "--openai")
         service = Service(
             name="The server",
             flag="--openai",
-            base_url=_base_url(config.base_url, "--openai"),
+            base_url=address_of(config.base_url, "--openai"),
             model=config.model.strip(),
-            key=_key(config.api_key, "server"),
+            key=key_of(config.api_key, "server"),
             priced=False,
         )
         # vLLM's way to have a last assistant message continued instead of answered.
         when_begun = {"add_generation_prompt": False, "continue_final_message": True}
-        super().__init__(config, service, pace or _pace(config), Spending(), {}, when_begun)
+        extra = _thinking(config.reasoning)
+        super().__init__(config, service, policy or _policy(config), Spending(), extra, when_begun)
 
     def identity(self) -> Identity:
         """The model, which the server names where the settings do not.
@@ -194,42 +234,43 @@ class OpenAIBackend(_HttpBackend):
             BackendError: The server is needed for that and cannot be asked, or has several.
         """
         if not self._service.model:
-            listed = models.list_models(self._client, self._service, self._pace, authorized=True)
+            listed = models.list_models(self._client, self._service, self._policy, authorized=True)
             self._service = replace(self._service, model=models.only_model(listed, self._service))
         return {"model": self._service.model}
 
     def estimate(self, example: ChatRequest, requests: int) -> Estimate | None:
         """About how many tokens so many requests have; a server of one's own asks no price."""
-        return Estimate(prompt_tokens(example) * requests, example.max_tokens * requests, None)
+        made = token_limit(example, self._extra)
+        return Estimate(prompt_tokens(example) * requests, made * requests, None)
 
     def start(self, budget: Budget) -> None:
         """See that the server is there and which model it has.
 
-        A model that was named is not looked for: some servers answer to names they do not list.
+        A model that was named is not looked for: some servers answer to names they do not list, and others have
+        no list that can be read, or none for this key.
 
         Raises:
-            BackendError: The server cannot be reached or refuses the key, or the model is not clear.
+            BackendError: The server cannot be reached, or the model is not clear.
         """
-        del budget
         if self._service.model:
-            # Not every server has such a list, and `transformers serve` fails to make one offline.
-            with contextlib.suppress(models.NotThereError, models.UnreadableError):
-                models.list_models(self._client, self._service, self._pace, authorized=True)
+            models.see_that_it_answers(self._client, self._service, self._policy)
         self.identity()
+        if budget.limit is not None:
+            log.warning("%s tells no prices: the budget of $%g cannot be kept.", self._service.name, budget.limit)
 
 
-def _pace(config: OpenRouterConfig | OpenAIConfig) -> Pace:
-    return Pace(retries=config.retries, patience=config.patience)
+def _policy(config: OpenRouterConfig | OpenAIConfig) -> RetryPolicy:
+    return RetryPolicy(retries=config.retries, outage_timeout=config.patience)
 
 
 def _routing(config: OpenRouterConfig) -> dict[str, Any]:
     """The fields ``provider`` and ``reasoning`` (OpenRouter: "Provider Routing", "Reasoning Tokens")."""
     provider: dict[str, Any] = {}
-    if order := _names(config.provider):
+    if order := names(config.provider):
         provider["order"] = order
     if not config.allow_fallbacks:
         provider["allow_fallbacks"] = False
-    if quantizations := _names(config.quantizations):
+    if quantizations := names(config.quantizations):
         provider["quantizations"] = quantizations
     if config.data_collection == "deny":
         provider["data_collection"] = "deny"
@@ -238,47 +279,18 @@ def _routing(config: OpenRouterConfig) -> dict[str, Any]:
     return {**fields, "provider": provider} if provider else fields
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+def _thinking(reasoning: str) -> dict[str, Any]:
+    """The fields with which servers are told how much to think, as far as each knows them.
 
-
-def _check(config: OpenRouterConfig | OpenAIConfig, flag: str) -> None:
-    if config.max_workers < 1:
-        raise UsageError(f"{config.max_workers} workers can do nothing.", f"Give {flag}-max-workers 1 or more.")
-    if config.retries < 0:
-        raise UsageError(f"{config.retries} retries make no sense.", f"Give {flag}-retries 0 or more.")
-    if not (config.timeout > 0 and math.isfinite(config.timeout)):
-        raise UsageError(f"A timeout of {config.timeout:g} s leaves no time.", f"Give {flag}-timeout above 0.")
-    if not config.patience >= 0:
-        raise UsageError(f"A patience of {config.patience:g} s makes no sense.", f"Give {flag}-patience 0 or more.")
-
-
-def _key(key: str, owner: str) -> str:
-    key = key.strip()
-    if not all("!" <= ch <= "~" for ch in key):
-        # Said here and without the key: the HTTP libraries would put it into their message.
-        raise UsageError(
-            f"The {owner} API key holds a character that no key has, such as a blank or a typographic quote.",
-            "Copy it again.",
-        )
-    return key
-
-
-def _base_url(url: str, flag: str) -> str:
-    url = url.strip().rstrip("/").removesuffix("/chat/completions")
-    wrong = ""
-    try:
-        parts = urlsplit(url)
-        if parts.username or parts.password:
-            wrong = "it holds a user name or password, which would be saved with the run"
-        elif parts.query or parts.fragment:
-            wrong = "it goes on after the path"
-        elif parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-            wrong = f"'{url}' is no http or https address"
-    except ValueError:
-        wrong = "it is no http or https address"
-    if wrong:
-        raise UsageError(
-            f"The base URL cannot be used: {wrong}.", f"Give {flag}-base-url like http://localhost:8000/v1."
-        )
-    return url
+    ``reasoning_effort`` is OpenAI's (API reference, "Create chat completion"), which Ollama takes too;
+    ``chat_template_kwargs`` is what vLLM, SGLang and llama.cpp hand to the model's chat template, where Qwen's
+    switch is called ``enable_thinking`` and DeepSeek's and Granite's ``thinking``.
+    """
+    if reasoning == "default":
+        return {}
+    thinks = reasoning != "none"
+    return {
+        "reasoning_effort": reasoning,
+        "chat_template_kwargs": {"enable_thinking": thinks, "thinking": thinks},
+        "max_tokens": THINKING_TOKENS[reasoning],
+    }

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import re
-import socket
-import ssl
 import threading
-import time
 import weakref
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import requests
-import urllib3.exceptions
 from requests.adapters import HTTPAdapter
+
+from psyctl_openrouter import network
+from psyctl_openrouter.deadlines import Deadlines, cut
 
 CONNECT_TIMEOUT = 10.0
 """Seconds to wait for a connection: far less than for an answer, because nothing is being computed yet."""
 
-CANNOT_CONNECT = "cannot connect"
-CERTIFICATE = "certificate not accepted"
-TIMED_OUT = "timed out"
-LOST = "connection lost"
-CUT_OFF = "answer cut off"
+MAX_BODY = 6 * 2**20
+"""Bytes of an answer that are read: a thousand times as many as it needs, unpacked ones counted."""
+
+_PIECE = 2**16
 
 _KEY_LIKE = re.compile(r"\b(?:sk|hf)[-_][\w*.…-]{6,}")
 
@@ -38,7 +36,7 @@ class Reply:
         status: The HTTP status, or 0 where no whole answer came.
         body: The whole body.
         headers: The answer's headers, by name in any case.
-        trouble: Why there is no whole answer, in stable words; empty where there is one.
+        trouble: Why there is no whole answer, in :mod:`~psyctl_openrouter.network`'s words; else empty.
         detail: What the system said about the trouble.
         sent: Whether the server may have seen the request, and so may have charged for it.
     """
@@ -58,10 +56,13 @@ class Client:
     is not read: it would replace the key.
 
     Args:
-        base_url: Without a slash at the end.
-        key: Sent as a bearer token; empty sends none.
+        base_url: Without a slash at the end; a query stays behind each path.
+        key: Sent as a bearer token, and as Azure wants it where the address is Azure's; empty sends none.
         connections: Kept open at most.
-        timeout: Seconds for an answer.
+        timeout: Seconds for an answer, from the connection to its last byte.
+
+    Attributes:
+        proxy: The proxy that the environment names for the address, without its password; else empty.
     """
 
     def __init__(self, base_url: str, key: str, *, connections: int, timeout: float) -> None:
@@ -69,28 +70,32 @@ class Client:
         self._timeout = timeout
         with requests.Session() as session:
             environment = session.merge_environment_settings(base_url, {}, False, None, None)
-        self._settings: dict[str, Any] = {**environment, "timeout": (CONNECT_TIMEOUT, timeout), "stream": True}
-        self._adapter = _TrackingAdapter(connections)
+        self.proxy = _shown_proxy(requests.utils.select_proxy(base_url, environment["proxies"]))
+        self._settings: dict[str, Any] = {**environment, "stream": True}
+        self._deadlines = Deadlines(timeout)
+        self._adapter = _TrackingAdapter(connections, self._deadlines)
         headers = {"User-Agent": "psyctl", "Accept": "application/json", "Accept-Encoding": "identity"}
-        self._plain = _prepared("GET", f"{base_url}/models", headers)
+        self._plain = _prepared("GET", address(base_url, "/models"), headers)
         headers["Content-Type"] = "application/json"
         if key:
             headers["Authorization"] = f"Bearer {key}"
-        self._chat = _prepared("POST", f"{base_url}/chat/completions", headers)
+            if is_azure(base_url):
+                headers["api-key"] = key
+        self._chat = _prepared("POST", address(base_url, "/chat/completions"), headers)
 
     def chat(self, body: bytes) -> Reply:
         """POST a chat completion's JSON body."""
         request = self._chat.copy()
         request.body = body
         request.headers["Content-Length"] = str(len(body))
-        return self._exchange(request)
+        return self._exchange(request, self._timeout)
 
-    def get(self, path: str, *, authorized: bool) -> Reply:
-        """GET a path below the base URL, with the key or without."""
+    def get(self, path: str, *, authorized: bool, timeout: float | None = None) -> Reply:
+        """GET a path below the base URL, with the key or without, in so many seconds."""
         request = (self._chat if authorized else self._plain).copy()
         request.method = "GET"
-        request.url = f"{self._base_url}{path}"
-        return self._exchange(request)
+        request.url = address(self._base_url, path)
+        return self._exchange(request, min(timeout or self._timeout, self._timeout))
 
     def abort(self) -> None:
         """Cut every connection, so that threads waiting for an answer return at once."""
@@ -98,31 +103,50 @@ class Client:
 
     def close(self) -> None:
         """Close the connections that are idle."""
+        self._deadlines.close()
         self._adapter.close()
 
-    def _exchange(self, request: requests.PreparedRequest) -> Reply:
+    def _exchange(self, request: requests.PreparedRequest, timeout: float) -> Reply:
         # Whatever is raised below holds the request, and with it the key. So it is turned into plain words
         # here and never chained or logged.
-        try:
-            return self._send(request)
-        except Exception as error:
-            return _trouble(error)
+        with self._deadlines.exchange(timeout) as exchange:
+            reply = self._send(request, timeout)
+            # Cut in the middle, an answer without a length looks whole.
+            return Reply(trouble=network.TIMED_OUT) if exchange.expired else reply
 
-    def _send(self, request: requests.PreparedRequest) -> Reply:
+    def _send(self, request: requests.PreparedRequest, timeout: float) -> Reply:
         # The adapter is called directly: a session would look up proxies, CA bundle, cookies and redirects
         # again for every request, which costs as much time as all the rest.
-        deadline = time.monotonic() + self._timeout
-        response = self._adapter.send(request, **self._settings)
         try:
-            parts: list[bytes] = []
-            for part in response.iter_content(None):
-                # The read timeout starts again with each piece, and servers keep connections alive with blanks.
-                if parts and time.monotonic() > deadline:
-                    return Reply(trouble=TIMED_OUT)
-                parts.append(part)
-            return Reply(response.status_code, b"".join(parts), response.headers)
+            response = self._adapter.send(request, **self._settings, timeout=(CONNECT_TIMEOUT, timeout))
+        except Exception as error:
+            trouble, detail, sent = network.trouble_of(error)
+            return Reply(trouble=trouble, detail=detail, sent=sent)
+        try:
+            body = _body(response)
+            if body is None:
+                return Reply(trouble=network.TOO_MUCH)
+            return Reply(response.status_code, bytes(body), response.headers)
+        except Exception as error:
+            trouble, detail, _ = network.trouble_of(error, reading=True)
+            return Reply(trouble=trouble, detail=detail)
         finally:
             response.close()
+
+
+def address(base_url: str, path: str) -> str:
+    """A path below a base URL; the base URL's query stays at the end."""
+    base, mark, query = base_url.partition("?")
+    return f"{base}{path}{mark}{query}"
+
+
+def is_azure(base_url: str) -> bool:
+    """Whether the address is Azure's, whose key goes into a header of its own.
+
+    Source: https://learn.microsoft.com/azure/ai-services/openai/reference, "Authentication".
+    """
+    parts = urlsplit(base_url)
+    return (parts.hostname or "").endswith(".azure.com") or "api-version=" in parts.query
 
 
 def scrub(text: str, key: str) -> str:
@@ -130,23 +154,54 @@ def scrub(text: str, key: str) -> str:
 
     The text also becomes one line of at most 300 characters that a terminal can show.
     """
+    text = text[:20_000]
     text = " ".join("".join(ch if ch.isprintable() else " " for ch in text).split())
     text = text.replace(key, "[key]") if key else text
     text = _KEY_LIKE.sub("[key]", text)
     return text if len(text) <= 300 else f"{text[:299]}…"
 
 
+def _body(response: requests.Response) -> bytearray | None:
+    """The body, unpacked, or ``None`` where it is longer than is read.
+
+    Raises:
+        OSError: And whatever else urllib3 and zlib raise where it ends early.
+    """
+    packed = response.headers.get("Content-Encoding", "").strip().lower() in ("gzip", "x-gzip", "deflate")
+    # Unpacked here and not by urllib3, which would unpack a thousand times what it has read in one go.
+    unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32) if packed else None
+    body = bytearray()
+    taken = 0
+    while piece := response.raw.read(_PIECE, decode_content=False):
+        taken += len(piece)
+        body += unpacking.decompress(piece, MAX_BODY + 1 - len(body)) if unpacking else piece
+        if max(taken, len(body)) > MAX_BODY:
+            return None
+    if unpacking and not unpacking.eof:
+        raise OSError("the packed answer ends early")
+    return body
+
+
 class _OneSend:
-    """Mixed into a connection class: a request's headers and body go out in one piece.
+    """Mixed into a connection class: a request's headers and body go out in one piece, and its socket is kept in mind.
 
     http.client sends them one after the other. That costs a second system call, and among many threads a
     second wait for the interpreter's lock, for each of thousands of small requests.
     """
 
+    deadlines: Deadlines
+    last_sock: Any = None
     _pieces: list[bytes] | None = None
+
+    def connect(self) -> None:
+        """Connect; the exchange's deadline holds for that too."""
+        self.deadlines.uses(self)
+        super().connect()  # type: ignore[misc]
+        self.last_sock = self.sock  # type: ignore[attr-defined]
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         """Collect what would be sent, then send it."""
+        self.deadlines.uses(self)
         self._pieces = []
         try:
             super().request(*args, **kwargs)  # type: ignore[misc]
@@ -165,8 +220,9 @@ class _OneSend:
 class _TrackingAdapter(HTTPAdapter):
     """An adapter for one server that knows its connections, so that they can be cut while in use."""
 
-    def __init__(self, connections: int) -> None:
+    def __init__(self, connections: int, deadlines: Deadlines) -> None:
         self._lock = threading.Lock()
+        self._deadlines = deadlines
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         self._pool: Any = None
         super().__init__(pool_connections=1, pool_maxsize=max(1, connections), max_retries=0)
@@ -180,20 +236,14 @@ class _TrackingAdapter(HTTPAdapter):
             return self._pool
 
     def cut(self) -> None:
-        """Shut every connection's socket down; whoever reads from it sees its end."""
+        """Shut every connection's socket down."""
         with self._lock:
             connections = list(self._connections)
         for connection in connections:
-            sock = getattr(connection, "sock", None)
-            with contextlib.suppress(OSError):
-                if isinstance(sock, socket.socket):
-                    # Not SSLSocket's own method: it would take the TLS layer away from the reading thread.
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
-                elif sock is not None:
-                    sock.shutdown(socket.SHUT_RDWR)
+            cut(connection)
 
     def _tracked(self, kind: type[Any]) -> Any:
-        connection_class = type(kind.__name__, (_OneSend, kind), {})
+        connection_class = type(kind.__name__, (_OneSend, kind), {"deadlines": self._deadlines})
 
         def make(*args: Any, **kwargs: Any) -> Any:
             connection = connection_class(*args, **kwargs)
@@ -204,47 +254,18 @@ class _TrackingAdapter(HTTPAdapter):
         return make
 
 
+def _shown_proxy(url: str | None) -> str:
+    if not url:
+        return ""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(not an address)"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")) or url
+
+
 def _prepared(method: str, url: str, headers: Mapping[str, str]) -> requests.PreparedRequest:
     request = requests.PreparedRequest()
     request.prepare(method=method, url=url, headers=dict(headers))
     request.headers.pop("Content-Length", None)
     return request
-
-
-def _trouble(error: Exception) -> Reply:
-    """Sort what requests, urllib3 or the system raised."""
-    chain = list(_chain(error))
-
-    def met(*types: type[BaseException]) -> bool:
-        return any(isinstance(link, types) for link in chain)
-
-    detail = next((str(link.strerror) for link in chain if isinstance(link, OSError) and link.strerror), "")
-    if type(error) is OSError:  # how requests says that the CA bundle it was told to use is not there
-        return Reply(trouble=CERTIFICATE, detail=str(error), sent=False)
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):  # a proxy's
-        return Reply(trouble=CANNOT_CONNECT, detail=str(error), sent=False)
-    if met(ssl.SSLCertVerificationError):
-        return Reply(trouble=CERTIFICATE, detail=detail, sent=False)
-    if met(
-        requests.exceptions.ConnectTimeout,
-        requests.exceptions.ProxyError,
-        urllib3.exceptions.NewConnectionError,
-        urllib3.exceptions.ConnectTimeoutError,
-    ):
-        return Reply(trouble=CANNOT_CONNECT, detail=detail, sent=False)
-    if met(requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError, TimeoutError):
-        return Reply(trouble=TIMED_OUT)
-    if met(requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
-        return Reply(trouble=CUT_OFF)
-    if met(OSError, http.client.HTTPException, urllib3.exceptions.HTTPError):
-        return Reply(trouble=LOST, detail=detail)
-    return Reply(trouble=LOST, detail=type(error).__name__)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The exception and those it was made from; requests and urllib3 keep them in different places."""
-    links: list[Any] = [error]
-    for link in links:  # grows while it is walked
-        yield link
-        inner = [*link.args, getattr(link, "reason", None), link.__cause__, link.__context__]
-        links.extend(i for i in inner if isinstance(i, BaseException) and i not in links)

@@ -15,78 +15,42 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from psyctl_core.errors import BackendError
-from psyctl_core.records import ChatRequest, Completion, FinishReason
+from psyctl_core.records import ChatRequest, Completion
+from psyctl_openrouter.jobs import Job, Run
 from psyctl_openrouter.money import Spending
-from psyctl_openrouter.outcome import RESUME, Outcome
-from psyctl_openrouter.pace import LIMITED_FACTOR, Pace, Room, Streak, backoff
+from psyctl_openrouter.outcome import EMPTY, LOADING, RESUME, Outcome
+from psyctl_openrouter.retrying import LIMITED_FACTOR, ConcurrencyLimit, FailureStreak, RetryPolicy, backoff
 
 log = logging.getLogger("psyctl")
 
 
-@dataclass(slots=True, eq=False)
-class _Job:
-    """A request on its way, and what its tries came to so far.
+MAX_BLAMED = 2
+"""Scenarios that fail before anything was answered, after which the fault is taken for everybody's."""
+
+MAX_REFUSED_IN_A_ROW = 20
+"""The same once something was answered; it may have been a request of another form."""
+
+
+class _Drained(Exception):  # noqa: N818 - not an error: it ends a run in place of one
+    """The user wants to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the flow has its time from.
 
     Attributes:
-        answered_then: How many requests had been answered at its last failure, or when it began.
-        sent_at: When its present try went out.
-        reserved: US dollars set aside for that.
+        clock: Seconds, never going back.
+        sleep: Waits so many seconds.
+        jitter: A number from 0 to 1.
     """
 
-    request: ChatRequest
-    run: _Run
-    failures: int = 0
-    limited: int = 0
-    empties: int = 0
-    answered_then: int = 0
-    sent_at: float = 0.0
-    reserved: float = 0.0
-    cost: float | None = None
-    unpriced: bool = False
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-    def book(self, outcome: Outcome) -> None:
-        """Add up what this try took."""
-        if outcome.cost is None:
-            self.unpriced = True
-        else:
-            self.cost = (self.cost or 0.0) + outcome.cost
-        if outcome.prompt_tokens is not None:
-            self.prompt_tokens = (self.prompt_tokens or 0) + outcome.prompt_tokens
-        if outcome.completion_tokens is not None:
-            self.completion_tokens = (self.completion_tokens or 0) + outcome.completion_tokens
-
-    def failed(self, reason: str) -> Completion:
-        """The completion of a request that failed alone."""
-        return self._completion("", "error", reason)
-
-    def answered(self, outcome: Outcome) -> Completion:
-        """The completion of a request that was answered."""
-        return self._completion(outcome.text, outcome.finish_reason)
-
-    def _completion(self, text: str, reason: FinishReason, error: str = "") -> Completion:
-        read, made = self.prompt_tokens, self.completion_tokens
-        return Completion(self.request.id, text, reason, read, made, self.cost, error, self.unpriced)
-
-
-@dataclass(slots=True, eq=False)
-class _Run:
-    """One call of :meth:`Flow.run`: where its results go, and what is open."""
-
-    source: Iterator[ChatRequest]
-    results: queue.SimpleQueue[tuple[_Job, Outcome | BaseException]] = field(default_factory=queue.SimpleQueue)
-    open: set[_Job] = field(default_factory=set)
-    in_flight: set[_Job] = field(default_factory=set)
-    waiting: list[tuple[float, int, _Job]] = field(default_factory=list)
-    refused: list[tuple[_Job, Outcome]] = field(default_factory=list)
-    exhausted: bool = False
-    cancelled: bool = False
-    stop: BaseException | None = None
-    stop_by: float = math.inf
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    jitter: Callable[[], float] = random.random
 
 
 class Flow:
@@ -96,12 +60,10 @@ class Flow:
         send: One exchange: called in a worker thread.
         abort: Makes exchanges under way return at once.
         workers: Requests in flight at most.
-        pace: How patient to be.
+        policy: How patient to be.
         spending: What may be spent.
         name: Who answers, for messages.
-        clock: Seconds, never going back.
-        sleep: Waits so many seconds.
-        jitter: A number from 0 to 1.
+        timing: Its clock.
     """
 
     def __init__(
@@ -110,32 +72,31 @@ class Flow:
         *,
         abort: Callable[[], None],
         workers: int,
-        pace: Pace,
+        policy: RetryPolicy,
         spending: Spending,
         name: str,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-        jitter: Callable[[], float] = random.random,
+        timing: Timing | None = None,
     ) -> None:
         self._send = send
         self._abort = abort
-        self._pace = pace
+        self._policy = policy
         self._spending = spending
         self._name = name
-        self._clock = clock
-        self._sleep = sleep
-        self._jitter = jitter
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._timing = timing or Timing()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._numbers = itertools.count()
-        self._room = Room(workers)
-        self._streak = Streak()
+        self._limit = ConcurrencyLimit(workers)
+        self._streak = FailureStreak()
         self._paused_until = -math.inf
         self._answered = 0
         self._slow_because = ""
         self._told_at = -math.inf
         self._told_slow = False
-        self._current: _Run | None = None
+        self._told_failures: set[str] = set()
+        self._blamed: set[str] = set()
+        self._draining = False
+        self._current: Run | None = None
 
     def run(self, requests: Iterable[ChatRequest]) -> Iterator[Completion]:
         """Answer every request once, in the order in which answers come.
@@ -145,22 +106,26 @@ class Flow:
         """
         if self._current:
             self._cancel(self._current)  # left unfinished by whoever iterated over it
-        run = self._current = _Run(iter(requests))
+        run = self._current = Run(iter(requests))
         try:
             while True:
                 if run.cancelled:
                     raise RuntimeError("this run was ended by close() or by a newer one")
+                if self._draining:
+                    self._stop(run, _Drained())
                 wake = self._dispatch(run)
-                if not run.in_flight and (run.stop or (run.exhausted and not (run.waiting or run.refused))):
+                if not run.in_flight and (run.stop or (run.exhausted and not run.waiting)):
                     break
-                if run.stop and self._clock() >= run.stop_by:
+                if run.stop and self._timing.clock() >= run.stop_by:
                     break
                 arrived = self._receive(run, wake)
                 if arrived is not None:
                     completions = self._settle(run, *arrived)
                     self._dispatch(run)  # before the consumer takes its time
                     yield from completions
-            if run.stop:
+            if not run.stop:
+                yield from self._last_blamed(run)
+            elif not isinstance(run.stop, _Drained):
                 raise run.stop
         except KeyboardInterrupt:
             self._cancel(run)
@@ -171,6 +136,10 @@ class Flow:
             for job in run.in_flight:
                 self._spending.settle(job.reserved, None)
             run.in_flight.clear()
+
+    def drain(self) -> None:
+        """Send nothing more, and end with what is under way; may be called from a signal handler."""
+        self._draining = True
 
     def close(self) -> None:
         """Stop everything and let the threads end; called once."""
@@ -189,10 +158,14 @@ class Flow:
 
     # What goes out.
 
-    def _dispatch(self, run: _Run) -> float:
+    def _dispatch(self, run: Run) -> float:
         """Send what may be sent now; return when more may be, whatever comes back until then."""
         while run.stop is None and len(run.in_flight) < self._places():
-            if self._clock() < self._paused_until:
+            if run.blamed and self._is_everybodys():  # what is under way may still show that it is not
+                if not run.in_flight:
+                    self._stop(run, _error_of(run.blamed[-1][1]))
+                return run.stop_by
+            if self._timing.clock() < self._paused_until:
                 return self._paused_until
             job = self._next(run)
             if job is None:
@@ -204,30 +177,28 @@ class Flow:
                     self._stop(run, self._spending.refusal())
                 break
             job.reserved = reserved
-            job.sent_at = self._clock()
+            job.sent_at = self._timing.clock()
             run.in_flight.add(job)
-            if len(run.in_flight) > len(self._threads) < self._room.workers:
+            if len(run.in_flight) > len(self._threads) < self._limit.workers:
                 self._start_thread()
             self._jobs.put(job)
         else:
             return run.stop_by  # full, or stopping
-        if run.refused and run.exhausted and not run.in_flight and not run.waiting:
-            self._stop_refused(run)
         if run.waiting and run.waiting[0][0] > -math.inf:
             return max(run.waiting[0][0], self._paused_until)
         return run.stop_by
 
     def _places(self) -> int:
         """How many may be in flight, with a few ready for workers that become free while nobody iterates."""
-        workers = self._room.workers
-        return workers + workers // 4 if self._room.is_full_size else self._room.size
+        workers = self._limit.workers
+        return workers + workers // 4 if self._limit.is_full_size else self._limit.size
 
-    def _next(self, run: _Run) -> _Job | None:
+    def _next(self, run: Run) -> Job | None:
         """A retry that is due, or else a new request."""
-        if run.waiting and run.waiting[0][0] <= self._clock():
+        if run.waiting and run.waiting[0][0] <= self._timing.clock():
             return heapq.heappop(run.waiting)[2]
         # While many wait for another try, new ones would only join them.
-        if run.exhausted or len(run.open) >= 2 * self._room.workers + 8:
+        if run.exhausted or len(run.open) >= 2 * self._limit.workers + 8:
             return None
         try:
             request = next(run.source, None)
@@ -237,7 +208,7 @@ class Flow:
         if request is None:
             run.exhausted = True
             return None
-        job = _Job(request, run, answered_then=self._answered)
+        job = Job(request, run, answered_then=self._answered)
         run.open.add(job)
         return job
 
@@ -262,20 +233,20 @@ class Flow:
 
     # What comes back.
 
-    def _receive(self, run: _Run, wake: float) -> tuple[_Job, Outcome | BaseException] | None:
+    def _receive(self, run: Run, wake: float) -> tuple[Job, Outcome | BaseException] | None:
         """The next result, or ``None`` when it is time to look whether something can be sent."""
-        now = self._clock()
+        now = self._timing.clock()
         self._tell(run, now)
         pause = max(0.0, min(wake - now, 1.0))  # now and then for the notes, and for Ctrl-C on Windows
         if not run.in_flight:
-            self._sleep(pause)
+            self._timing.sleep(pause)
             return None
         try:
             return run.results.get(timeout=pause)
         except queue.Empty:
             return None
 
-    def _settle(self, run: _Run, job: _Job, outcome: Outcome | BaseException) -> list[Completion]:
+    def _settle(self, run: Run, job: Job, outcome: Outcome | BaseException) -> list[Completion]:
         """Take in one result; return the completions that it decides."""
         run.in_flight.discard(job)
         if isinstance(outcome, BaseException):
@@ -286,71 +257,85 @@ class Flow:
         job.book(outcome)
         if outcome.kind == "answer":
             return self._succeed(run, job, outcome)
-        if outcome.kind == "alone":
-            run.open.discard(job)
-            return [job.failed(outcome.reason)]
+        if outcome.kind == "request_error":
+            return [self._fail(run, job, outcome)]
         if outcome.kind == "refused":
-            return self._refuse(run, job, outcome)
+            return self._blame(run, job, outcome)
         if outcome.kind == "fatal":
-            self._stop(run, BackendError(outcome.message, outcome.hint))
+            self._stop(run, _error_of(outcome))
             return []
         return self._retry(run, job, outcome)
 
-    def _succeed(self, run: _Run, job: _Job, outcome: Outcome) -> list[Completion]:
+    def _succeed(self, run: Run, job: Job, outcome: Outcome) -> list[Completion]:
         self._answered += 1
         self._streak.end()
-        self._room.widen()
+        self._limit.widen()
         run.open.discard(job)
+        self._blamed.clear()
         completions = [job.answered(outcome)]
-        # The same kind of request is answered, so it was the content of these that was refused.
-        completions += [refused.failed(why.reason) for refused, why in run.refused]
-        run.refused.clear()
+        # The same kind of request is answered, so it was the content of these.
+        completions += [self._fail(run, blamed, why) for blamed, why in run.blamed]
+        run.blamed.clear()
         return completions
 
-    def _refuse(self, run: _Run, job: _Job, outcome: Outcome) -> list[Completion]:
-        """A refusal is this request's own fault if others are answered, else the fault of all.
+    def _fail(self, run: Run, job: Job, outcome: Outcome, reason: str = "") -> Completion:
+        """Give one request up; the first time for each reason the user is told in the server's words."""
+        run.open.discard(job)
+        said = outcome.message or (f"{self._name} said: {outcome.detail}." if outcome.detail else "")
+        if said and outcome.reason not in self._told_failures:
+            self._told_failures.add(outcome.reason)
+            log.warning("One request failed (%s). %s", outcome.reason, said)
+        return job.failed(reason or outcome.reason)
 
-        Before the first answer that is open; a second refused request decides it, or that none is left.
+    def _blame(self, run: Run, job: Job, outcome: Outcome) -> list[Completion]:
+        """What no retry mends is the scenario's own fault if others are answered, else the fault of all.
+
+        Before the first answer that is open; a second scenario decides it. Scenarios count, not requests: each
+        is asked about several times.
         """
         run.open.discard(job)
-        if self._answered:
-            return [job.failed(outcome.reason)]
-        run.refused.append((job, outcome))
-        if len(run.refused) > 1:
-            self._stop_refused(run)
+        self._blamed.add(job.scenario)
+        if self._answered and not self._is_everybodys():
+            return [self._fail(run, job, outcome)]
+        run.blamed.append((job, outcome))
         return []
 
-    def _stop_refused(self, run: _Run) -> None:
-        outcome = run.refused[-1][1]
-        self._stop(run, BackendError(outcome.message, outcome.hint))
+    def _is_everybodys(self) -> bool:
+        return len(self._blamed) >= (MAX_REFUSED_IN_A_ROW if self._answered else MAX_BLAMED)
 
-    def _retry(self, run: _Run, job: _Job, outcome: Outcome) -> list[Completion]:
+    def _last_blamed(self, run: Run) -> list[Completion]:
+        """Give up what failed where nothing is left to ask.
+
+        Raises:
+            BackendError: It was a single request, so nothing tells that it is not the fault of all.
+        """
+        outcome = next((outcome for _, outcome in run.blamed if outcome.reason != EMPTY), None)
+        if outcome is not None and len(run.blamed) == 1:
+            raise _error_of(outcome)
+        return [self._fail(run, job, outcome) for job, outcome in run.blamed]
+
+    def _retry(self, run: Run, job: Job, outcome: Outcome) -> list[Completion]:
+        """Have a request tried again later, or give it or everything up."""
         if run.stop:
             return []
-        now = self._clock()
+        now = self._timing.clock()
         if outcome.kind == "empty":
             job.empties += 1
-            if job.empties >= self._pace.empty_tries:
-                run.open.discard(job)
-                return [job.failed(outcome.reason)]
+            if job.empties >= self._policy.empty_tries:
+                return self._blame(run, job, outcome)
         else:
-            limited = outcome.kind == "limited"
-            job.limited += limited
-            job.failures += not limited
-            self._streak.add(now, outcome.reason, limited=limited)
-            if limited or self._streak.failures >= self._room.size:
-                self._slow_because = outcome.reason
-                self._room.lower(job.sent_at, now)
-                self._take_back(run)
-            if self._streak.is_outage(now, self._pace):
-                self._stop(run, self._outage())
+            self._count_failure(run, job, outcome, now)
+            if error := self._reason_to_stop(outcome, now):
+                self._stop(run, error)
                 return []
             answered_then, job.answered_then = job.answered_then, self._answered
             if self._is_hopeless(job) and (self._answered > answered_then or self._is_last(run)):
-                run.open.discard(job)
-                return [job.failed(f"no answer after retries: {outcome.reason}")]
+                if outcome.message and not self._answered:
+                    self._stop(run, _error_of(outcome))
+                    return []
+                return [self._fail(run, job, outcome, f"no answer after retries: {outcome.reason}")]
         wait = outcome.wait
-        if wait is not None and wait > self._pace.longest:
+        if wait is not None and wait > self._policy.max_asked_wait:
             self._stop(run, self._too_long(wait, outcome.reason))
             return []
         if wait is not None:
@@ -358,27 +343,55 @@ class Flow:
             self._slow_because = outcome.reason
             self._paused_until = max(self._paused_until, now + wait)
             self._take_back(run)
-        tries = job.failures + job.limited + job.empties
-        due = now + (wait or 0.0) + backoff(tries, self._pace, self._jitter())
+        tries = job.failures + job.limited + job.empties + job.loading
+        due = now + (wait or 0.0) + backoff(tries, self._policy, self._timing.jitter())
         heapq.heappush(run.waiting, (due, next(self._numbers), job))
         return []
 
+    def _count_failure(self, run: Run, job: Job, outcome: Outcome, now: float) -> None:
+        """Note a failure, and send fewer at a time where it is a limit or there are many."""
+        limited = outcome.kind == "limited"
+        if outcome.reason == LOADING:  # no number of tries is too many while that goes on
+            job.loading += 1
+        else:
+            job.limited += limited
+            job.failures += not limited
+        lasting = bool(outcome.message)
+        self._streak.add(now, outcome.reason, outcome.detail, limited=limited, lasting=lasting)
+        if limited or self._streak.failures >= self._limit.size:
+            self._slow_because = outcome.reason
+            self._limit.lower(job.sent_at, now)
+            self._take_back(run)
+
     # When to give up.
 
-    def _is_hopeless(self, job: _Job) -> bool:
-        return job.failures > self._pace.retries or job.limited > LIMITED_FACTOR * (self._pace.retries + 1)
+    def _reason_to_stop(self, outcome: Outcome, now: float) -> BackendError | None:
+        """The error to end with where nothing but failures came for too long."""
+        if not self._answered and self._streak.is_lasting(now):
+            return _error_of(outcome)
+        if not self._streak.is_outage(now, self._policy):
+            return None
+        return _error_of(outcome) if outcome.message and not self._answered else self._outage()
 
-    def _is_last(self, run: _Run) -> bool:
+    def _is_hopeless(self, job: Job) -> bool:
+        return job.failures > self._policy.retries or job.limited > LIMITED_FACTOR * (self._policy.retries + 1)
+
+    def _is_last(self, run: Run) -> bool:
         """Whether nothing is left whose answer could tell an outage from the fault of the requests.
 
         Otherwise a request fails only where another one was answered since it last failed, for in an
         outage all would fail, and the run shall stop instead.
         """
-        return run.exhausted and self._streak.failures < self._pace.enough and all(map(self._is_hopeless, run.open))
+        return (
+            run.exhausted
+            and self._streak.failures < self._policy.outage_failures
+            and all(map(self._is_hopeless, run.open))
+        )
 
     def _outage(self) -> BackendError:
+        last = f"{self._streak.reason}: {self._streak.detail}" if self._streak.detail else self._streak.reason
         return BackendError(
-            f"Stopped: {self._name} failed {self._streak.total} times in a row (last: {self._streak.reason}).",
+            f"Stopped: {self._name} failed {self._streak.total} times in a row (last: {last}).",
             f"Everything answered is saved. Wait until {self._name} answers again, {RESUME}",
         )
 
@@ -388,18 +401,18 @@ class Flow:
             f"Everything answered is saved. Wait as long, {RESUME}",
         )
 
-    def _stop(self, run: _Run, error: BaseException) -> None:
+    def _stop(self, run: Run, error: BaseException) -> None:
         """Send nothing more; what is on its way is still waited for, for a while."""
         if run.stop is not None:
             return
         run.stop = error
-        run.stop_by = self._clock() + self._pace.grace
+        run.stop_by = self._timing.clock() + self._policy.grace
         self._take_back(run)
         run.waiting.clear()
         if run.in_flight:
             log.info("stopping: %d more on their way are waited for", len(run.in_flight))
 
-    def _take_back(self, run: _Run) -> None:
+    def _take_back(self, run: Run) -> None:
         """Take jobs that no worker has begun out of the queue; they wait in front of everything else."""
         try:
             while (job := self._jobs.get_nowait()) is not None:
@@ -409,7 +422,7 @@ class Flow:
         except queue.Empty:
             pass
 
-    def _cancel(self, run: _Run) -> None:
+    def _cancel(self, run: Run) -> None:
         """End a run at once; does nothing to one that has ended."""
         if run.cancelled:
             return
@@ -420,7 +433,7 @@ class Flow:
         if run.in_flight:
             self._abort()
 
-    def _already_answered(self, run: _Run) -> Iterator[Completion]:
+    def _already_answered(self, run: Run) -> Iterator[Completion]:
         """What had arrived when the run was cancelled: it is paid for."""
         try:
             while True:
@@ -433,11 +446,11 @@ class Flow:
         except queue.Empty:
             pass
 
-    def _tell(self, run: _Run, now: float) -> None:
+    def _tell(self, run: Run, now: float) -> None:
         """Note that and why it goes slowly, now and then; and once that it no longer does."""
-        if run.stop is not None or now - self._told_at < self._pace.tell:
+        if run.stop is not None or now - self._told_at < self._policy.tell:
             return
-        places = f"{self._room.size} of {self._room.workers} workers"
+        places = f"{self._limit.size} of {self._limit.workers} workers"
         wait = self._paused_until - now
         if wait <= 0 and not run.in_flight and run.waiting:
             wait = run.waiting[0][0] - now
@@ -446,11 +459,15 @@ class Flow:
             reason += f" ({self._streak.total} times in a row)"
         if wait >= 1:
             log.info("%s: waiting %d s, %s", reason, math.ceil(wait), places)
-        elif not self._room.is_full_size:
+        elif not self._limit.is_full_size:
             log.info("slower (%s): %s", reason, places)
         elif self._told_slow:
             log.info("back to full speed: %s", places)
         else:
             return
         self._told_at = now
-        self._told_slow = wait >= 1 or not self._room.is_full_size
+        self._told_slow = wait >= 1 or not self._limit.is_full_size
+
+
+def _error_of(outcome: Outcome) -> BackendError:
+    return BackendError(outcome.message, outcome.hint)

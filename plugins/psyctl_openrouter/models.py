@@ -11,32 +11,94 @@ from collections.abc import Mapping
 from typing import Any
 
 from psyctl_core.errors import BackendError
-from psyctl_openrouter.client import Client, scrub
-from psyctl_openrouter.outcome import Service, error_of, parsed, sort_reply
-from psyctl_openrouter.pace import Pace, backoff
+from psyctl_openrouter import network, storable
+from psyctl_openrouter.client import Client, address, scrub
+from psyctl_openrouter.outcome import LOADING, Service
+from psyctl_openrouter.refusals import address_hint, proxy_hint, words_of
+from psyctl_openrouter.replies import parsed, sort_reply
+from psyctl_openrouter.retrying import LIMITED_TIMEOUT_FACTOR, RetryPolicy, backoff
+from psyctl_openrouter.words import Problem, error_of
 
 log = logging.getLogger("psyctl")
 
-MOST_RETRIES = 3
+MAX_RETRIES = 3
 """Further tries before a run starts: somebody sits there and waits."""
 
+TIMEOUT = 10.0
+"""Seconds for such an answer: nothing is computed for it."""
 
-def list_models(client: Client, service: Service, pace: Pace, *, authorized: bool) -> dict[str, Mapping[str, Any]]:
-    """What ``GET /models`` lists, by name.
+_NAMES = ("id", "name", "model", "model_name", "slug")
+_LISTS = ("data", "models", "items", "results", "model_list")
+
+Models = dict[str, Mapping[str, Any]]
+"""What a server lists, by name."""
+
+
+class NotThereError(BackendError):
+    """The server has nothing at that address."""
+
+
+class UnreadableError(BackendError):
+    """The server answers at that address, but not with what belongs there."""
+
+
+class RefusedError(BackendError):
+    """The server does not let this key have it."""
+
+
+class SilentError(BackendError):
+    """The server does not answer in time."""
+
+
+def list_models(client: Client, service: Service, policy: RetryPolicy, *, authorized: bool) -> Models:
+    """What ``GET /models`` lists, in whichever form.
 
     Raises:
         BackendError: The server cannot be reached, refuses the key, or has no such list.
     """
-    data = get_json(client, "/models", service, pace, authorized=authorized)
-    entries = data.get("data") if isinstance(data, dict) else None
-    if not isinstance(entries, list):
-        raise BackendError(
-            f"{service.base_url}/models lists no models.", f"Check {service.flag}-base-url; it mostly ends in /v1."
-        )
-    return {str(entry["id"]): entry for entry in entries if isinstance(entry, dict) and entry.get("id")}
+    data = get_json(client, "/models", service, policy, authorized=authorized)
+    models = models_in(data)
+    if models is None:
+        raise UnreadableError(f"{service.base_url}/models lists no models.", address_hint(service))
+    return models
 
 
-def find_model(models: Mapping[str, Mapping[str, Any]], service: Service) -> Mapping[str, Any]:
+def models_in(data: Any) -> Models | None:
+    """The models in a list of them, or ``None`` where it is not one.
+
+    OpenAI's form is ``{"data": [{"id": ...}]}``; servers also send the bare list, Ollama's ``models``, names
+    alone, or an object by name.
+    """
+    if isinstance(data, dict):
+        found = [data[name] for name in _LISTS if isinstance(data.get(name), list | dict)]
+        if not found:
+            return {} if "data" in data and data["data"] is None else None  # Ollama without any
+        data = found[0]
+    if isinstance(data, dict):
+        data = [{"id": name, **(entry if isinstance(entry, dict) else {})} for name, entry in data.items()]
+    if not isinstance(data, list):
+        return None
+    models: Models = {}
+    for entry in data:
+        entry = {"id": entry} if isinstance(entry, str) else entry
+        if isinstance(entry, dict) and (name := next((entry[n] for n in _NAMES if entry.get(n)), None)):
+            models[storable.text(str(name))] = entry
+    return models if models or not data else None
+
+
+def see_that_it_answers(client: Client, service: Service, policy: RetryPolicy) -> None:
+    """Make sure that a server is there, with whatever ``GET /models`` answers.
+
+    Raises:
+        BackendError: It cannot be reached.
+    """
+    try:
+        list_models(client, service, policy, authorized=True)
+    except (NotThereError, UnreadableError, RefusedError, SilentError) as error:
+        log.info("%s The model is named, so the list is not needed.", error.message)
+
+
+def find_model(models: Models, service: Service) -> Mapping[str, Any]:
     """The listed model that the service is to use; an empty entry for a known one in an unlisted variant.
 
     A name may end in ``:`` and a variant; of those only ``:free`` is a model of its own, others choose
@@ -54,7 +116,7 @@ def find_model(models: Mapping[str, Mapping[str, Any]], service: Service) -> Map
     raise BackendError(f"{service.name} has no model '{service.model}'.", hint)
 
 
-def only_model(models: Mapping[str, Mapping[str, Any]], service: Service) -> str:
+def only_model(models: Models, service: Service) -> str:
     """The one model that a server has.
 
     Raises:
@@ -73,7 +135,7 @@ def only_model(models: Mapping[str, Mapping[str, Any]], service: Service) -> str
     )
 
 
-def near(name: str, models: Mapping[str, Mapping[str, Any]]) -> str:
+def near(name: str, models: Models) -> str:
     """``Did you mean ...? `` with names like the one given, or nothing."""
     by_lower = {model.lower(): model for model in models}
     found = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
@@ -85,20 +147,20 @@ def near(name: str, models: Mapping[str, Mapping[str, Any]]) -> str:
     return f"Did you mean {' or '.join(names)}? " if names else ""
 
 
-def check_key(client: Client, service: Service, pace: Pace) -> None:
+def check_key(client: Client, service: Service, policy: RetryPolicy) -> None:
     """Make sure with ``GET /key`` that the key is valid and has something left to spend.
 
     Raises:
         BackendError: It is not, or has not.
     """
     try:
-        data = get_json(client, "/key", service, pace, authorized=True)
+        data = get_json(client, "/key", service, policy, authorized=True)
     except NotThereError:
         return  # a proxy of the API may lack this address
     key = data.get("data") if isinstance(data, dict) else None
     key = key if isinstance(key, dict) else {}
-    left = key.get("limit_remaining")
-    if not isinstance(left, int | float) or isinstance(left, bool):
+    left = storable.number(key.get("limit_remaining"))
+    if left is None:
         return  # no limit
     if left <= 0:
         raise BackendError(
@@ -108,58 +170,54 @@ def check_key(client: Client, service: Service, pace: Pace) -> None:
     log.info("the %s key has $%.4f left to spend", service.name, left)
 
 
-class NotThereError(BackendError):
-    """The server has nothing at that address."""
-
-
-class UnreadableError(BackendError):
-    """The server answers at that address, but not with what belongs there."""
-
-
-def get_json(client: Client, path: str, service: Service, pace: Pace, *, authorized: bool) -> Any:
-    """GET a JSON document, trying again as for an answer.
+def get_json(client: Client, path: str, service: Service, policy: RetryPolicy, *, authorized: bool) -> Any:
+    """GET a JSON document, trying again as for an answer; a server that loads its model is waited for.
 
     Raises:
         BackendError: It cannot be had.
     """
+    give_up_at = time.monotonic() + LIMITED_TIMEOUT_FACTOR * policy.outage_timeout
     for tries in itertools.count(1):
         # What a server says may repeat the key, so nothing of it is kept in the frame that raises.
-        data, error, wait = _try_json(client, path, service, authorized=authorized)
+        data, error, wait, loading = _try_json(client, path, service, authorized=authorized)
         if error is None:
             return data
-        if wait is None or wait > pace.ceiling or tries > min(pace.retries, MOST_RETRIES):
+        if loading and time.monotonic() < give_up_at:
+            log.info("%s says that the model is loading: waiting", service.name)
+        elif wait is None or wait > policy.ceiling or tries > min(policy.retries, MAX_RETRIES):
             raise error
-        time.sleep(wait + backoff(tries, pace, random.random()))  # noqa: S311 - spreads load, hides nothing
+        jitter = random.random()  # noqa: S311 - spreads load, hides nothing
+        time.sleep((wait or 0.0) + min(backoff(tries, policy, jitter), 5.0))
     raise AssertionError
 
 
 def _try_json(
     client: Client, path: str, service: Service, *, authorized: bool
-) -> tuple[Any, BackendError | None, float | None]:
-    """One try: the document, or an error and, where another try may help, seconds to wait before."""
-    url = f"{service.base_url}{path}"
-    reply = client.get(path, authorized=authorized)
+) -> tuple[Any, BackendError | None, float | None, bool]:
+    """One try: the document, or an error; where another try may help, seconds to wait; whether a model is loading."""
+    url = address(service.base_url, path)
+    reply = client.get(path, authorized=authorized, timeout=TIMEOUT)
     data = parsed(reply.body)
     problem = error_of(data)
     if reply.status == 200 and data is not None and not problem:
-        return data, None, None
-    if reply.status in (404, 405):
-        return None, NotThereError(f"There is nothing at {url}.", f"Check {service.flag}-base-url."), None
+        return data, None, None, False
+    hint = f"Check {service.flag}-base-url and whether the server is up, then try again.{proxy_hint(service)}"
+    if reply.trouble == network.TIMED_OUT:
+        return None, SilentError(f"{url} cannot be read: {reply.trouble}.", hint), None, False
     outcome = sort_reply(reply, service)
+    if reply.status in (404, 405) and outcome.reason != LOADING:
+        return None, NotThereError(f"There is nothing at {url}.", address_hint(service)), None, False
     if outcome.kind == "fatal":
-        return None, BackendError(outcome.message, outcome.hint), None
+        return None, RefusedError(outcome.message, outcome.hint), None, False
     if reply.trouble:
-        said = f"{reply.trouble} ({reply.detail})" if reply.detail else reply.trouble
-    elif problem and problem.message:
-        said = problem.message
-    else:
-        said = f"HTTP {reply.status}" if reply.status != 200 else "no JSON"
-    error = (BackendError if reply.trouble else UnreadableError)(
-        f"{url} cannot be read: {scrub(said, service.key)}.",
-        f"Check {service.flag}-base-url and whether the server is up, then try again.",
-    )
-    passing = outcome.kind in ("retry", "limited") and said != "no JSON"
-    return None, error, (outcome.wait or 0.0) if passing else None
+        said = f"{reply.trouble} ({scrub(reply.detail, service.key)})" if reply.detail else reply.trouble
+        return None, BackendError(f"{url} cannot be read: {said}.", hint), 0.0, False
+    if outcome.message and outcome.kind == "retry":  # a web page, or something else that is not the API
+        return None, UnreadableError(f"{url} cannot be read: {outcome.message}", outcome.hint), None, False
+    said = words_of(reply, problem or Problem(), service)
+    passing = outcome.kind in ("retry", "limited")
+    wait = (outcome.wait or 0.0) if passing else None
+    return None, UnreadableError(f"{url} cannot be read: {said}.", hint), wait, outcome.reason == LOADING
 
 
 def _see(service: Service) -> str:

@@ -9,12 +9,16 @@ from typing import Any
 from psyctl_core.budget import Budget
 from psyctl_core.errors import BackendError
 from psyctl_core.records import ChatRequest
+from psyctl_openrouter import storable
 
 BYTES_A_TOKEN = 4.0
 """UTF-8 bytes a token, about, in English prose."""
 
 MIN_BYTES_A_TOKEN = 2.0
 """The same where a count must not turn out too small."""
+
+MAX_PRICE = 1_000.0
+"""More US dollars than a token or a request can be listed at."""
 
 TOKENS_A_MESSAGE = 8
 """What a chat template adds to each message, about."""
@@ -34,16 +38,14 @@ class Prices:
 
 
 def prices_of(model: Mapping[str, Any]) -> Prices | None:
-    """A model's prices as ``GET /models`` lists them, or ``None`` where they vary or are missing."""
+    """A model's prices as ``GET /models`` lists them, or ``None`` where they vary or cannot be read."""
     pricing = model.get("pricing")
     if not isinstance(pricing, dict):
         return None
-    try:
-        prices = Prices(float(pricing["prompt"]), float(pricing["completion"]), float(pricing.get("request") or 0.0))
-    except (KeyError, TypeError, ValueError):
-        return None
+    told = [pricing.get("prompt"), pricing.get("completion"), pricing.get("request") or 0.0]
+    prices = [price for price in map(storable.number, told) if price is not None]
     # Routers that choose a model for each request list -1.
-    return prices if min(prices.prompt, prices.completion, prices.request) >= 0 else None
+    return Prices(*prices) if len(prices) == len(told) and 0 <= min(prices) <= max(prices) <= MAX_PRICE else None
 
 
 def prompt_tokens(request: ChatRequest, bytes_a_token: float = BYTES_A_TOKEN) -> int:

@@ -7,17 +7,22 @@ as what a model would say next (Rimsky et al. 2023, https://arxiv.org/abs/2312.0
 from __future__ import annotations
 
 import hashlib
+import re
 
 from psyctl_core.records import CaaRecord, ContrastivePair, Scenario
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Rises whenever the same answers would give another line; part of every run's identity."""
+
+_HEADING = re.compile(r"^[^\S\n]*\[(Situation|Question|Answer)\]", re.MULTILINE | re.IGNORECASE)
+"""What separates the parts of a question; in a scene it would forge them."""
 
 
 def situation_text(scenario: Scenario) -> str:
     """The scene as a reader sees it: the situation, then one ``Name: words`` line a turn."""
     turns = [f"{turn.speaker}: {turn.text}" for turn in scenario.dialogue]
-    return "\n".join([part for part in [scenario.situation, *turns] if part])
+    scene = "\n".join([part for part in [scenario.situation, *turns] if part])
+    return _HEADING.sub(r"(\1)", scene)
 
 
 def positive_stands_first(index: int, seed: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import chain
 
 from psyctl_core._engine.progress import Meter
@@ -69,6 +69,10 @@ class Answerer:
         (completion,) = self.answers(lambda: next(blocks, None))
         return completion
 
+    def forget_personas(self) -> None:
+        """Let the next process ask anew what a prompter could make nothing of."""
+        self._journal.forget_personas()
+
     def answers(self, next_block: Callable[[], Block | None]) -> Generator[Completion, None, None]:
         """Answer block after block until there is nothing to ask.
 
@@ -82,7 +86,7 @@ class Answerer:
         self.start()
         while True:
             try:
-                with closing(self._runner.run(self._prepared(next_block))) as completions:
+                with self._draining(), closing(self._runner.run(self._prepared(next_block))) as completions:
                     for completion in completions:
                         self._book(completion)
                         yield completion
@@ -93,6 +97,15 @@ class Answerer:
             if not self._found and self._rest is None:
                 return
             yield from self._taken()
+
+    @contextmanager
+    def _draining(self) -> Iterator[None]:
+        """A first signal waits for answers that may be paid for, but only while there can be any."""
+        self._stop.drain(None if self._backend.block else self._backend.stop)
+        try:
+            yield
+        finally:
+            self._stop.drain(None)
 
     def start(self) -> None:
         """Make the backend ready, once."""

@@ -83,6 +83,8 @@ class BuildConfig:
             UsageError: One does not.
         """
         limit, sampling = self.limit_samples, self.sampling
+        if not str(self.output).strip() or str(self.output) == ".":
+            raise UsageError("The output names no folder of its own.", "Give --output a folder, such as ./dataset.")
         if limit is not None and limit < 1:
             raise UsageError(f"The limit of {limit} samples leaves nothing to do.", "Give --limit-samples 1 or more.")
         if sampling.max_tokens < 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, deque
-from collections.abc import Iterable
 
 from psyctl_core._caa.contrast import Rejected
 from psyctl_core._caa.question import to_record
@@ -18,7 +17,6 @@ from psyctl_core.errors import OutputError
 from psyctl_core.records import ContrastivePair, Scenario, SkippedRow
 
 NOT_RECORDED = "reason not recorded"
-MAX_UNMATCHED = 10_000
 
 
 class Dataset:
@@ -49,7 +47,6 @@ class Dataset:
         self._written: deque[str] = deque()
         self._old_reasons: dict[str, str] = {}
         self._met_again = 0
-        self._unmatched = 0
         self._next_offset = 0
         self._safe = Checkpoint()
         self._saved: Checkpoint | None = None
@@ -106,7 +103,7 @@ class Dataset:
     def already(self, scenario: Scenario) -> bool | None:
         """Whether an earlier process accepted (True) or rejected (False) this scenario; None if not met.
 
-        Called once per scenario, in order. The records already written decide.
+        Called once per scenario, in order. The records and the rejects already written decide.
 
         Raises:
             OutputError: They come from other scenarios than the source yields.
@@ -116,12 +113,11 @@ class Dataset:
         if scenario.id == self._written[0]:
             self._written.popleft()
             self._met_again += 1
-            self._unmatched = 0
             return True
-        self._unmatched += 1
-        if self._unmatched > MAX_UNMATCHED:
-            self._refuse_foreign_rows()
-        return False
+        if scenario.id in self._old_reasons:
+            return False
+        self._refuse_foreign_rows()
+        return None
 
     def commit(self, outcome: Outcome) -> None:
         """Write, count or skip what became of a row, if it was for this dataset.
@@ -201,20 +197,10 @@ class Dataset:
             writer.close()
 
     def _refuse_foreign_rows(self) -> None:
+        number = self.accepted + self._met_again + 1
         raise OutputError(
-            f"Failed to load checkpoint: {self.location()} holds a record of scenario '{self._written[0]}', "
-            "which the source does not yield.",
-            "The source or the file was changed since. Start another file with --fresh.",
+            f"Failed to load checkpoint: record {number} of {self.location()} is of scenario '{self._written[0]}', "
+            "which the source does not yield there.",
+            "The source or the file was changed since. Take that record out if it is not psyctl's, or start another "
+            "file with --fresh.",
         )
-
-
-def close_all(datasets: Iterable[Dataset]) -> None:
-    """Close every dataset, even where one of them fails to; the first failure is raised."""
-    failures = []
-    for dataset in datasets:
-        try:
-            dataset.close()
-        except Exception as error:
-            failures.append(error)
-    if failures:
-        raise failures[0]

@@ -260,7 +260,7 @@ class Work:
         own = job.backend.max_cost is not None and job.backend.max_cost == min(limits)
         flag = f"--{job.backend.origin.name}-max-cost" if own else "--max-cost"
         budget = Budget(min(limits, default=None), flag, self.usage.likely_cost())
-        runner = LocalRunner(job.backend)
+        runner = LocalRunner(job.backend, self._stop)
         return Answerer(job.backend, runner, self._journal, self.usage, budget, self.meter, self._stop)
 
     def _describe(self, answerer: Answerer) -> Callable[[Scenario, str], Task]:

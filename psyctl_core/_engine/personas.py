@@ -65,6 +65,8 @@ class _Asking:
         try:
             persona = prompter.describe(trait, ask)
         except Exception as error:
+            if self._fatal is None:
+                self._answerer.forget_personas()
             raise self._fatal or error from None
         if self._fatal is not None:
             raise self._fatal

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from psyctl_core._engine.stopping import Stop
 from psyctl_core._plugins.guard import GuardedBackend
 from psyctl_core.records import ChatRequest, Completion
 
@@ -38,12 +39,14 @@ class LocalRunner:
 
     Args:
         backend: Who answers.
+        stop: Whether the user wants to stop.
     """
 
-    def __init__(self, backend: GuardedBackend) -> None:
+    def __init__(self, backend: GuardedBackend, stop: Stop) -> None:
         self._backend = backend
+        self._stop = stop
 
     def run(self, next_block: NextBlock) -> Generator[Completion, None, None]:
         """Answer one block after the other until there is none."""
         while (block := next_block()) is not None:
-            yield from self._backend.generate(block)
+            yield from self._backend.generate(block, lambda: self._stop.requested)

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 log = logging.getLogger("psyctl")
 
@@ -14,14 +14,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
-    """Whether the user asked to stop, and how to.
-
-    Attributes:
-        draining: Answers under way are waited for (they may be paid for) instead of being dropped.
-    """
+    """Whether the user asked to stop, and how to."""
 
     def __init__(self) -> None:
-        self.draining = False
+        self._wind_down: Callable[[], None] | None = None
         self._signal: int | None = None
         self._deferred = False
         self._while_deferred = _Deferred(self)
@@ -30,6 +26,19 @@ class Stop:
     def requested(self) -> bool:
         """Whether a signal has come."""
         return self._signal is not None
+
+    @property
+    def draining(self) -> bool:
+        """Whether answers under way are waited for (they may be paid for) instead of being dropped."""
+        return self._wind_down is not None
+
+    def drain(self, wind_down: Callable[[], None] | None) -> None:
+        """From now on wait for answers under way, or with ``None`` leave at once.
+
+        Args:
+            wind_down: Called when a signal comes, so that nothing more is begun.
+        """
+        self._wind_down = wind_down
 
     def leave_if_requested(self) -> None:
         """Raise KeyboardInterrupt after Ctrl-C, SystemExit(143) after SIGTERM, nothing otherwise."""
@@ -48,7 +57,8 @@ class Stop:
         for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)
         self._signal = number
-        if self.draining:
+        if self._wind_down is not None:
+            self._wind_down()
             log.warning("Stopping: waiting for the answers under way. Once more stops at once; nothing is lost.")
         elif not self._deferred:
             self.leave_if_requested()

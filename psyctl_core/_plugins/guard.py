@@ -6,8 +6,9 @@ Behind the guard everything is trusted and typed. No other module checks or blam
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args
 
@@ -27,6 +28,7 @@ from psyctl_core.components import (
     SinkTarget,
 )
 from psyctl_core.errors import PluginError, PsyctlError
+from psyctl_core.markup import cut_at_control, without_thoughts
 from psyctl_core.records import (
     CaaRecord,
     ChatRequest,
@@ -42,6 +44,14 @@ from psyctl_core.records import (
 T = TypeVar("T")
 
 FINISH_REASONS = frozenset(get_args(FinishReason))
+
+MAX_CHARACTERS_A_TOKEN = 128
+"""Hardly a token of any vocabulary is longer; a text that would need longer ones was not bounded as asked."""
+
+MAX_PERSONA_CHARACTERS = 4_000
+MAX_TOKENS_TOLD = 1 << 40
+MAX_COST = 1_000.0
+"""US dollars: no single answer costs more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +151,7 @@ class GuardedSource(_Guarded[ScenarioSource]):
                     f"yielded something unusable: {wrong} (scenario id {getattr(item, 'id', None)!r})"
                 )
             last = item.offset
-            yield item
+            yield storable_scenario(item) if isinstance(item, Scenario) else item
 
 
 class GuardedPrompter(_Guarded[PersonalityPrompter]):
@@ -162,7 +172,7 @@ class GuardedPrompter(_Guarded[PersonalityPrompter]):
             persona = self._component.describe(trait, ask)
         if wrong := persona_problem(persona):
             raise self.origin.misdeed(f"returned something unusable: {wrong}")
-        return persona
+        return replace(persona, description=storable(persona.description)[:MAX_PERSONA_CHARACTERS])
 
 
 class GuardedBackend(_Guarded[InferenceBackend]):
@@ -198,22 +208,30 @@ class GuardedBackend(_Guarded[InferenceBackend]):
         with blamed(self.origin):
             return self._component.speed()
 
-    def generate(self, requests: Iterator[ChatRequest]) -> Generator[Completion, None, None]:
-        """The backend's completions, each for a request that is open.
+    def stop(self) -> None:
+        """The user wants to stop; called from a signal handler, so nothing may be raised."""
+        with suppress(Exception):
+            getattr(self._component, "stop", lambda: None)()
+
+    def generate(
+        self, requests: Iterator[ChatRequest], may_leave: Callable[[], bool] = lambda: False
+    ) -> Generator[Completion, None, None]:
+        """The backend's completions, each for a request that is open, bounded and fit to be stored.
 
         Args:
             requests: An iterator that never raises what is not the backend's fault.
+            may_leave: Whether requests may be left unanswered, because the user wants to stop.
 
         Raises:
             PluginError: The backend fails, or answers something that it was not asked.
         """
-        unanswered: dict[str, None] = {}
+        unanswered: dict[str, ChatRequest] = {}
         owner, threads = threading.get_ident(), set()
 
         def pulled() -> Iterator[ChatRequest]:
             for request in requests:
                 threads.add(threading.get_ident())
-                unanswered[request.id] = None
+                unanswered[request.id] = request
                 yield request
 
         with blamed(self.origin):
@@ -225,11 +243,10 @@ class GuardedBackend(_Guarded[InferenceBackend]):
                 raise self.origin.misdeed(
                     f"answered a request '{completion.id}' that is not open: it was never made, or was answered before"
                 )
-            del unanswered[completion.id]
-            yield completion
+            yield storable_completion(completion, unanswered.pop(completion.id))
         if threads - {owner}:
             raise self.origin.misdeed("pulled requests from another thread than the one that iterates")
-        if unanswered:
+        if unanswered and not may_leave():
             first = min(unanswered)
             raise self.origin.misdeed(f"left {len(unanswered)} requests unanswered, '{first}' among them")
 
@@ -351,6 +368,53 @@ def checked_instance(instance: Any, protocol: type[Any], origin: Origin) -> Any:
 
 def _article(name: str) -> str:
     return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+
+
+def storable(text: str) -> str:
+    """The text without what no file can hold: half an emoji becomes a replacement character."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def storable_scenario(scenario: Scenario) -> Scenario:
+    """A scenario whose texts can be stored."""
+    texts = (scenario.situation, scenario.character, *(part for t in scenario.dialogue for part in (t.speaker, t.text)))
+    if all(storable(text) == text for text in texts):
+        return scenario
+    dialogue = tuple(Turn(storable(turn.speaker), storable(turn.text)) for turn in scenario.dialogue)
+    return replace(
+        scenario,
+        situation=storable(scenario.situation),
+        character=storable(scenario.character),
+        dialogue=dialogue,
+    )
+
+
+def storable_completion(completion: Completion, request: ChatRequest) -> Completion:
+    """A completion that can be stored: no thoughts, no control tokens, no longer than was asked, sane numbers.
+
+    Numbers that cannot be are taken as not told. What is longer than so many tokens can be was cut off.
+    """
+    text = storable(completion.text)
+    most = request.max_tokens * MAX_CHARACTERS_A_TOKEN
+    length = len(text) > most
+    spoken = cut_at_control(without_thoughts(text[:most]))
+    cost = completion.cost if completion.cost is not None and 0 <= completion.cost <= MAX_COST else None
+    return replace(
+        completion,
+        text=spoken,
+        finish_reason="length" if length and completion.finish_reason == "stop" else completion.finish_reason,
+        prompt_tokens=_count(completion.prompt_tokens),
+        completion_tokens=_count(completion.completion_tokens),
+        cost=cost,
+        error=storable(completion.error),
+        unpriced=completion.unpriced or (cost is None and completion.cost is not None),
+    )
+
+
+def _count(tokens: int | None) -> int | None:
+    return int(tokens) if tokens is not None and 0 <= tokens <= MAX_TOKENS_TOLD else None
 
 
 def scenario_as_json(scenario: Scenario) -> dict[str, JsonValue]:

@@ -104,11 +104,22 @@ class Journal:
             (totals,) = self._db.execute("SELECT totals FROM usage").fetchone()
             base = _sum(Usage(**json.loads(totals)), self._db.execute(_SUM, (0, offset)).fetchone())
             base.seconds = usage.seconds
-            self._db.execute("BEGIN")
-            self._db.execute("DELETE FROM completions WHERE offset >= 0 AND offset < ?", (offset,))
+            self._forget(0, offset, base)
             self._db.execute("DELETE FROM blocks WHERE offset < ?", (offset,))
-            self._db.execute("UPDATE usage SET totals = ?", (json.dumps(dataclasses.asdict(base)),))
-            self._db.execute("COMMIT")
+
+    def forget_personas(self) -> None:
+        """Drop what a prompter was answered and could not use, so that the next process asks again; it stays booked."""
+        with self._errors:
+            (totals,) = self._db.execute("SELECT totals FROM usage").fetchone()
+            base = _sum(Usage(**json.loads(totals)), self._db.execute(_SUM, (PERSONA, 0)).fetchone())
+            self._forget(PERSONA, 0, base)
+
+    def _forget(self, start: int, end: int, base: Usage) -> None:
+        """Drop the answers of these offsets and state what is booked beside those that are kept."""
+        self._db.execute("BEGIN")
+        self._db.execute("DELETE FROM completions WHERE offset >= ? AND offset < ?", (start, end))
+        self._db.execute("UPDATE usage SET totals = ?", (json.dumps(dataclasses.asdict(base)),))
+        self._db.execute("COMMIT")
 
     def close(self, *, remove: bool = False) -> None:
         """Close the journal, and with ``remove`` delete it: the run is complete."""
@@ -169,7 +180,7 @@ class _Errors:
         return
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (sqlite3.Error, OSError)):
+        if isinstance(error, (sqlite3.Error, OSError, ValueError, TypeError, RecursionError)):
             raise OutputError(
                 f"The journal {self._path} cannot be used: {error}.",
                 "Make room or give access, then run the same command again. If the file is damaged, delete it: "

@@ -11,9 +11,11 @@ from pathlib import Path
 import filelock
 
 from psyctl_core.errors import OutputError
+from psyctl_core.files import write_atomically, writing
 
 LOCK_FILE = ".psyctl.lock"
 OWNER_FILE = ".psyctl.pid"
+MAX_OWNER = 200
 
 
 @contextlib.contextmanager
@@ -32,8 +34,14 @@ def locked(folder: Path) -> Iterator[None]:
             f"Another psyctl ({holder(folder) or 'unknown process'}) is writing to {folder}.",
             "Wait for it or stop it, or choose another --output.",
         ) from error
+    except OSError as error:
+        raise OutputError(
+            f"The folder {folder} cannot be locked: {error.strerror or error}.",
+            "Its file system may know no locks, or the lock file may be a link: choose another --output.",
+        ) from error
     try:
-        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        with writing(owner):
+            write_atomically(owner, f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -44,7 +52,7 @@ def locked(folder: Path) -> Iterator[None]:
 def holder(folder: Path) -> str:
     """Who says it holds the folder, or nothing; after a crash the name may be stale."""
     try:
-        return (folder / OWNER_FILE).read_text(encoding="utf-8")
+        return (folder / OWNER_FILE).read_text(encoding="utf-8", errors="replace")[:MAX_OWNER]
     except OSError:
         return ""
 
@@ -59,3 +67,5 @@ def is_locked(folder: Path) -> bool:
             return False
     except filelock.Timeout:
         return True
+    except OSError:
+        return False

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,10 +15,11 @@ from typing import Any
 
 from psyctl_core import schema
 from psyctl_core.errors import OutputError
-from psyctl_core.files import write_atomically, writing
+from psyctl_core.files import open_to_append, write_atomically, writing
 from psyctl_core.records import Persona, Usage
 
 PREFIX = "caa_dataset"
+NAME_FORMAT = f"{PREFIX}_%Y%m%d_%H%M%S"
 RUN_FILE = "run.json"
 REJECTS_FILE = "rejects.jsonl"
 
@@ -106,8 +107,9 @@ class Run:
         """
         entry = {"place": offset, "id": scenario_id, "reason": reason}
         path = self.path / REJECTS_FILE
-        with writing(path), path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        line = json.dumps(entry, ensure_ascii=False) + "\n"
+        with writing(path), open_to_append(path) as file:
+            file.write(line.encode("utf-8", errors="replace"))
 
     def forget_reject(self, scenario_id: str) -> None:
         """Take a scenario out of the rejects. Raises OutputError."""
@@ -126,13 +128,25 @@ def now() -> str:
 
 
 def find_runs(folder: Path, trait: str) -> list[Run]:
-    """Every readable run of a trait in a folder, newest first."""
+    """Every run of a trait in a folder, newest first.
+
+    Raises:
+        OutputError: A run.json cannot be read: beginning anew without a word could mean paying again.
+    """
     runs = []
     for path in sorted(folder.glob(f"{PREFIX}_*.run/{RUN_FILE}"), reverse=True):
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            if not schema.problem("run", data) and data["trait"] == trait:
-                runs.append(_from_json(path.parent, data))
+            wrong = schema.problem("run", data)
+        except (OSError, ValueError, RecursionError) as error:
+            wrong = str(error) or type(error).__name__
+        if wrong:
+            raise OutputError(
+                f"The run file {path} cannot be used: {wrong}.",
+                "Restore it, or move that run's files away; to begin another dataset beside it give --fresh.",
+            )
+        if data["trait"] == trait:
+            runs.append(_from_json(path.parent, data))
     return runs
 
 
@@ -148,13 +162,13 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def free_name(folders: list[Path]) -> str:
-    """A name with the present second in it, or the next second that no folder has a run of."""
+    """A name with the present second in it, or one second after the newest there is: names tell which run is newer."""
+    taken = [path.name[: len(PREFIX) + 16] for folder in folders for path in folder.glob(f"{PREFIX}_*")]
     moment = datetime.now()
-    while True:
-        name = f"{PREFIX}_{moment:%Y%m%d_%H%M%S}"
-        if not any(any(folder.glob(f"{name}.*")) for folder in folders):
-            return name
-        moment += timedelta(seconds=1)
+    for name in taken:
+        with contextlib.suppress(ValueError):
+            moment = max(moment, datetime.strptime(name, NAME_FORMAT) + timedelta(seconds=1))
+    return f"{moment:{NAME_FORMAT}}"
 
 
 def prepare_folder(folder: Path) -> None:
@@ -163,11 +177,10 @@ def prepare_folder(folder: Path) -> None:
     Raises:
         OutputError: It cannot.
     """
-    probe = folder / f".psyctl-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise OutputError(
             f"Cannot write to the output folder {folder}: {error.strerror or error}.",
@@ -200,8 +213,8 @@ def _lines(path: Path) -> list[str]:
 def _is_json(line: str) -> bool:
     try:
         entry = json.loads(line)
-        return bool({"place", "id", "reason"} <= entry.keys())
-    except (ValueError, AttributeError):
+        return isinstance(entry["place"], int) and isinstance(entry["id"], str) and isinstance(entry["reason"], str)
+    except (ValueError, TypeError, KeyError, RecursionError):
         return False
 
 

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals to send")
 PLUGIN = """
 import dataclasses, os, pathlib, time
 from psyctl_core import Component, hookimpl, option

@@ -51,7 +51,7 @@ def test_what_needs_no_network_passes_a_dry_run(command, monkeypatch, tmp_path, 
 
 def test_make_has_the_targets_and_pip_the_extras(page, root):
     lines = page.shell_lines()
-    targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert {line.split()[1] for line in lines if line.startswith("make ")} <= targets
     extras = set(importlib_metadata.metadata("psyctl").get_all("Provides-Extra"))
     assert {extra for line in lines for extra in re.findall(r"'(?:psyctl|\.)\[(\w+)\]'", line)} <= extras

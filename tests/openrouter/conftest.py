@@ -13,10 +13,10 @@ from psyctl_core.components import Context
 from psyctl_core.records import ChatRequest, Message
 from psyctl_openrouter import OpenAIConfig, OpenRouterConfig
 from psyctl_openrouter.backend import OpenAIBackend, OpenRouterBackend
-from psyctl_openrouter.pace import Pace
+from psyctl_openrouter.retrying import RetryPolicy
 
 KEY = "sk-or-v1-0123456789abcdef0123456789abcdef"
-QUICK = Pace(retries=5, patience=0.0, failures=20, first=0.001, ceiling=0.01, grace=5.0)
+QUICK = RetryPolicy(retries=5, outage_timeout=0.0, min_failures=20, first=0.001, ceiling=0.01, grace=5.0)
 
 
 def _load_server():
@@ -66,13 +66,13 @@ def connect():
     """Make backends that talk to a server, and close them: ``connect(server, max_workers=8)``."""
     with contextlib.ExitStack() as stack:
 
-        def make(server, *, pace=QUICK, kind="openrouter", **fields):
+        def make(server, *, policy=QUICK, kind="openrouter", **fields):
             if kind == "openrouter":
                 config = OpenRouterConfig(**{"api_key": KEY, "base_url": server and server.url, **fields})
-                backend = OpenRouterBackend(config, Context(), pace)
+                backend = OpenRouterBackend(config, Context(), policy)
             else:
                 config = OpenAIConfig(**{"base_url": server and server.url, **fields})
-                backend = OpenAIBackend(config, Context(), pace)
+                backend = OpenAIBackend(config, Context(), policy)
             stack.callback(backend.close)
             return backend
 

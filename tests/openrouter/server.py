@@ -25,6 +25,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
+import gzip
 import hashlib
 import json
 import random
@@ -34,7 +36,7 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -71,6 +73,33 @@ FAULTS = {
     "null": "content null, no tokens (uncharged)",
     "reasoning": "content null, all tokens in reasoning (charged)",
     "filtered": "finish_reason content_filter, no content",
+    "nosystem": "400 where there is a system message, as Gemma 2's template behind vLLM",
+    "nosystem500": "the same as 500, as llama.cpp",
+    "developer": "the same in Google's words, wrapped in a list",
+    "noprefill": "400 where the answer is begun",
+    "newlimit": "400 where max_tokens is sent: another name is wanted",
+    "noseed": "422 extra_forbidden where seed is sent",
+    "noseed500": "500 in litellm's words where seed is sent",
+    "strict": "422 extra_forbidden for all but model, messages, max_tokens and stream",
+    "notemperature": "400 where temperature is sent",
+    "positive": "422 where temperature is 0",
+    "listed": "400 with the error in a list",
+    "plain": "400 with bare text",
+    "nested": "400 with JSON inside of the message",
+    "endpoint200": "HTTP 200 that says that there is no such address",
+    "quota": "429 insufficient_quota",
+    "loading": "503 Loading model",
+    "reason500": "500 with its reason",
+    "context500": "500 because the input is too long",
+    "inspection": "400 because of what was said",
+    "strange": "400 that nothing explains",
+    "nomessage": "a choice without a message",
+    "nochoices": "an object that is something else",
+    "declined": "a refusal instead of content",
+    "endless": "a body without an end",
+    "bomb": "a packed body that is a thousand times as long unpacked",
+    "dripheaders": "headers byte by byte without an end",
+    "dripping": "a body byte by byte without an end",
 }
 """What can go wrong, by kind."""
 
@@ -80,11 +109,106 @@ STYLES = {
     "newline": "the begun answer is ignored: an empty line first",
     "think": "thoughts in a <think> block before the answer",
     "rambling": "the answer goes on over several lines",
+    "bracketthink": "thoughts in a [THINK] block",
+    "harmony": "harmony's channels in the content",
+    "eot": "a control token and another turn at the end",
+    "parts": "content is a list, thoughts in a part of their own",
+    "textchoice": "a choice with text instead of a message",
+    "events": "server-sent events although no stream was asked for",
+    "lines": "one JSON object a line",
+    "surrogate": "half an emoji in the content",
+    "giants": "token counts of 2^63 and a cost of 1e308",
+    "digits": "token counts of 400 digits",
+    "cutname": "cut off, in Google's words",
+    "cutstop": "cut off, and said to have stopped",
+    "long": "5 MB of content",
+    "packed": "gzip although it was not accepted",
 }
 """Awkward ways to answer, by kind."""
 
 SUCCEEDING = {"slow", "drip"}
 """Faults after which the request counts as answered, if somebody still listens."""
+
+ONLY_WHERE: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "nosystem": lambda request: request["messages"][0]["role"] == "system",
+    "nosystem500": lambda request: request["messages"][0]["role"] == "system",
+    "developer": lambda request: request["messages"][0]["role"] == "system",
+    "noprefill": lambda request: request["messages"][-1]["role"] == "assistant",
+    "newlimit": lambda request: "max_tokens" in request,
+    "noseed": lambda request: "seed" in request,
+    "noseed500": lambda request: "seed" in request,
+    "strict": lambda request: bool(set(request) - {"model", "messages", "max_tokens", "stream"}),
+    "notemperature": lambda request: "temperature" in request,
+    "positive": lambda request: request.get("temperature") == 0,
+}
+"""What a request must have to meet a fault that is about that."""
+
+PLAIN: dict[str, tuple[int, Any]] = {
+    "nosystem": (400, {"object": "error", "message": "System role not supported", "code": 400}),
+    "nosystem500": (500, {"error": {"code": 500, "message": "System role not supported", "type": "server_error"}}),
+    "developer": (
+        400, [{"error": {"code": 400, "message": "Developer instruction is not enabled", "status": "FAILED"}}],
+    ),
+    "noprefill": (400, {"error": {"message": "Prefilling assistant messages is not supported by this model"}}),
+    "newlimit": (
+        400,
+        {
+            "error": {
+                "message": "Unsupported parameter: 'max_tokens' is not supported with this model. "
+                "Use 'max_completion_tokens' instead.",
+                "type": "invalid_request_error", "param": "max_tokens", "code": "unsupported_parameter",
+            }
+        },
+    ),
+    "noseed": (
+        422,
+        {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]},
+    ),
+    "noseed500": (500, {"error": {"message": "litellm.UnsupportedParams: x does not support parameters: ['seed']"}}),
+    "notemperature": (
+        400,
+        {
+            "error": {
+                "message": "Unsupported value: 'temperature' does not support 0.0 with this model. "
+                "Only the default (1) value is supported.",
+                "type": "invalid_request_error", "param": "temperature", "code": "unsupported_value",
+            }
+        },
+    ),
+    "positive": (
+        422, {"error": "Input validation error: `temperature` must be strictly positive", "error_type": "validation"},
+    ),
+    "listed": (400, [{"error": {"code": 400, "message": "The lamp is not lit", "status": "FAILED_PRECONDITION"}}]),
+    "nested": (
+        400, {"error": {"message": '{"message": {"detail": [{"loc": ["body", "x"], "msg": "The lamp is not lit"}]}}'}},
+    ),
+    "endpoint200": (
+        200, {"error": "Unexpected endpoint or method. (POST /chat/completions). Returning 200 anyway"},
+    ),
+    "quota": (
+        429,
+        {
+            "error": {
+                "message": "You exceeded your current quota, please check your plan and billing details.",
+                "type": "insufficient_quota", "param": None, "code": "insufficient_quota",
+            }
+        },
+    ),
+    "loading": (503, {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}),
+    "reason500": (500, {"error": {"message": "model runner has unexpectedly stopped", "type": "api_error"}}),
+    "context500": (
+        500, {"error": {"code": 500, "message": "the request exceeds the available context size"}},
+    ),
+    "inspection": (
+        400, {"error": {"code": "data_inspection_failed", "message": "Input data may contain inappropriate content."}},
+    ),
+    "strange": (400, {"error": {"message": "The lamp is not lit"}}),
+    "nochoices": (200, {"status": "ok", "version": "1.0"}),
+}  # fmt: skip
+"""Faults that are a status and a body."""
+
+LISTS = ("standard", "bare", "names", "named", "object", "401", "404", "html", "silent", "loading", "error200")
+"""What ``/models`` can be: a form of the list, or what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +243,7 @@ class Script:
         credit: Dollars left on the key, or ``None`` for no limit; each charge lowers it, at 0 comes a fatal 402.
         prompt_price: Dollars a prompt token.
         completion_price: Dollars a completion token.
+        listing: How ``/models`` looks, one of :data:`LISTS`.
         priced: Whether answers and ``/models`` tell prices, as OpenRouter does and the others do not.
         retry_after: Seconds in the Retry-After header.
         slow_seconds: How late ``slow`` and ``drip`` are.
@@ -142,6 +267,7 @@ class Script:
     credit: float | None = None
     prompt_price: float = 1e-7
     completion_price: float = 1e-6
+    listing: str = "standard"
     priced: bool = True
     retry_after: float = 1
     slow_seconds: float = 5.0
@@ -221,7 +347,7 @@ class Server:
         if path.endswith("/models"):
             if not self.script.priced and (refusal := self._refuse_key(key)):  # OpenRouter's list is public
                 return refusal
-            return _json(200, {"object": "list", "data": [self._model(name) for name in self.script.models]})
+            return self._models()
         if path.endswith("/generation"):
             cost = self._generations.get(query.removeprefix("id="))
             return _error(404, "Generation not found") if cost is None else _json(200, {"data": {"total_cost": cost}})
@@ -232,6 +358,26 @@ class Server:
             credit = self.script.credit
             return _json(200, {"data": {**usage, "limit": credit, "limit_remaining": credit}})
         return _error(404, "Not found")
+
+    def _models(self) -> Answer:
+        listing, entries = self.script.listing, [self._model(name) for name in self.script.models]
+        forms = {
+            "standard": {"object": "list", "data": entries},
+            "bare": entries,
+            "names": list(self.script.models),
+            "named": {"models": [{"name": name, "details": {"family": "x"}} for name in self.script.models]},
+            "object": {"data": {name: {"description": "A model"} for name in self.script.models}},
+            "error200": {"error": "Unexpected endpoint or method. (GET /models). Returning 200 anyway"},
+        }
+        if listing in forms:
+            return _json(200, forms[listing])
+        if listing == "html":
+            return Answer(200, b"<!DOCTYPE html><title>Sign in</title>", content_type="text/html")
+        if listing == "loading":
+            return _json(*PLAIN["loading"])
+        if listing == "silent":
+            return Answer(200, b"", trick="silent")
+        return _error(int(listing), "You may not see the models")
 
     def post(self, path: str, body: bytes, key: str) -> Answer:
         """Answer a POST."""
@@ -280,7 +426,7 @@ class Server:
             self.log.faults["down"] += 1
             return _error(503, "Service unavailable", {"error_type": "provider_unavailable"})
         name = hashlib.sha256(body).hexdigest()[:16]
-        fault = self._fault(name)
+        fault = self._fault(name, request)
         if fault:
             self.log.faults[fault] += 1
             self._attempts[name] += 1
@@ -292,11 +438,13 @@ class Server:
             answer.delay, answer.trick = (script.slow_seconds, "") if fault == "slow" else (0, "drip")
         return answer
 
-    def _fault(self, name: str) -> str:
+    def _fault(self, name: str, request: dict[str, Any]) -> str:
         """The kind of fault that this attempt of the request meets, or ``""``."""
         point = _fraction(f"{self.script.seed}:fault:{name}")
         for share in self.script.faults:
             if point < share.share:
+                if not ONLY_WHERE.get(share.kind, lambda request: True)(request):
+                    return ""
                 return share.kind if self._attempts[name] < share.times else ""
             point -= share.share
         return ""
@@ -356,6 +504,24 @@ class Server:
         }  # fmt: skip
         if kind in plain:
             return _error(*plain[kind])
+        if kind in PLAIN:
+            return _json(*PLAIN[kind])
+        if kind == "strict":
+            extra = set(request) - {"model", "messages", "max_tokens", "stream"}
+            forbidden = {"type": "extra_forbidden", "msg": "Extra inputs are not permitted", "input": None}
+            return _json(422, {"detail": [{**forbidden, "loc": ["body", field]} for field in sorted(extra)]})
+        if kind == "plain":
+            return Answer(400, b"The lamp is not lit", content_type="text/plain")
+        if kind in ("nomessage", "declined"):
+            body = self._body(name, None, "stop", 10, 0, 0.0, request)
+            body["choices"][0].pop("message") if kind == "nomessage" else body["choices"][0]["message"].update(
+                refusal="I will not speak for Ann."
+            )
+            return _json(200, body)
+        if kind in ("endless", "dripheaders", "dripping"):
+            return Answer(200, b"", trick=kind)
+        if kind == "bomb":
+            return Answer(200, _bomb(), {"Content-Encoding": "gzip"})
         if kind == "429":
             return self._rate_limit()
         if kind == "402busy":
@@ -416,7 +582,34 @@ class Server:
         prompt, made = _prompt_tokens(messages), min(len(words), most)
         cost = self._cost(prompt, made)
         self._charge(cost)
-        return _json(200, self._body(name, text, finish, prompt, made, cost, request))
+        return self._dressed(self._style(name), self._body(name, text, finish, prompt, made, cost, request), most)
+
+    def _dressed(self, style: str, body: dict[str, Any], most: int) -> Answer:
+        """An answer in a style that is more than other words."""
+        choice, usage = body["choices"][0], body["usage"]
+        text = choice["message"]["content"]
+        if style == "parts":
+            thought = {"type": "thinking", "thinking": [{"type": "text", "text": "She would refuse."}]}
+            choice["message"]["content"] = [thought, {"type": "text", "text": text}]
+        elif style == "textchoice":
+            choice["text"] = choice.pop("message")["content"]
+        elif style == "surrogate":
+            choice["message"]["content"] = f"\ud83d {text}"
+        elif style == "giants":
+            usage.update(prompt_tokens=2**63, completion_tokens=2**64, cost=1e308)
+        elif style == "digits":
+            usage.update(prompt_tokens=10**400, completion_tokens=10**400, cost=10**400)
+        elif style == "cutname":
+            choice["finish_reason"] = "MAX_TOKENS"
+        elif style == "cutstop":
+            usage["completion_tokens"] = most
+        elif style == "long":
+            choice["message"]["content"] = text + " and so on" * 500_000
+        if style == "packed":
+            return Answer(200, gzip.compress(json.dumps(body).encode()), {"Content-Encoding": "gzip"})
+        if style in ("events", "lines"):
+            return _streamed(body, text, style)
+        return _json(200, body)
 
     def _text(self, name: str, messages: Any) -> str:
         begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
@@ -429,13 +622,14 @@ class Server:
             return text if begun else f"Alex is {text}"
         else:
             text = _sentence(name)
-        point = _fraction(f"{self.script.seed}:style:{name}")
-        style = ""
-        for share in self.script.styles:
-            if point < share.share:
-                style = share.kind
-                break
-            point -= share.share
+        style = self._style(name)
+        if style == "bracketthink":
+            return f"[THINK]She would say no.[/THINK]{text}"
+        if style == "harmony":
+            thoughts = "<|channel|>analysis<|message|>She would say no.<|end|>"
+            return f"{thoughts}<|start|>assistant<|channel|>final<|message|>{text}"
+        if style == "eot":
+            return f"{text}<|eot_id|><|start_header_id|>user<|end_header_id|>"
         if style == "echo" and begun:
             return f'{begun}{text}"'
         if style == "newline":
@@ -447,6 +641,14 @@ class Server:
         if style == "quoted" or (begun and not self.script.prefill):
             return f'"{text}"'
         return f'{text}"' if begun else text
+
+    def _style(self, name: str) -> str:
+        point = _fraction(f"{self.script.seed}:style:{name}")
+        for share in self.script.styles:
+            if point < share.share:
+                return share.kind
+            point -= share.share
+        return ""
 
     def _body(
         self, name: str, text: str | None, finish: str | None, prompt: int, made: int, cost: float, request: Any
@@ -542,6 +744,8 @@ class _Connection(asyncio.Protocol):
             self._send(answer)
 
     def _send(self, answer: Answer) -> None:
+        if answer.trick == "silent":
+            return
         reason = HTTPStatus(answer.status).phrase
         headers = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
         start = f"HTTP/1.1 {answer.status} {reason}\r\nContent-Type: {answer.content_type}\r\n{headers}"
@@ -558,6 +762,14 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
         elif answer.trick == "close":
             self._transport.close()
+        elif answer.trick == "endless":
+            self._transport.write(f"{start}Transfer-Encoding: chunked\r\n\r\n".encode())
+            self._flood(b"10000\r\n" + b" " * 65536 + b"\r\n")
+        elif answer.trick == "dripheaders":
+            self._trickle(f"{start}X-Rest: ".encode() + b"x" * 10_000)
+        elif answer.trick == "dripping":
+            self._transport.write(f"{start}Connection: close\r\n\r\n".encode())
+            self._trickle(b" " * 10_000)
         elif answer.trick == "reset":
             linger = struct.pack("ii", 1, 0)
             self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -565,6 +777,20 @@ class _Connection(asyncio.Protocol):
         else:
             self._transport.write(f"{start}Transfer-Encoding: chunked\r\n\r\n".encode())
             self._drip(answer.body, self._server.script.slow_seconds / max(1, size))
+
+    def _flood(self, piece: bytes) -> None:
+        """Send the same for ever, as fast as it is taken."""
+        if self._gone:
+            return
+        while not self._transport.is_closing() and self._transport.get_write_buffer_size() < 2**18:
+            self._transport.write(piece)
+        self._loop.call_later(0.001, self._flood, piece)
+
+    def _trickle(self, rest: bytes) -> None:
+        """Send a byte now and then, for minutes."""
+        if not self._gone and rest:
+            self._transport.write(rest[:1])
+            self._loop.call_later(0.02, self._trickle, rest[1:])
 
     def _drip(self, rest: bytes, pause: float) -> None:
         if self._gone:
@@ -637,6 +863,25 @@ def _error_body(code: int, message: str, metadata: dict[str, Any] | None = None)
 
 def _error(status: int, message: str, metadata: dict[str, Any] | None = None) -> Answer:
     return _json(status, _error_body(status, message, metadata))
+
+
+def _streamed(body: dict[str, Any], text: str, style: str) -> Answer:
+    """An answer in pieces of one word, as a stream."""
+    frame = {"id": body["id"], "object": "chat.completion.chunk", "model": body["model"]}
+    words = re.findall(r"\s*\S+", text)
+    chunks = [{**frame, "choices": [{"index": 0, "delta": {"content": word}}]} for word in words]
+    chunks.append({**frame, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": body["usage"]})
+    lines = [json.dumps(chunk) for chunk in chunks]
+    if style == "lines":
+        return Answer(200, "\n".join(lines).encode(), content_type="application/x-ndjson")
+    events = "".join(f": alive\n\ndata: {line}\n\n" for line in [*lines, "[DONE]"])
+    return Answer(200, events.encode(), content_type="text/event-stream")
+
+
+@functools.cache
+def _bomb() -> bytes:
+    """16 MiB of blanks, packed."""
+    return gzip.compress(b" " * 2**24)
 
 
 def _prompt_tokens(messages: Any) -> int:
@@ -721,6 +966,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--credit", type=float, help="dollars left on the key")
     parser.add_argument("--prompt-price", type=float, default=Script.prompt_price, help="dollars a token")
     parser.add_argument("--completion-price", type=float, default=Script.completion_price, help="dollars a token")
+    parser.add_argument("--listing", choices=LISTS, default="standard", help="how /models looks")
     parser.add_argument("--unpriced", action="store_true", help="tell no prices, as servers other than OpenRouter")
     parser.add_argument("--retry-after", type=float, default=1.0, help="seconds")
     parser.add_argument("--slow-seconds", type=float, default=5.0)
@@ -740,6 +986,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         credit=given.credit,
         prompt_price=given.prompt_price,
         completion_price=given.completion_price,
+        listing=given.listing,
         priced=not given.unpriced,
         retry_after=given.retry_after,
         slow_seconds=given.slow_seconds,

@@ -13,17 +13,17 @@ import pytest
 from psyctl_core.budget import Budget
 from psyctl_core.errors import BackendError, SourceError
 from psyctl_core.records import ChatRequest, Message
-from psyctl_openrouter.flow import Flow
+from psyctl_openrouter.flow import Flow, Timing
 from psyctl_openrouter.money import Prices, Spending
 from psyctl_openrouter.outcome import Outcome
-from psyctl_openrouter.pace import Pace, Room, Streak, backoff
+from psyctl_openrouter.retrying import ConcurrencyLimit, FailureStreak, RetryPolicy, backoff
 
 OK = Outcome("answer", "Hello.", prompt_tokens=10, completion_tokens=5, cost=0.001)
 FAILED = Outcome("retry", cost=0.0, reason="provider failed")
 LIMITED = Outcome("limited", cost=0.0, reason="rate limited")
 EMPTY = Outcome("empty", prompt_tokens=10, completion_tokens=0, cost=0.0005, reason="empty answer")
 REFUSED = Outcome("refused", cost=0.0, reason="request refused", message="Refused.", hint="Mend it.")
-ALONE = Outcome("alone", cost=0.0, reason="moderation")
+REQUEST_ERROR = Outcome("request_error", cost=0.0, reason="moderation")
 FATAL = Outcome("fatal", cost=0.0, reason="request refused", message="Bad key.", hint="Give another.")
 
 
@@ -44,7 +44,7 @@ def collect(answers, completions):
 class World:
     """A scripted server and a clock that only sleeping moves."""
 
-    def __init__(self, script=None, *, workers=1, spending=None, **pace):
+    def __init__(self, script=None, *, workers=1, spending=None, **policy):
         self.now = 1000.0
         self.sent = []
         self.script = script or (lambda name, tries: OK)
@@ -57,12 +57,10 @@ class World:
             self.send,
             abort=self.aborted.set,
             workers=workers,
-            pace=Pace(**{"tell": 0.0, **pace}),
+            policy=RetryPolicy(**{"tell": 0.0, **policy}),
             spending=self.spending,
             name="OpenRouter",
-            clock=lambda: self.now,
-            sleep=self.sleep,
-            jitter=lambda: 1.0,
+            timing=Timing(clock=lambda: self.now, sleep=self.sleep, jitter=lambda: 1.0),
         )
 
     def sleep(self, seconds):
@@ -147,10 +145,10 @@ def test_a_late_answer_does_not_hold_the_others_up(world):
 
 
 def test_backoff_doubles_with_full_jitter_up_to_a_ceiling():
-    pace = Pace(first=0.5, ceiling=30.0)
-    assert [backoff(tries, pace, 1.0) for tries in range(1, 9)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    assert backoff(3, pace, 0.0) == 0.0
-    assert backoff(10_000, pace, 0.5) == 15.0
+    policy = RetryPolicy(first=0.5, ceiling=30.0)
+    assert [backoff(tries, policy, 1.0) for tries in range(1, 9)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert backoff(3, policy, 0.0) == 0.0
+    assert backoff(10_000, policy, 0.5) == 15.0
 
 
 def test_failures_are_tried_again_after_growing_waits(world):
@@ -217,7 +215,7 @@ def test_what_was_told_is_booked_beside_a_try_whose_cost_is_unknown(world):
 
 
 def test_what_is_wrong_with_one_request_fails_it_at_once(world):
-    it = world(lambda name, tries: ALONE if name == "1" else OK)
+    it = world(lambda name, tries: REQUEST_ERROR if name == "1" else OK)
     answers = {a.id: a for a in it.flow.run(requests(3))}
     assert answers["1"].error == "moderation"
     assert len(it.sent) == 3
@@ -252,7 +250,7 @@ def test_waiting_is_visible_but_not_chatty(world, caplog):
 
 
 def test_rate_limits_lower_the_number_in_flight_and_it_recovers():
-    room = Room(16)
+    room = ConcurrencyLimit(16)
     for _ in range(16):  # all that were in flight together count once
         room.lower(sent_at=0.0, now=1.0)
     assert room.size == 11
@@ -280,8 +278,7 @@ def test_a_server_with_room_for_few_gets_few_at_a_time(world):
         return OK
 
     it.script = script
-    it.flow._clock = time.monotonic
-    it.flow._sleep = time.sleep
+    it.flow._timing = Timing()
     answers = list(it.flow.run(requests(300)))
     assert [a for a in answers if a.finish_reason == "error"] == []
     assert len(answers) == 300
@@ -289,7 +286,7 @@ def test_a_server_with_room_for_few_gets_few_at_a_time(world):
 
 
 def test_an_outage_stops_the_run_before_it_costs_scenarios(world):
-    it = world(lambda name, tries: OK if int(name) < 50 else FAILED, workers=8, retries=2, patience=60)
+    it = world(lambda name, tries: OK if int(name) < 50 else FAILED, workers=8, retries=2, outage_timeout=60)
     answers = []
     with pytest.raises(BackendError) as caught:
         collect(answers, it.flow.run(requests(1000)))
@@ -312,7 +309,7 @@ def test_nothing_fails_alone_in_an_outage(world, workers):
 
 
 def test_a_short_outage_is_waited_out(world):
-    it = world(workers=8, retries=2, patience=60)
+    it = world(workers=8, retries=2, outage_timeout=60)
     it.script = lambda name, tries: FAILED if 1010 < it.now < 1040 or (it.now == 1000 and int(name) > 20) else OK
     answers = list(it.flow.run(requests(200)))
     assert len(answers) == 200
@@ -320,17 +317,17 @@ def test_a_short_outage_is_waited_out(world):
 
 
 def test_limits_get_more_patience_than_failures():
-    pace = Pace(patience=60, failures=20, retries=1)
-    streak = Streak()
+    policy = RetryPolicy(outage_timeout=60, min_failures=20, retries=1)
+    streak = FailureStreak()
     for _ in range(30):
         streak.add(0.0, "rate limited", limited=True)
-    assert not streak.is_outage(599.0, pace)
-    assert streak.is_outage(600.0, pace)
+    assert not streak.is_outage(599.0, policy)
+    assert streak.is_outage(600.0, policy)
     streak.end()
     for _ in range(20):
         streak.add(0.0, "timed out", limited=False)
-    assert not streak.is_outage(59.0, pace)
-    assert streak.is_outage(60.0, pace)
+    assert not streak.is_outage(59.0, policy)
+    assert streak.is_outage(60.0, policy)
 
 
 def test_nothing_but_limits_stops_the_run_in_the_end(world):
@@ -401,6 +398,127 @@ def test_a_refused_request_among_answered_ones_fails_alone(world, odd):
     answers = {a.id: a for a in it.flow.run(requests(10))}
     assert len(answers) == 10
     assert answers[odd].error == "request refused"
+
+
+USELESS = Outcome("retry", cost=0.0, reason="a web page, not the API", message="A page.", hint="Try /v1.")
+THOUGHT = Outcome("empty", cost=0.0, reason="empty answer: all", message="It thinks.", hint="Use --x-reasoning.")
+
+
+def of_scenarios(count):
+    ids = [f"{number}:{role}" for number in range(count) for role in ("neutral", "positive")]
+    return [ChatRequest(name, (Message("user", "x"),)) for name in ids]
+
+
+def test_what_waiting_does_not_mend_stops_in_seconds(world):
+    for workers in (1, 16):
+        it = world(lambda name, tries: USELESS, workers=workers)
+        with pytest.raises(BackendError, match=r"A page\.") as caught:
+            list(it.flow.run(requests(1000)))
+        assert caught.value.hint == "Try /v1."
+        assert 3 <= it.now - 1000 < 10
+    it = world(lambda name, tries: USELESS)  # a single request, as for a persona
+    with pytest.raises(BackendError, match=r"A page\."):
+        list(it.flow.run(requests(1)))
+    assert it.now - 1000 < 10
+
+
+def test_a_gateway_with_a_hiccup_is_waited_for(world):
+    it = world(workers=4)
+    it.script = lambda name, tries: USELESS if it.now < 1002 else OK
+    assert {a.finish_reason for a in it.flow.run(requests(50))} == {"stop"}
+
+
+def test_a_web_page_after_answers_is_an_outage_like_others(world):
+    it = world(lambda name, tries: OK if int(name) < 5 else USELESS, outage_timeout=60)
+    with pytest.raises(BackendError, match=r"in a row \(last: a web page, not the API\)"):
+        list(it.flow.run(requests(100)))
+    assert it.now - 1000 >= 60
+
+
+def test_a_server_that_says_why_it_fails_is_quoted(world):
+    said = Outcome("retry", cost=0.0, reason="provider failed", detail="out of memory")
+    with pytest.raises(BackendError, match=r"last: provider failed: out of memory\)"):
+        list(world(lambda name, tries: said).flow.run(requests(100)))
+
+
+def test_a_model_that_loads_for_minutes_is_waited_for(world, caplog):
+    caplog.set_level(logging.INFO, "psyctl")
+    loading = Outcome("limited", cost=0.0, reason="the model is loading")
+    for count in (1, 40):
+        it = world(workers=4)
+        it.script = lambda name, tries, it=it: loading if it.now < 1500 else OK
+        assert {a.finish_reason for a in it.flow.run(requests(count))} == {"stop"}
+    assert "the model is loading" in caplog.text
+    with pytest.raises(BackendError, match="the model is loading"):
+        list(world(lambda name, tries: loading).flow.run(requests(5)))
+
+
+@pytest.mark.parametrize("bad", [REFUSED, THOUGHT, EMPTY])
+@pytest.mark.parametrize("workers", [1, 8])
+def test_the_first_scenario_is_not_everybody(world, bad, workers):
+    it = world(lambda name, tries: bad if name.startswith("0:") else OK, workers=workers)
+    answers = {a.id: a for a in it.flow.run(of_scenarios(6))}
+    assert len(answers) == 12
+    assert {name for name, a in answers.items() if a.finish_reason == "error"} == {"0:neutral", "0:positive"}
+
+
+def test_refusals_that_arrive_before_slow_answers_wait_for_them(world):
+    def script(name, tries):
+        if int(name.split(":")[0]) < 3:
+            return REFUSED
+        time.sleep(0.05)
+        return OK
+
+    answers = list(world(script, workers=16).flow.run(of_scenarios(8)))
+    assert len(answers) == 16
+    assert sum(a.finish_reason == "error" for a in answers) == 6
+
+
+@pytest.mark.parametrize("bad", [REFUSED, THOUGHT])
+def test_the_second_scenario_without_any_answer_decides(world, bad):
+    it = world(lambda name, tries: bad)
+    with pytest.raises(BackendError, match=bad.message):
+        list(it.flow.run(of_scenarios(500)))
+    assert len(it.sent) <= 36
+
+
+def test_the_only_scenario_of_a_run_fails_alone_and_the_next_ones_decide(world):
+    it = world(lambda name, tries: REFUSED)
+    first = list(it.flow.run(of_scenarios(1)))
+    assert {a.error for a in first} == {"request refused"}
+    with pytest.raises(BackendError, match=r"Refused\."):
+        list(it.flow.run(of_scenarios(2)[2:]))
+
+
+def test_twenty_scenarios_refused_in_a_row_end_a_run_that_had_answers(world):
+    it = world(lambda name, tries: OK if int(name.split(":")[0]) < 3 else REFUSED)
+    answers = []
+    with pytest.raises(BackendError, match=r"Refused\."):
+        collect(answers, it.flow.run(of_scenarios(500)))
+    assert sum(a.finish_reason == "stop" for a in answers) == 6
+    assert len(it.sent) <= 6 + 2 * 20
+
+
+def test_the_words_of_a_request_that_failed_alone_are_told_once(world, caplog):
+    list(world(lambda name, tries: REFUSED if int(name) % 4 == 3 else OK).flow.run(requests(40)))
+    assert [r.getMessage() for r in caplog.records] == ["One request failed (request refused). Refused."]
+
+
+def test_draining_ends_a_wait_at_once(world):
+    it = world(lambda name, tries: waiting(600.0))
+    sleep, it.sleep = it.sleep, None
+    naps = []
+
+    def nap(seconds):
+        naps.append(seconds)
+        if len(naps) == 3:
+            it.flow.drain()  # as a signal handler does
+        sleep(seconds)
+
+    it.flow._timing = Timing(clock=lambda: it.now, sleep=nap, jitter=lambda: 1.0)
+    assert list(it.flow.run(requests(5))) == []
+    assert len(naps) == 3
+    assert list(it.flow.run(requests(5))) == []
 
 
 def test_the_budget_stops_before_it_is_crossed_and_uses_what_fits(world):

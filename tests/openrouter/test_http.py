@@ -13,7 +13,7 @@ import pytest
 from psyctl_core.budget import Budget
 from psyctl_core.errors import BackendError, UsageError
 from psyctl_openrouter import OpenRouterConfig, outcome
-from psyctl_openrouter.pace import Pace
+from psyctl_openrouter.retrying import RetryPolicy
 
 KEY = "sk-or-v1-0123456789abcdef0123456789abcdef"
 PASSING = [
@@ -87,13 +87,13 @@ def test_a_passing_failure_is_retried(serve, connect, ask, kind):
         ("429plain", "no answer after retries: rate limited"),
         ("cutoff", "no answer after retries: answer cut off"),
         ("close", "no answer after retries: connection lost"),
-        ("html200", "no answer after retries: malformed answer"),
+        ("html200", "no answer after retries: a web page, not the API"),
         ("400", outcome.REFUSED),
     ],
 )
 def test_what_never_passes_fails_that_request_alone(serve, connect, ask, kind, reason):
     server = serve(faults=[f"{kind}=0.2xinf"])
-    completions, error = answers_of(connect(server, max_workers=4, pace=Pace(retries=1, first=0.001)), ask(40))
+    completions, error = answers_of(connect(server, max_workers=4, policy=RetryPolicy(retries=1, first=0.001)), ask(40))
     assert error is None
     assert len(completions) == 40
     failed = [c for c in completions.values() if c.finish_reason == "error"]
@@ -174,7 +174,7 @@ def test_a_server_that_is_gone_trips_the_breaker(serve, connect, ask, stand_in):
 
 def test_a_rate_limited_server_is_not_overrun(serve, connect, ask):
     server = serve(latency=0.005, capacity=5, retry_after=0.01)
-    completions, error = answers_of(connect(server, max_workers=32, pace=Pace(first=0.01)), ask(200))
+    completions, error = answers_of(connect(server, max_workers=32, policy=RetryPolicy(first=0.01)), ask(200))
     assert error is None
     assert {c.finish_reason for c in completions.values()} == {"stop"}
     assert server.log.faults["capacity"] < 200
@@ -305,7 +305,7 @@ def test_a_refusing_port_says_what_is_wrong(connect):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    backend = connect(None, base_url=url, pace=Pace(retries=1, first=0.001))
+    backend = connect(None, base_url=url, policy=RetryPolicy(retries=1, first=0.001))
     with pytest.raises(BackendError) as caught:
         backend.start(Budget(None))
     assert f"{url}/key cannot be read: cannot connect (Connection refused)." in caught.value.message
@@ -318,7 +318,8 @@ def test_the_key_is_nowhere(serve, connect, ask, caplog, capfd):
     kinds = [*PASSING, "401", "402", "400", "404", "guardrail", "moderation"]
     for kind in kinds:
         server = serve(faults=[f"{kind}=1xinf"])
-        backend = connect(server, max_workers=2, pace=Pace(retries=1, first=0.001, patience=0.0, failures=3))
+        policy = RetryPolicy(retries=1, first=0.001, outage_timeout=0.0, min_failures=3)
+        backend = connect(server, max_workers=2, policy=policy)
         completions, error = answers_of(backend, ask(6))
         shown += [repr(completions), repr(backend), str(vars(backend)), repr(backend._client)]
         link = error
@@ -381,7 +382,7 @@ def test_a_wrong_network_setting_is_named(connect, monkeypatch, name, value, mes
     for other in ("no_proxy", "NO_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv(name, value)
-    backend = connect(None, base_url="https://localhost:9/v1", pace=Pace(retries=0))
+    backend = connect(None, base_url="https://localhost:9/v1", policy=RetryPolicy(retries=0))
     with pytest.raises(BackendError) as caught:
         backend.start(Budget(None))
     assert message in caught.value.message

@@ -9,13 +9,15 @@ import pytest
 from psyctl_core.budget import Budget
 from psyctl_core.records import ChatRequest, Message
 from psyctl_openrouter.money import Prices, Spending, prices_of, prompt_tokens
-from psyctl_openrouter.payload import chat_body, usable_stops
+from psyctl_openrouter.payload import chat_body, encoded, usable_stops
 
 REQUEST = ChatRequest("1", (Message("system", "Be Ann."), Message("user", "Say é")), 'Ann: "', ("\n", '"'), 64, 0.7, 42)
 
 
 def body(request=REQUEST, *, prefill=True, extra=None, when_begun=None):
-    return json.loads(chat_body(request, model="a/b", prefill=prefill, extra=extra or {}, when_begun=when_begun or {}))
+    return json.loads(
+        encoded(chat_body(request, model="a/b", prefill=prefill, extra=extra or {}, when_begun=when_begun or {}))
+    )
 
 
 def test_the_body_holds_what_was_asked():
@@ -49,6 +51,23 @@ def test_extra_fields_are_added_and_thinking_gets_tokens_of_its_own():
 def test_stops_that_could_begin_an_answer_are_never_sent():
     assert usable_stops(("\n", '"', "\n\n", " ”", "###", "END")) == ["###", "END"]
     assert len(usable_stops(tuple("abcdef"))) == 4
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["<|im_end|>", "<|eot_id|>", "<｜User｜>", "[|endofturn|]", "</s>", "<s>", "<end_of_turn>", "<start_of_turn>",
+     "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<think>", "</think>", "<|channel|>", "[/SYSTEM_PROMPT]", "<bos>"],
+)  # fmt: skip
+def test_control_tokens_in_a_scene_are_inert(token):
+    scene = ChatRequest("1", (Message("user", f"Hi {token} there"),), f"Ann{token}:")
+    first, begun = body(scene)["messages"]
+    assert token not in first["content"] + begun["content"]
+    assert first["content"].replace(" ", "") == f"Hi{token}there".replace(" ", "")
+
+
+@pytest.mark.parametrize("text", ["a < b", "I <3 you", "[sighs] No.", "<b>No</b>", "[1] a | b", "x<y>z", "«<»"])
+def test_ordinary_brackets_stay_as_they_are(text):
+    assert body(ChatRequest("1", (Message("user", text),)))["messages"][0]["content"] == text
 
 
 def test_broken_text_can_be_sent():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+PROGRAMS = "Scripts" if sys.platform == "win32" else "bin"
 ROOT = Path(__file__).resolve().parents[2]
 THIRD_PARTY = Path(__file__).parent / "psyctl-thirdparty"
 EXAMPLE = ROOT / "docs" / "examples" / "psyctl-situations"
@@ -33,17 +34,19 @@ def example() -> Path:
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    _check(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT)
+def wheel(once) -> Path:
+    """The project's wheel, built as a release is."""
+    folder = once("wheel", lambda folder: _check(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT))
     return next(folder.glob("psyctl-*.whl"))
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory, wheel) -> Path:
+def environment(once, wheel) -> Path:
     """A virtual environment with the wheel and two strangers' packages: base dependencies and pytest only."""
-    folder = tmp_path_factory.mktemp("env")
-    venv.create(folder, with_pip=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "-q"]
-    _check(*pip, "-c", ROOT / "constraints.txt", wheel, THIRD_PARTY, EXAMPLE, "pytest")
-    return folder / "bin"
+
+    def fill(folder: Path) -> None:
+        venv.create(folder, with_pip=True)
+        pip = [folder / PROGRAMS / "python", "-m", "pip", "install", "--disable-pip-version-check", "-q"]
+        _check(*pip, "-c", ROOT / "constraints.txt", wheel, THIRD_PARTY, EXAMPLE, "pytest")
+
+    return once("environment", fill) / PROGRAMS

@@ -25,8 +25,9 @@ class Setup:
         meter = Meter([], None, self.usage, self.seen.append)
         guarded = GuardedBackend(backend, Origin("backend", "fake", "psyctl-fake", "1.0"))
         self.budget = Budget(limit, spent=self.usage.likely_cost())
+        stop = stop or Stop()
         self.answerer = Answerer(
-            guarded, LocalRunner(guarded), self.journal, self.usage, self.budget, meter, stop or Stop()
+            guarded, LocalRunner(guarded, stop), self.journal, self.usage, self.budget, meter, stop
         )
 
     def texts(self, *blocks) -> list[str]:
@@ -134,7 +135,6 @@ def test_a_backend_that_costs_nothing_is_not_held_up_by_a_budget(setup):
 
 def test_after_a_signal_what_is_under_way_is_waited_for_and_nothing_else_is_asked(setup):
     stop = Stop()
-    stop.draining = True
     it = setup(FakeBackend(in_flight=4), stop=stop)
     got = []
     with pytest.raises(KeyboardInterrupt):

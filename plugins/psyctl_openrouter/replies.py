@@ -1,0 +1,274 @@
+"""Sorts what came back from the server: reads the answer in it, whatever form that has, or tells what is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from psyctl_core.records import FinishReason
+from psyctl_openrouter import network, storable
+from psyctl_openrouter.client import Reply, scrub
+from psyctl_openrouter.outcome import (
+    EMPTY,
+    MALFORMED,
+    MODEL_REFUSED,
+    MODERATION,
+    NO_MESSAGE,
+    ONLY_REASONING,
+    RESUME,
+    WEB_PAGE,
+    Outcome,
+    Service,
+)
+from psyctl_openrouter.refusals import address_hint, sort_error
+from psyctl_openrouter.words import Problem, error_of, page_title
+
+_THOUGHTS = re.compile(r"^\s*(?:<think>)?.*?</think>\s*", re.S)
+_CUT = re.compile(r"length|max_?(?:\w+_)?tokens?|token_?limit|truncat|incomplete|context_?(?:window|limit)", re.I)
+_FILTER = re.compile(r"content_?filter|safety|blocklist|prohibited|recitation|spii|moderat|guardrail|sensitive", re.I)
+_THINKING_PARTS = ("thinking", "reasoning", "thought", "redacted_thinking")
+_REASONING_FIELDS = ("reasoning", "reasoning_content", "reasoning_details", "thinking", "thoughts")
+
+
+def sort_reply(reply: Reply, service: Service, limit: int | None = None) -> Outcome:
+    """Tell what a chat completion's reply means.
+
+    Args:
+        reply: What came.
+        service: Who was asked.
+        limit: Tokens that the answer was allowed, or ``None`` for any number.
+    """
+    if reply.trouble:
+        return _sort_trouble(reply, service)
+    data = parsed(reply.body)
+    if data is None:
+        data = _streamed(reply.body)
+    choice = _first_choice(data)
+    error = error_of(data)
+    cost = _cost(data, choice, error, service)
+    if not 200 <= reply.status < 300 or (error and choice is None):
+        return sort_error(reply, error or Problem(), cost, service)
+    if choice is None:
+        return _no_answer(reply, data, cost, service)
+    if choice.get("error") or choice.get("finish_reason") == "error":
+        return sort_error(reply, error_of(choice) or error or Problem(), cost, service)
+    return _sort_answer(data, choice, limit, cost, service)
+
+
+def parsed(body: bytes) -> Any:
+    """The JSON in a body, or ``None``."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):  # no JSON, cut off, not UTF-8, a giant number, or nested without end
+        return None
+
+
+def _sort_trouble(reply: Reply, service: Service) -> Outcome:
+    cost = 0.0 if service.priced and not reply.sent else None
+    detail = scrub(reply.detail, service.key)
+    if reply.trouble == network.CERTIFICATE:
+        return Outcome(
+            "fatal",
+            cost=cost,
+            reason=reply.trouble,
+            message=f"The certificate of {service.base_url} is not accepted: {detail}.",
+            hint=f"Name your network's CA file in REQUESTS_CA_BUNDLE, or check {service.flag}-base-url.",
+        )
+    if reply.trouble == network.TOO_MUCH:
+        said = "it goes on for longer than any answer"
+        return _useless(reply.trouble, f"{service.name}'s answer has no end: {said}", cost, service)
+    if service.proxy and reply.trouble == network.CANNOT_CONNECT:
+        detail = f"{detail}, through the proxy {service.proxy}".lstrip(", ")
+        detail += "; NO_PROXY names addresses to reach without it"
+    return Outcome("retry", cost=cost, reason=reply.trouble, detail=detail)
+
+
+def _useless(reason: str, message: str, cost: float | None, service: Service) -> Outcome:
+    """Something that is tried again, because gateways have hiccups, and that waiting does not mend if it stays."""
+    return Outcome("retry", cost=cost, reason=reason, message=f"{message}.", hint=address_hint(service))
+
+
+def _no_answer(reply: Reply, data: Any, cost: float | None, service: Service) -> Outcome:
+    """HTTP 200 with something that is not an answer."""
+    title = page_title(reply.body, str(reply.headers.get("Content-Type", "")))
+    if title is not None:
+        named = f" '{scrub(title, service.key)}'" if title else ""
+        return _useless(WEB_PAGE, f"{service.base_url} answers with a web page{named}, not the API", cost, service)
+    if isinstance(data, dict):
+        what = "with the fields " + ", ".join(list(data)[:8]) if data else "an empty object"
+        message = f"{service.name} answers without a message: {scrub(what, service.key)}"
+        return _useless(MALFORMED, message, cost, service)
+    said = scrub(reply.body[:200].decode("utf-8", "replace"), service.key)
+    return _useless(MALFORMED, f"{service.name}'s answer is not the API's: '{said}'", cost, service)
+
+
+def _sort_answer(
+    data: Mapping[str, Any], choice: Mapping[str, Any], limit: int | None, cost: float | None, service: Service
+) -> Outcome:
+    usage = data.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    read = storable.tokens(usage.get("prompt_tokens", data.get("prompt_eval_count")))
+    made = storable.tokens(usage.get("completion_tokens", data.get("eval_count")))
+
+    def failed(kind: Any, reason: str, message: str = "", hint: str = "") -> Outcome:
+        return Outcome(
+            kind, prompt_tokens=read, completion_tokens=made, cost=cost, reason=reason, message=message, hint=hint
+        )
+
+    message = _message(choice)
+    if message is None:
+        keys = ", ".join(list(choice)[:8])
+        useless = _useless(NO_MESSAGE, f"{service.name} answers without a message, with {keys}", cost, service)
+        return failed("retry", NO_MESSAGE, useless.message, useless.hint)
+    whole = _text(message.get("content"))
+    content = storable.text(whole)
+    text = _without_thoughts(content)
+    if _ended(_FILTER, choice, data):
+        return failed("request_error", MODERATION)
+    if text.strip():
+        finish = _finish(choice, data, made, limit) if len(content) == len(whole) else "length"
+        return Outcome("answer", text, finish, read, made, cost)
+    if isinstance(refusal := message.get("refusal"), str) and refusal.strip():
+        said = scrub(refusal, service.key)
+        hint = f"Choose another {service.flag}-model, or another trait, {RESUME}"
+        return failed("refused", MODEL_REFUSED, f"The model '{service.model}' refuses to answer: {said}", hint)
+    details = usage.get("completion_tokens_details")
+    thought = content.strip() or any(message.get(name) for name in _REASONING_FIELDS)
+    thought = thought or _thinking_part(message.get("content"))
+    if thought or (isinstance(details, dict) and details.get("reasoning_tokens")):
+        return failed("empty", ONLY_REASONING, *_only_thinks(service))
+    return failed(
+        "empty",
+        EMPTY,
+        f"The model '{service.model}' gives nothing but empty answers.",
+        f"Choose another {service.flag}-model, or try {service.flag}-prefill off, {RESUME}",
+    )
+
+
+def _only_thinks(service: Service) -> tuple[str, str]:
+    return (
+        f"The model '{service.model}' thinks until its tokens are used up and says nothing.",
+        f"Give {service.flag}-reasoning none, or {service.flag}-reasoning low for a model that cannot do without: "
+        f"it gets tokens for that beyond --max-tokens; {RESUME}",
+    )
+
+
+def _ended(pattern: re.Pattern[str], choice: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+    """Whether one of the fields that tell why an answer ended says so, by whichever name."""
+    told = [choice.get("finish_reason"), choice.get("native_finish_reason"), data.get("done_reason")]
+    if choice.get("finish_reason") is None:  # vLLM names the stop string there
+        told += [choice.get("stop_reason"), data.get("stop_reason")]
+    return any(isinstance(word, str) and pattern.search(word) for word in told)
+
+
+def _finish(choice: Mapping[str, Any], data: Mapping[str, Any], made: int | None, limit: int | None) -> FinishReason:
+    """``length`` for an answer that was cut off, by whichever name; some servers say ``stop`` of those too."""
+    if _ended(_CUT, choice, data) or True in (choice.get("truncated"), data.get("truncated")):
+        return "length"
+    return "length" if limit is not None and made is not None and made >= limit else "stop"
+
+
+def _cost(data: Any, choice: Mapping[str, Any] | None, error: Problem | None, service: Service) -> float | None:
+    """What was charged: as told; nothing where the API says so; unknown where neither."""
+    if not service.priced:
+        return None
+    usage = data.get("usage") if isinstance(data, dict) else None
+    told = storable.dollars(usage.get("cost")) if isinstance(usage, dict) else None
+    if told is not None:
+        return told
+    broke_off = bool(choice and (choice.get("error") or choice.get("finish_reason") == "error"))
+    return 0.0 if error is not None or broke_off else None
+
+
+def _first_choice(data: Any) -> Mapping[str, Any] | None:
+    if not isinstance(data, dict):
+        return None
+    choices = data.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if first is None and isinstance(data.get("message"), dict) and "content" in data["message"]:
+        return data  # Ollama's own form
+    return first if isinstance(first, dict) else None
+
+
+def _message(choice: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The message of a choice, also where it is given as a stream's or as text."""
+    for name in ("message", "delta"):
+        if isinstance(found := choice.get(name), dict):
+            return found
+    text = choice.get("text")
+    return {"content": text} if isinstance(text, str) else None
+
+
+def _without_thoughts(content: str) -> str:
+    """The content without a leading block of thoughts; chat templates may have opened it in the prompt.
+
+    A block that never ends is nothing but thoughts.
+    """
+    if "</think>" in content:
+        return _THOUGHTS.sub("", content, count=1)
+    return "" if content.lstrip().startswith("<think>") else content
+
+
+def _text(content: Any) -> str:
+    """The text of a message's content: a string, or the parts of a list that are not thoughts."""
+    if isinstance(content, list):
+        return "".join(_text(part) for part in content if not _is_thought(part))
+    if isinstance(content, dict):
+        text = content.get("text")
+        return _text(text.get("value") if isinstance(text, dict) else text)
+    return content if isinstance(content, str) else ""
+
+
+def _is_thought(part: Any) -> bool:
+    return isinstance(part, dict) and (part.get("type") in _THINKING_PARTS or part.get("thought") is True)
+
+
+def _thinking_part(content: Any) -> bool:
+    return isinstance(content, list) and any(map(_is_thought, content))
+
+
+def _streamed(body: bytes) -> dict[str, Any] | None:
+    """An answer that came in pieces although none were asked for, put together; ``None`` where it is not one.
+
+    Read are server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html) and one JSON
+    object a line.
+    """
+    pieces = list(_pieces(body))
+    if not pieces:
+        return None
+    texts: dict[str, list[str]] = {"content": [], "reasoning_content": [], "refusal": []}
+    answer: dict[str, Any] = {}
+    last: dict[str, Any] = {}
+    found = False
+    for piece in pieces:
+        answer.update({key: piece[key] for key in ("usage", "error", "done_reason") if piece.get(key)})
+        choice = _first_choice(piece)
+        message = _message(choice) if choice else None
+        if not choice or message is None:
+            continue
+        found = True
+        last.update({key: choice[key] for key in ("finish_reason", "error") if choice.get(key)})
+        texts["content"].append(_text(message.get("content")))
+        texts["reasoning_content"].append(str(message.get("reasoning_content") or message.get("reasoning") or ""))
+        texts["refusal"].append(str(message.get("refusal") or ""))
+    if not found:
+        return answer if answer.get("error") else None
+    if not last and not answer.get("done_reason") and b"[DONE]" not in body[-100:]:
+        last["finish_reason"] = "incomplete"
+    message = {name: "".join(parts) for name, parts in texts.items()}
+    return {**answer, "choices": [{**last, "message": message}]}
+
+
+def _pieces(body: bytes) -> Iterator[dict[str, Any]]:
+    lines = body.decode("utf-8", "replace").splitlines()
+    events = any(line.startswith("data:") for line in lines[:20])
+    for line in lines:
+        if events and not line.startswith("data:"):
+            continue
+        piece = parsed(line.removeprefix("data:").strip().encode("utf-8", "replace"))
+        if isinstance(piece, dict):
+            yield piece
+        elif not events and line.strip():
+            return  # not one object a line

@@ -1,0 +1,37 @@
+"""Prints the lowest releases that psyctl's metadata allows, as pip constraints: `make test-oldest` installs under them.
+
+    python tests/packaging/lowest.py torch
+
+Packages that are named are left out. Only what users need counts: the base and the extras of the backends.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import sys
+from collections.abc import Iterable, Iterator
+
+EXTRAS = ("", "hf", "openvino")
+REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[.*\])?(?P<bounds>[^;]*)(?:;\s*extra\s*==\s*['\"](?P<extra>\w+)['\"])?")
+
+
+def lowest(requirements: Iterable[str], without: Iterable[str] = ()) -> Iterator[str]:
+    """A constraint ``name==version`` for each requirement of the base and of the backends' extras.
+
+    Raises:
+        ValueError: A requirement has no lower bound.
+    """
+    for requirement in requirements:
+        found = REQUIREMENT.fullmatch(requirement.strip())
+        if found is None:
+            raise ValueError(f"cannot read the requirement '{requirement}'")
+        if (found["extra"] or "") in EXTRAS and found["name"] not in without:
+            bound = re.search(r">=\s*([\w.]+)", found["bounds"])
+            if bound is None:
+                raise ValueError(f"the requirement '{requirement}' has no lower bound")
+            yield f"{found['name']}=={bound[1]}"
+
+
+if __name__ == "__main__":
+    print(*dict.fromkeys(lowest(importlib.metadata.requires("psyctl") or [], sys.argv[1:])), sep="\n")
