@@ -26,7 +26,9 @@ from psyctl_soda.shapes import SHAPES
 
 DOCS = Path(__file__).resolve().parent
 REGION = re.compile(r"(<!-- generated: (?P<name>[\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-QUOTE = re.compile(r"(<!-- quoted: (?P<module>[\w.]+):(?P<name>[\w.]+) -->\n\n```py\n).*?(^```$)", re.DOTALL | re.MULTILINE)
+QUOTE = re.compile(
+    r"(<!-- quoted: (?P<module>[\w.]+):(?P<name>[\w.]+) -->\n\n```py\n).*?(^```$)", re.DOTALL | re.MULTILINE
+)
 NOTES = re.compile(r" ?\((?:default: (?P<default>[^;)]+))?(?:; )?(?:env: (?P<env>\w+))?\)")
 VALUES = {str: "text", int: "whole number", float: "number", Path: "path", bool: "none"}
 LIMITS = {
