@@ -65,7 +65,7 @@ class _HttpBackend(InferenceBackend):
             workers=config.max_workers,
             policy=policy,
             spending=spending,
-            name=service.name,
+            name=service.name.replace("The ", "the "),
         )
 
     def generate(self, requests: Iterable[ChatRequest]) -> Iterator[Completion]:
@@ -138,6 +138,7 @@ class OpenRouterBackend(_HttpBackend):
             model=config.model.strip(),
             key=key_of(config.api_key, "OpenRouter"),
             priced=True,
+            reasoning=config.reasoning,
         )
         if not service.model:
             raise UsageError(
@@ -221,6 +222,7 @@ class OpenAIBackend(_HttpBackend):
             model=config.model.strip(),
             key=key_of(config.api_key, "server"),
             priced=False,
+            reasoning=config.reasoning,
         )
         # vLLM's way to have a last assistant message continued instead of answered.
         when_begun = {"add_generation_prompt": False, "continue_final_message": True}

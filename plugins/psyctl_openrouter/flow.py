@@ -22,7 +22,14 @@ from psyctl_core.records import ChatRequest, Completion
 from psyctl_openrouter.jobs import Job, Run
 from psyctl_openrouter.money import Spending
 from psyctl_openrouter.outcome import EMPTY, LOADING, RESUME, Outcome
-from psyctl_openrouter.retrying import LIMITED_FACTOR, ConcurrencyLimit, FailureStreak, RetryPolicy, backoff
+from psyctl_openrouter.retrying import (
+    LASTING_WAIT,
+    LIMITED_FACTOR,
+    ConcurrencyLimit,
+    FailureStreak,
+    RetryPolicy,
+    backoff,
+)
 
 log = logging.getLogger("psyctl")
 
@@ -281,7 +288,8 @@ class Flow:
     def _fail(self, run: Run, job: Job, outcome: Outcome, reason: str = "") -> Completion:
         """Give one request up; the first time for each reason the user is told in the server's words."""
         run.open.discard(job)
-        said = outcome.message or (f"{self._name} said: {outcome.detail}." if outcome.detail else "")
+        name = self._name[:1].upper() + self._name[1:]
+        said = outcome.message or (f"{name} said: {outcome.detail}." if outcome.detail else "")
         if said and outcome.reason not in self._told_failures:
             self._told_failures.add(outcome.reason)
             log.warning("One request failed (%s). %s", outcome.reason, said)
@@ -344,7 +352,10 @@ class Flow:
             self._paused_until = max(self._paused_until, now + wait)
             self._take_back(run)
         tries = job.failures + job.limited + job.empties + job.loading
-        due = now + (wait or 0.0) + backoff(tries, self._policy, self._timing.jitter())
+        pause = backoff(tries, self._policy, self._timing.jitter())
+        if outcome.message and not self._answered:
+            pause = min(pause, LASTING_WAIT)
+        due = now + (wait or 0.0) + pause
         heapq.heappush(run.waiting, (due, next(self._numbers), job))
         return []
 

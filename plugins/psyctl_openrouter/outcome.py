@@ -46,6 +46,7 @@ class Service:
         key: The secret to keep out of every text.
         priced: Whether answers tell what they cost.
         proxy: The proxy between, or ``""``.
+        reasoning: How much the model may think, as its option says.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Service:
     key: str
     priced: bool
     proxy: str = ""
+    reasoning: str = "default"
 
     def __repr__(self) -> str:
         return f"Service({self.name!r}, {self.base_url!r})"

@@ -150,6 +150,8 @@ def address_hint(service: Service) -> str:
         where = "; Azure's is https://NAME.openai.azure.com/openai/v1, or …/openai/deployments/NAME?api-version=DATE"
     elif re.search(r"/v\d+\w*$", base):
         where = ""
+    elif service.priced:
+        where = ": OpenRouter's is https://openrouter.ai/api/v1"
     else:
         where = f": try {base}/v1"
     return f"Check {service.flag}-base-url{where}.{proxy_hint(service)}"

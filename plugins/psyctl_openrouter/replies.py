@@ -148,11 +148,12 @@ def _sort_answer(
 
 
 def _only_thinks(service: Service) -> tuple[str, str]:
-    return (
-        f"The model '{service.model}' thinks until its tokens are used up and says nothing.",
-        f"Give {service.flag}-reasoning none, or {service.flag}-reasoning low for a model that cannot do without: "
-        f"it gets tokens for that beyond --max-tokens; {RESUME}",
-    )
+    flag = f"{service.flag}-reasoning"
+    hint = {
+        "none": f"It thinks although it is told not to: give {flag} low, which allows tokens for that",
+        "default": f"Give {flag} none, or {flag} low where it cannot do without, which allows tokens for that",
+    }.get(service.reasoning, f"Give {flag} high, which allows more tokens for that, or another {service.flag}-model")
+    return f"The model '{service.model}' thinks until its tokens are used up and says nothing.", f"{hint}, {RESUME}"
 
 
 def _ended(pattern: re.Pattern[str], choice: Mapping[str, Any], data: Mapping[str, Any]) -> bool:

@@ -17,6 +17,9 @@ MIN_LASTING = 3
 LASTING_TIMEOUT = 3.0
 """Seconds that they must have gone on for: a gateway that was just restarted may answer by then."""
 
+LASTING_WAIT = 1.0
+"""Seconds between two of them at most, so that it is known soon."""
+
 SLOWER = 0.7
 """What a limit multiplies the number in flight by, once for all that were in flight together."""
 

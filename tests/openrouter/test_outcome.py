@@ -480,3 +480,17 @@ def test_a_choice_without_an_answer_says_what_it_has(choice, kind, reason, words
     outcome = sort_reply(reply(200, {"choices": [choice]}), LOCAL)
     assert (outcome.kind, outcome.reason) == (kind, reason)
     assert words in outcome.message + outcome.hint
+
+
+@pytest.mark.parametrize(
+    ("set_to", "hint"),
+    [
+        ("default", "--openai-reasoning none, or"),
+        ("none", "give --openai-reasoning low"),
+        ("low", "--openai-reasoning high"),
+    ],
+)
+def test_a_model_that_only_thinks_is_helped_by_another_setting_than_the_one_it_has(set_to, hint):
+    service = Service("The server", "--openai", "http://localhost:8000/v1", "a", "", priced=False, reasoning=set_to)
+    thought = {"choices": [{"message": {"content": "", "reasoning_content": "Hm."}}]}
+    assert hint in sort_reply(reply(200, thought), service).hint
