@@ -68,6 +68,13 @@ def test_a_model_that_judges_is_refused(backend, model, kind):
     assert f"does not write: its architecture is {kind}" in refused(backend, model).message
 
 
+def test_weights_that_are_no_numbers_are_told(backend, model):
+    weights(model, lambda w: {name: value * float("nan") if "norm" in name else value for name, value in w.items()})
+    error = refused(backend, model)
+    assert error.message == "Model 'model' computes nothing that is a number in float32."
+    assert "--hf-dtype" in error.hint
+
+
 def test_tied_weights_are_not_missing(backend, model, requests):
     weights(model, lambda w: {name: value for name, value in w.items() if name != "lm_head.weight"})
     change(model, "config.json", tie_word_embeddings=True)
