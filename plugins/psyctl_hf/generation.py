@@ -223,7 +223,8 @@ class Generator:
         self, prompts: Sequence[list[int]], tokens: int, processors: list[Any], criteria: Sequence[StoppingCriteria]
     ) -> torch.Tensor:
         """``generate`` without any choice of its own; prompts and new tokens, shape ``[prompts, tokens]``."""
-        pad = self._tokenizer.pad_token_id if self._tokenizer.pad_token_id is not None else 0
+        pad = self._tokenizer.pad_token_id or 0
+        pad = pad if pad < self._vocabulary() else 0  # some are added to a tokenizer and not to its model
         width = max(map(len, prompts))
         ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in prompts], device=self._device)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self._device)
