@@ -25,6 +25,7 @@ class Chooser:
         limit = requests[0].max_tokens
         self._seeds = [request.seed for request in requests]
         self._noise: dict[int, torch.Tensor] = {}
+        self._most = 0
         self._temperature = requests[0].temperature
         self._penalty = penalty
         width = max(map(len, prompts)) + limit
@@ -59,16 +60,18 @@ class Chooser:
 
     def _noise_of(self, rows: list[int], steps: list[int], like: torch.Tensor) -> torch.Tensor:
         """Each row's own noise at its step, made again where it was let go, shape ``[rows, vocabulary]``."""
-        if len(self._noise) > 2 * len(rows) + SPARE:
-            self._noise = {row: noise for row, noise in self._noise.items() if row in rows}
-        for row in set(rows) - self._noise.keys():
-            self._noise[row] = gumbel(self._seeds[row], like.shape[1]).to(like.device)
+        for row in rows:
+            noise = self._noise.pop(row, None)
+            self._noise[row] = gumbel(self._seeds[row], like.shape[1]).to(like.device) if noise is None else noise
+        self._most = max(self._most, len(rows))
+        for row in list(self._noise)[: -self._most - SPARE]:  # those that were used longest ago
+            del self._noise[row]
         # Drawing anew for every token would take longer than a small model does.
         return torch.stack([self._noise[row].roll(STRIDE * step) for row, step in zip(rows, steps, strict=True)])
 
 
 SPARE = 32
-"""Noise kept beyond twice the rows in use."""
+"""Rows whose noise is kept beyond as many as were in use at a time."""
 
 STRIDE = 7919
 """How far a row's noise moves for its next token: a prime number, so that no place comes back soon."""

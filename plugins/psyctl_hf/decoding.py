@@ -52,7 +52,7 @@ def reach(model: Any) -> int:
     decoded here and is not gets a warning, since answers then take longer.
     """
     if kind := _other_kind(model):
-        log.debug("Decoding with Transformers' generate: %s.", kind)
+        log.info("Decoding with Transformers' generate: %s.", kind)
         return 0
     if why := _misfit(model):
         log.warning("Decoding with Transformers' generate, which is slower: %s (Transformers %s).", why, __version__)

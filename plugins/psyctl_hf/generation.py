@@ -53,8 +53,8 @@ class Generator:
         self._model.generation_config = GenerationConfig(eos_token_id=self._eos or None)
         self._prompts = chat.writer(self._tokenizer, located.name)
         self._longest = loading.longest(self._model)
-        self._check_tokens(located.name)
         with torch.inference_mode():
+            self._check(located.name)
             self._reach = reach(self._model)
         self._pads: bool | None = None
         self._texts = self._tokenizer.batch_decode([[i] for i in range(len(self._tokenizer))])
@@ -93,15 +93,20 @@ class Generator:
     def _vocabulary(self) -> int:
         return int(self._model.get_input_embeddings().weight.shape[0])
 
-    def _check_tokens(self, name: str) -> None:
-        """Try what every prompt has in it. Raises BackendError where the template or its tokens do not fit."""
+    def _check(self, name: str) -> None:
+        """Try what every prompt has in it. Raises BackendError where template, tokens or numbers do not fit."""
         (ids,) = self.encode([EXAMPLE])
-        if ids and max(ids) >= self._vocabulary():
+        if max(ids) >= self._vocabulary():
             raise BackendError(
                 f"The tokenizer of '{name}' does not belong to its weights: every prompt has the token "
                 f"'{self._tokenizer.convert_ids_to_tokens(max(ids))}' (number {max(ids)}), and the model knows "
                 f"{self._vocabulary()}.",
                 "Take the tokenizer's files from where the weights come from.",
+            )
+        if self._model(input_ids=torch.tensor([ids], device=self._model.device)).logits.isnan().any():
+            raise BackendError(
+                f"Model '{name}' computes nothing that is a number in {str(self._model.dtype).split('.')[-1]}.",
+                "Give --hf-dtype bfloat16 or float32; if that does not help, its weights are damaged.",
             )
 
     def generate(
@@ -218,7 +223,8 @@ class Generator:
         self, prompts: Sequence[list[int]], tokens: int, processors: list[Any], criteria: Sequence[StoppingCriteria]
     ) -> torch.Tensor:
         """``generate`` without any choice of its own; prompts and new tokens, shape ``[prompts, tokens]``."""
-        pad = self._tokenizer.pad_token_id if self._tokenizer.pad_token_id is not None else 0
+        pad = self._tokenizer.pad_token_id or 0
+        pad = pad if pad < self._vocabulary() else 0  # some are added to a tokenizer and not to its model
         width = max(map(len, prompts))
         ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in prompts], device=self._device)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self._device)

@@ -109,7 +109,7 @@ def load(located: Located, device: torch.device, wanted: str) -> tuple[Any, Any]
 
 
 HINTS = (
-    (r"untagged enum|ModelWrapper|tokenizers? .*version", "tokenizer.json is of a newer release: {upgrade}."),
+    (r"untagged enum|ModelWrapper|tokenizers? .*version", "The file tokenizer.json is of a newer release: {upgrade}."),
     (r"does not recognize this architecture|no attribute '\w+Config'|KeyError: '\w+'|unknown model type", "{upgrade}."),
     (r"architecture \S+ not supported|GGUF model with architecture", "{upgrade}; or take the model's own repository."),
     (r"sentencepiece|tiktoken|protobuf", "Run: pip install sentencepiece tiktoken protobuf."),
@@ -150,6 +150,7 @@ def _load(
         device_map="auto" if device == torch.device("cuda") else device,
         trust_remote_code=False,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are refused below, by name
         **where,
     )
     model, found = loaded
@@ -171,16 +172,20 @@ def _check_purpose(located: Located, config: Any) -> None:
 
 def _check_weights(located: Located, found: dict[str, Any]) -> None:
     """Refuse a model some of whose weights were not in the files: Transformers fills them with random numbers."""
-    missing = {*found.get("missing_keys", ()), *(key[0] for key in found.get("mismatched_keys", ()))}
-    if not missing:
-        return
-    others = found.get("unexpected_keys", ())
-    besides = f" The files have others instead, such as {named(others)}." if others else ""
-    raise BackendError(
-        f"Model '{located.name}' lacks {len(missing)} of its weights, which would be random: {named(missing)}."
-        f"{besides}",
-        "Download the whole model; an adapter, a reward model or a part of a model cannot answer.",
-    )
+    if others := {str(key[0]) for key in found.get("mismatched_keys") or ()}:
+        raise BackendError(
+            f"Model '{located.name}' has {len(others)} weights of another size than its config.json says, which would "
+            f"be random: {named(others)}.",
+            "config.json does not belong to these weights: download both from one place.",
+        )
+    missing, unexpected = found.get("missing_keys") or (), found.get("unexpected_keys") or ()
+    if missing:
+        besides = f" The files have others instead, such as {named(unexpected)}." if unexpected else ""
+        raise BackendError(
+            f"Model '{located.name}' lacks {len(missing)} of its weights, which would be random: {named(missing)}."
+            f"{besides}",
+            "Download the whole model; an adapter, a reward model or a part of a model cannot answer.",
+        )
 
 
 def _load_gguf(located: Located, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:

@@ -68,6 +68,22 @@ def test_sampling_follows_the_distribution_at_every_step():
     assert abs(both - 0.25) < 0.02  # one step's draw says nothing of the next one's
 
 
+def test_noise_that_was_let_go_comes_back_the_same(monkeypatch):
+    from psyctl_core import ChatRequest
+    from psyctl_hf import choosing
+
+    monkeypatch.setattr(choosing, "SPARE", 1)
+    asked = [ChatRequest(str(n), (), temperature=1.0, max_tokens=4, seed=n) for n in range(9)]
+    logits = torch.zeros(9, 500)
+    device = torch.device("cpu")
+    whole = choosing.Chooser(asked, [[1]] * 9, 1.0, device)
+    pieces = choosing.Chooser(asked, [[1]] * 9, 1.0, device)
+    for step in range(4):
+        together = whole(logits.clone(), list(range(9)), [step] * 9).tolist()
+        assert [int(pieces(logits[:1].clone(), [row], [step])) for row in range(9)] == together
+        assert len(pieces._noise) <= 2
+
+
 def test_what_is_drawn_does_not_hang_on_rounding():
     """Logits of rows computed together differ in the last digits from those computed alone."""
     from psyctl_core import ChatRequest

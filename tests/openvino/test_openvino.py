@@ -149,6 +149,122 @@ def test_a_template_that_refuses_the_system_turn_and_none_at_all():
     assert Prompts(tokenizer).render(requests(1)[0]) == 'One line.\n\nHi.\n\nKim: "'
 
 
+def test_every_control_token_ends_an_answer_and_is_cut_off(monkeypatch, tmp_path):
+    pipeline = FakePipeline()
+    backend = made(monkeypatch, tmp_path, pipeline)
+    monkeypatch.setattr(FakeTokenizer, "get_vocab", lambda self: {b"a": 0, b"b": 1, b"<|end|>": 2, b"</think>": 3})
+    texts = ["a", "b", "<|end|>", "</think>"]
+
+    def decode(self, ids, skip_special_tokens=True):
+        if ids and isinstance(ids[0], list):
+            return [decode(self, each, skip_special_tokens) for each in ids]
+        return "".join("" if i == 2 and skip_special_tokens else dict(enumerate(texts)).get(i, "") for i in ids)
+
+    monkeypatch.setattr(FakeTokenizer, "decode", decode)
+    list(backend.generate(requests(1)))
+    assert pipeline.configs[0].stop_token_ids == {2, 3, 7}
+    assert backend._text([0, 1, 2]) == "ab"
+    assert backend._text([0, 1]) == "ab"
+    assert backend._text([0, 1, 3]) == ""  # what stands before was thought
+    assert backend._text([]) == ""
+
+
+def test_control_tokens_that_nothing_calls_special_are_kept_out_of_data(monkeypatch):
+    monkeypatch.setattr(FakeTokenizer, "get_vocab", lambda self: {b"a": 0, b"<think>": 1, b"<|end|>": 2})
+    plain = ["a", "<think>", "<|end|>"]
+    monkeypatch.setattr(
+        FakeTokenizer,
+        "decode",
+        lambda self, ids, skip_special_tokens=True: [
+            "" if i == 2 and skip_special_tokens else plain[i] for (i,) in ids
+        ],
+    )
+    evil = ChatRequest("a", (Message("user", "x<think>y<|end|>z <3 [sighs]"),))
+    assert Prompts(FakeTokenizer()).render(evil) == "[user]x< think>y< |end|>z <3 [sighs][assistant]"
+
+
+def test_a_scene_beyond_the_models_positions_is_its_own_fault(monkeypatch, tmp_path):
+    backend = made(monkeypatch, tmp_path, FakePipeline())
+    length = b"llama.context_length" + (4).to_bytes(4, "little") + (100).to_bytes(4, "little")
+    (tmp_path / "tiny.gguf").write_bytes(b"GGUF" + length)
+    asked = [*requests(2, max_tokens=16), ChatRequest("long", (Message("user", "x" * 90),), max_tokens=16)]
+    done = {c.id: c for c in backend.generate(iter([asked[2], *asked[:2]]))}
+    assert (done["long"].finish_reason, done["long"].error) == ("error", "input too long")
+    assert {done[id].finish_reason for id in "01"} == {"stop"}
+    only = list(made(monkeypatch, tmp_path, FakePipeline()).generate(iter([])))
+    assert only == []
+
+
+def test_where_every_scene_is_too_long_each_is_answered(monkeypatch, tmp_path):
+    backend = made(monkeypatch, tmp_path, FakePipeline(), batch_size=2)
+    monkeypatch.setattr(type(backend._located), "longest", lambda self: 10)
+    done = list(backend.generate(iter(requests(60))))
+    assert {c.id for c in done} == {str(n) for n in range(60)}
+    assert {c.error for c in done} == {"input too long"}
+
+
+def test_the_day_does_not_change_a_prompt():
+    tokenizer = FakeTokenizer()
+    tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }}"
+    tokenizer.set_chat_template = lambda text: setattr(tokenizer, "chat_template", text)
+    Prompts(tokenizer)
+    assert tokenizer.chat_template == "{{ '01 Jan 2025' }}"
+
+
+def test_a_template_that_fails_is_told_before_anything_is_asked(monkeypatch, tmp_path):
+    backend = made(monkeypatch, tmp_path, FakePipeline())
+    monkeypatch.setattr(FakeTokenizer, "apply_chat_template", lambda *_, **__: {}["missing"])
+    with pytest.raises(BackendError, match=r"The chat template of 'tiny.gguf' cannot be used: 'missing'"):
+        backend.start(0.0)
+
+
+def test_cut_and_missing_files_are_named(tmp_path, monkeypatch):
+    (tmp_path / "openvino_model.xml").write_text(
+        '<net><data element_type="f32" offset="64" shape="2" size="36" /></net>'
+    )
+    with pytest.raises(BackendError, match=r"openvino_model.bin' is not there: 0 of 100 bytes"):
+        locate(str(tmp_path))
+    (tmp_path / "openvino_model.bin").write_bytes(b"x" * 99)
+    with pytest.raises(BackendError, match=r"openvino_model.bin' is cut off: 99 of 100 bytes"):
+        locate(str(tmp_path))
+    (tmp_path / "openvino_model.bin").write_bytes(b"x" * 100)
+    assert locate(str(tmp_path)).size == 100
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 2048}')
+    assert locate(str(tmp_path)).longest() == 2048
+    (tmp_path / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(BackendError, match=r"tokenizer.json' is a Git LFS pointer"):
+        OpenVinoBackend(OpenVinoConfig(model=str(tmp_path), cache_size=1), Context()).start(0.0)
+
+
+@pytest.mark.parametrize("error", [IndexError("unordered_map::at"), RuntimeError("Check failed\nunordered_map::at")])
+def test_a_gguf_file_without_all_its_weights_names_them(tmp_path, monkeypatch, error):
+    """OpenVINO itself only says that something was not found."""
+    import numpy as np
+    from gguf import GGUFWriter
+
+    def fails(*_):
+        raise error
+
+    writer = GGUFWriter(tmp_path / "part.gguf", "llama")
+    writer.add_uint32("llama.block_count", 2)
+    for name in (
+        "token_embd.weight",
+        "output_norm.weight",
+        "blk.0.attn_q.weight",
+        "blk.0.attn_k.weight",
+        "blk.1.attn_k.weight",
+    ):
+        writer.add_tensor(name, np.ones((2, 32), dtype="float32"))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    monkeypatch.setattr("openvino_genai.ContinuousBatchingPipeline", fails)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "cache"))
+    with pytest.raises(BackendError, match=r"unordered_map::at; the file lacks 1 of its weights: blk.1.attn_q.weight"):
+        OpenVinoBackend(OpenVinoConfig(model=str(tmp_path / "part.gguf"), cache_size=1), Context()).start(0.0)
+
+
 def test_a_model_that_cannot_fit_says_so_before_it_is_loaded(tmp_path):
     (tmp_path / "tiny.gguf").write_bytes(b"GGUF")
     config = OpenVinoConfig(model=str(tmp_path / "tiny.gguf"), cache_size=1 << 20)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psyctl_core.markup import cut_at_control, without_thoughts
+from psyctl_core.markup import closing, cut_at_control, ends_thoughts, is_control, without_thoughts
 
 SAID = "I would love to come."
 
@@ -181,3 +181,41 @@ def test_long_texts_are_read_once(piece):
     """Twice as long takes about twice as long; a quadratic pattern would not come back."""
     text = piece * (1_000_000 // len(piece))
     assert len(cut_at_control(without_thoughts(text))) <= len(text)
+
+
+@pytest.mark.parametrize(("opening", "end"), PAIRS)
+def test_thoughts_that_a_prompt_begins_can_be_closed(opening, end):
+    if not opening.startswith(("&lt;", "< ", "[Start", "<details", "Thinking", "analysis")):  # no template writes these
+        added = closing(f"<|end|>\n<|assistant|>\n{opening}")
+        assert end.strip().split(" <|constrain|>")[0].lower() in added.lower()
+        assert without_thoughts(f"{opening}{added}{SAID}").strip() == SAID
+    assert closing(f"<|assistant|>{opening}{end}") == ""
+
+
+def test_a_prompt_without_open_thoughts_needs_no_closing():
+    assert closing("<|im_end|>\n<|im_start|>assistant\n") == ""
+    assert closing("<|assistant|>\n<think>\n\n</think>\n\n") == ""
+    assert closing("<think>\n</think><think>\n") == "\n</think>\n\n"
+    assert closing("") == ""
+
+
+def test_control_tokens_are_told_from_words_and_bytes():
+    for token in (
+        "<|im_end|>",
+        "</s>",
+        "<think>",
+        "</think>",
+        "[THINK]",
+        "[/INST]",
+        "<eos>",
+        "<|channel|>",
+        "<unused7>",
+    ):
+        assert is_control(token), token
+    for token in ("<0x0A>", "Yes", " the", "<b>", "[sighs]", "\n\n", "  ", "<", "|", "...", "think", ""):
+        assert not is_control(token), token
+    assert ends_thoughts("</think>")
+    assert ends_thoughts("[/THINK]")
+    assert not ends_thoughts("<think>")
+    assert not ends_thoughts("<|im_end|>")
+    assert not ends_thoughts("")
