@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from psyctl_core import BackendError, ChatRequest, Message, UsageError
+from psyctl_core.budget import Budget
 from psyctl_hf import loading
 from psyctl_hf.locate import locate
 
@@ -34,7 +35,7 @@ def weights(folder: Path, edit) -> None:
 
 def refused(backend, folder: Path) -> BackendError:
     with pytest.raises((BackendError, UsageError)) as caught:
-        backend(folder).start(0.0)
+        backend(folder).start(Budget(None))
     assert "\n" not in caught.value.message
     return caught.value
 

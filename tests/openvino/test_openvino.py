@@ -215,7 +215,7 @@ def test_a_template_that_fails_is_told_before_anything_is_asked(monkeypatch, tmp
     backend = made(monkeypatch, tmp_path, FakePipeline())
     monkeypatch.setattr(FakeTokenizer, "apply_chat_template", lambda *_, **__: {}["missing"])
     with pytest.raises(BackendError, match=r"The chat template of 'tiny.gguf' cannot be used: 'missing'"):
-        backend.start(0.0)
+        backend.start(Budget(None))
 
 
 def test_cut_and_missing_files_are_named(tmp_path, monkeypatch):
@@ -233,7 +233,7 @@ def test_cut_and_missing_files_are_named(tmp_path, monkeypatch):
     assert locate(str(tmp_path)).longest() == 2048
     (tmp_path / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1")
     with pytest.raises(BackendError, match=r"tokenizer.json' is a Git LFS pointer"):
-        OpenVinoBackend(OpenVinoConfig(model=str(tmp_path), cache_size=1), Context()).start(0.0)
+        OpenVinoBackend(OpenVinoConfig(model=str(tmp_path), cache_size=1), Context()).start(Budget(None))
 
 
 @pytest.mark.parametrize("error", [IndexError("unordered_map::at"), RuntimeError("Check failed\nunordered_map::at")])
@@ -262,7 +262,7 @@ def test_a_gguf_file_without_all_its_weights_names_them(tmp_path, monkeypatch, e
     monkeypatch.setattr("openvino_genai.ContinuousBatchingPipeline", fails)
     monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "cache"))
     with pytest.raises(BackendError, match=r"unordered_map::at; the file lacks 1 of its weights: blk.1.attn_q.weight"):
-        OpenVinoBackend(OpenVinoConfig(model=str(tmp_path / "part.gguf"), cache_size=1), Context()).start(0.0)
+        OpenVinoBackend(OpenVinoConfig(model=str(tmp_path / "part.gguf"), cache_size=1), Context()).start(Budget(None))
 
 
 def test_a_model_that_cannot_fit_says_so_before_it_is_loaded(tmp_path):

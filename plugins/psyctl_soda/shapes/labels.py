@@ -29,11 +29,15 @@ _TIME_IN_LABEL = re.compile(
 )
 _KAKAO = re.compile(rf"^\[([^\[\]]{{1,40}})\] \[{_CLOCK}\] (.*)$", re.DOTALL)
 _LINE_TABS = re.compile(rf"^{_CLOCK}\t([^\t\n]{{1,40}})\t(.*)$", re.DOTALL)
+_HEADING = re.compile(rf"^([^\W\d_][^:：\n,\d]{{0,40}}?)(?:,? {{1,3}}|\t|, )[\[(]?{_STAMP}[\])]?$")
+"""A name and a time on a line of their own, the words below, as transcripts and Telegram's copies have it."""
+
 _NICK = re.compile(r"^<([@+%~&]?[\w\[\]\\^{}|`'. -]{1,30})> (.*)$", re.DOTALL)
 
 _MARKS = re.compile(r"^(?:[-•·*>#]{1,4}[ \t]+|\d{1,3}[.)][ \t]+|>+|#{1,4} ?(?=\w))")
 _LABEL = re.compile(
-    r"^(?P<marks>[*_~\"“'«\[(#]{0,3})(?P<label>[^\W_][^:：\n]{0,79}?)(?P<ends>[*_~\"”'»\])#]{0,3}) ?[:：](?!//)"
+    r"^(?P<marks>[*_~\"“'«\[(#]{0,3})(?P<label>[^\W_][^:：\n]{0,79}?)"
+    r"(?P<ends>[*_~\"”'»\])#]{0,3}) ?(?:[:：](?!//|\d\d)|(?<!\d)[:：](?!//))"
     r"(?P<more>[*_~]{0,3})\s*(?P<words>.*)$",
     re.DOTALL,
 )
@@ -106,6 +110,9 @@ def parted(line: str) -> Parted:
         return Parted(export[1].strip(), export[2])
     time = _LEADING_TIME.match(line)
     rest = line[time.end() :] if time else line
+    heading = _HEADING.match(line)
+    if heading and _label(heading[1]):
+        return Parted(_label(heading[1]), "")
     nick = _NICK.match(rest)
     if nick and (time or ":" not in nick[1]):
         return Parted(nick[1].lstrip("@+%~&").strip(), nick[2])

@@ -19,8 +19,8 @@ from psyctl_soda.values import as_list, is_missing, is_text, texts_in
 
 NAME = "soda"
 SUMMARY = "SODA and its simplified forms: turns in one column, speakers' names in another"
-DIALOGUES = ("dialogue", "dialog", "utterances", "turns", "conversation", "lines", "texts")
-NAMES = ("speakers", "speaker", "names", "characters", "participants", "senders", "roles")
+DIALOGUES = ("dialogue", "dialog", "utterances", "turns", "conversation", "lines", "texts", "speech", "messages")
+NAMES = ("speakers", "speaker", "names", "characters", "participants", "senders", "roles", "character", "agents")
 
 
 def recognises(sample: Sample) -> Match | None:

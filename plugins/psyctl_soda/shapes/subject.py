@@ -11,8 +11,10 @@ import re
 MAX_LOOKED_AT = 2000
 
 _SUBJECT = re.compile(
-    r"(?:^|[.!?…][\"”']?\s+)([A-Z][a-zà-ÿ]+)(?: and [A-Z][a-zà-ÿ]+)? ((?:is|was|has|had|does|did|will|would|can|could"
-    r"|[a-z]{2,}(?:s|ed|t|d|e|w)?)(?: \w+){0,2})"
+    r"(?:^|[.!?…][\"”']?\s+)([A-Z][a-zà-ÿ]+)(?: and [A-Z][a-zà-ÿ]+)? "
+    r"((?:is|was|has|had|does|did|will|would|can|could|went|sat|stood|ran|came|felt|saw|said|told|knew|thought|met|bought|"
+    r"wrote|heard|taught|forgot|found|lost|got|made|took|gave|left|kept|began|woke|ate|drove|rode|flew|read|ist|war|"
+    r"(?!this |his |its |as |us |was )[a-z]{2,}(?:s|ed))\b(?: \w+){0,2})"
 )
 _FIRST_PERSON = re.compile(r"\b(?:I|I'm|I've|I'll|I'd|my|My|me|Me|mine|we|We|our|Our|us)\b")
 _TOLD_OF = re.compile(r"\b(?:he|she|his|her|him|himself|herself)\b", re.IGNORECASE)

@@ -102,13 +102,25 @@ def turn_objects(value: object) -> list[Turn] | None:
     return _flat(items) if items else None
 
 
+def _is_named(item: Turn) -> bool:
+    return len(item) == 1 and all(
+        isinstance(words, str) and plain(str(key)) not in TEXTS for key, words in item.items()
+    )
+
+
 def _alike(items: Sequence[Mapping[str, Any]]) -> bool:
     first = {str(key) for key in items[0]}
     return all({str(key) for key in item} & first for item in items[:MAX_SAMPLED])
 
 
 def _flat(items: Sequence[Turn]) -> list[Turn]:
-    """Turns whose words are inside another object (``message.content``), with that object's keys as their own."""
+    """Turns whose words are inside another object (``message.content``), with that object's keys as their own.
+
+    Objects of one key each, whose values are texts, are speakers with their words: ``{"Ana": "Hello"}``.
+    """
+    some = items[:MAX_SAMPLED]
+    if len({key for item in some for key in item}) > 1 and all(_is_named(item) for item in some):
+        return [{"speaker": key, "text": words} for item in items for key, words in item.items()]
     if any(plain(str(key)) in TEXTS and content_text(item[key]) for item in items[:MAX_SAMPLED] for key in item):
         return list(items)
     inner = [item for item in items[:MAX_SAMPLED] if any(isinstance(value, Mapping) for value in item.values())]
