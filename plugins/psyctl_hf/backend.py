@@ -55,6 +55,10 @@ class HfBackend(InferenceBackend):
         del budget
         self._loaded()
 
+    def speed(self) -> float | None:
+        """About how many requests a second it will answer."""
+        return self._generator.speed() if self._generator else None
+
     def generate(self, requests: Iterable[ChatRequest]) -> Iterator[Completion]:
         """Answer a block; which requests are computed together follows from the block alone."""
         requests = list(requests)

@@ -28,6 +28,7 @@ from psyctl_hf import HfConfig, chat, loading, paged
 from psyctl_hf.choosing import Chooser
 from psyctl_hf.decoding import Answer, Decoding, alike, reach
 from psyctl_hf.locate import Located
+from psyctl_hf.speed import TOKENS_A_REQUEST, requests_a_second
 
 log = logging.getLogger("psyctl")
 
@@ -64,6 +65,11 @@ class Generator:
     def description(self) -> str:
         """Device and number format, for the log."""
         return f"{self._model.dtype} on {self._device}".replace("torch.", "")
+
+    def speed(self) -> float:
+        """About how many requests a second it will answer."""
+        rows = self._config.batch_size or loading.rows_that_fit(self._model, self._device, TOKENS_A_REQUEST)
+        return requests_a_second(self._model, self._device, rows)
 
     def rows_that_fit(self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]]) -> int:
         """How many of these prompts to compute together."""
