@@ -50,6 +50,9 @@ _OMITTED = re.compile(
     re.IGNORECASE,
 )
 
+MAX_OMITTED = 60
+"""Characters that such a turn has at most, but for an attachment's long name."""
+
 _PLACEHOLDER = re.compile(r"\{\{\s*(user|char)\s*\}\}|<(user|bot|char)>(?!\s*</)", re.IGNORECASE)
 
 IMAGE = "<image>"
@@ -86,8 +89,7 @@ def is_about_media(text: str) -> bool:
 
 def is_omitted(text: str) -> bool:
     """Whether a turn of a chat export stands for something that is not in it: a picture, a deleted message."""
-    text = text.strip()
-    return len(text) < 120 and _OMITTED.fullmatch(text) is not None
+    return len(text) <= MAX_OMITTED and _OMITTED.fullmatch(text.strip()) is not None
 
 
 def has_placeholders(text: str) -> bool:

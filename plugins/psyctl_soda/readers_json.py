@@ -116,8 +116,7 @@ class _Stream:
             raise SourceError(f"File '{file_name(self._path)}' cannot be read: it is nested too deeply.", _HINT)
         text = self._held + self._decoder.decode(data, final=not data)
         if data:  # a word or a backslash that may go on is held back
-            cut = re.search(r"(?:\\|[-A-Za-z]{1,9})?\Z", text)
-            at = cut.start() if cut else len(text)
+            at = _complete(text)
             text, self._held = text[:at], text[at:]
         else:
             self._held = ""
@@ -137,6 +136,15 @@ class _Stream:
         elif match[0][0] != "\\" and not self._in_text:
             return "null"
         return match[0]
+
+
+def _complete(text: str) -> int:
+    """Up to where a piece of JSON has no word (NaN, -Infinity) and no escape that may go on in the next."""
+    escapes = len(text) - len(text.rstrip("\\"))
+    if escapes:
+        return len(text) - escapes % 2
+    end = text[-9:]
+    return len(text) - len(end) + len(end.rstrip("-NaInfity"))
 
 
 _TOKEN = re.compile(r'\\.|"|-?Infinity|NaN', re.DOTALL)

@@ -56,13 +56,17 @@ class Table:
             columns: What is wanted of each row, where the format can leave out the rest.
             mark: Whether each row gets its file's number as the column :data:`FILE`.
         """
-        decode: Callable[[Row], Row] = self.options.get("decode") or (lambda row: row)
+        decode: Callable[[Row], Row] | None = self.options.get("decode")
         for number, block in self._blocks():
             if start >= block.count:
                 start -= block.count
                 continue
             for row in islice(block.rows(columns), start, None):
-                yield row if isinstance(row, BadRow) else {**decode(row), **({FILE: number} if mark else {})}
+                if isinstance(row, BadRow):
+                    yield row
+                else:
+                    row = decode(row) if decode else row
+                    yield {**row, FILE: number} if mark else row
             start = 0
 
     @property

@@ -40,6 +40,7 @@ _INLINE_TAG = re.compile(
 )
 _UNSEEN = re.compile(r"<!--.{0,2000}?-->|<(script|style)\b[^<>]{0,500}>.{0,2000}?</\1>", re.DOTALL | re.IGNORECASE)
 
+_DASHES = ("–", "—", "―")
 _DASH = re.compile(r"^[–—―] ?(?=\w|[¿¡\"“«„(…])")
 """With what a line of speech begins in French, Spanish or Russian print."""
 
@@ -106,7 +107,8 @@ def prose(value: object) -> str:
 def spoken(value: object) -> str:
     """A turn's words on one line, without control tokens, and quotation marks around or left over at an end."""
     text = clean(without_tokens(value)) if isinstance(value, str) else ""
-    text = _DASH.sub("", text)
+    if text[:1] in _DASHES:
+        text = _DASH.sub("", text)
     if '"' in text:
         count = text.count('"')
         if count == 2 and text[0] == text[-1] == '"':

@@ -7,11 +7,13 @@ than names: in both readings the first name says the first turn and the second n
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 from psyctl_soda.scenario import NO_DIALOGUE, NO_NAMES, USER, Conversation, neutral_name
 from psyctl_soda.shapes.labels import lines_of
-from psyctl_soda.shapes.roles import ASSISTANT, Cast, label, talk
+from psyctl_soda.shapes.roles import ASSISTANT, Cast, label, role, talk
 from psyctl_soda.shapes.sample import Match, Row, Sample, listed, used
 from psyctl_soda.shapes.script import is_script, script_turns
 from psyctl_soda.shapes.speakers import names_in
@@ -58,8 +60,15 @@ class NarratedReader:
         return Conversation(turns, row.get(self._scene), (ASSISTANT,) if {USER, ASSISTANT} <= set(called) else ())
 
 
-def _called(names: list[object]) -> list[str | None]:
+@functools.lru_cache(maxsize=10_000)
+def _is_a_role(name: str) -> bool:
+    return not name or name.isdigit() or role(name) != name
+
+
+def _called(names: list[str]) -> Sequence[str | None]:
     """The names, roles told and numbers made neutral ones; None for what nobody says, "" where a name is missing."""
+    if not any(map(_is_a_role, set(names))):
+        return names
     cast, numbers = Cast.of([names]), dict[str, str]()
     found: list[str | None] = []
     for name in map(label, names):
@@ -70,9 +79,9 @@ def _called(names: list[object]) -> list[str | None]:
     return found
 
 
-def _names(value: Any) -> list[object]:
+def _names(value: Any) -> list[str]:
     """One name or number a turn, or the two names; also several in one text with commas and the like between them."""
     names = as_list(value)
     if names is None and isinstance(value, str):
         names = names_in(value)
-    return [label(name) if isinstance(name, (str, int, float, dict)) else "" for name in names or ()]
+    return [label(name) for name in names or ()]

@@ -6,6 +6,7 @@ prompt in a chat between ``user`` and ``assistant``, and one who talks in a dial
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ def label(value: object, key: str = "") -> str:
         value: What stands under the speaker's key: also an object that has a name, as chat exports write it.
         key: The key in small letters and digits.
     """
+    if isinstance(value, str) and key not in FLAGS:
+        return _label_of(value)
     if key in FLAGS and isinstance(value, (bool, int, str)):
         flag = _TRUE.get(value.strip().lower() if isinstance(value, str) else value)
         if flag is not None:
@@ -66,8 +69,12 @@ def label(value: object, key: str = "") -> str:
         return next((text for name in _NAMES_IN if (text := label(found.get(name)))), "")
     if isinstance(value, (int, float)):
         return f"{value:.0f}" if value == value and abs(value) < 1e15 else ""
-    text = value.strip() if isinstance(value, str) else ""
-    return _NUMBER_FIRST.sub("", text)
+    return _label_of(value) if isinstance(value, str) else ""
+
+
+@functools.lru_cache(maxsize=10_000)
+def _label_of(text: str) -> str:
+    return _NUMBER_FIRST.sub("", text.strip())
 
 
 def _plain(name: str) -> str:
@@ -76,7 +83,11 @@ def _plain(name: str) -> str:
 
 def role(value: object) -> str:
     """``User``, ``Assistant``, ``System``, "" for what nobody says (tools), or the name itself."""
-    name = label(value)
+    return _role_of(label(value))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _role_of(name: str) -> str:
     known = _plain(name)
     if known in _USERS:
         return USER
