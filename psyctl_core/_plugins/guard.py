@@ -359,7 +359,7 @@ def checked_instance(instance: Any, protocol: type[Any], origin: Origin) -> Any:
     """
     if isinstance(instance, protocol):
         return instance
-    members = [name for name in vars(protocol) if not name.startswith("_") and callable(getattr(protocol, name))]
+    members = [name for name in vars(protocol) if not name.startswith("_")]
     lacking = ", ".join(name for name in members if not hasattr(instance, name))
     raise origin.misdeed(
         f"returned a {type(instance).__name__}, which is not {_article(protocol.__name__)}: it lacks {lacking}"
