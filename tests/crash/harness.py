@@ -134,7 +134,7 @@ def crash_local(kills: int, seed: int, model: str = "embedded", pairs: int = 12)
     """Kill runs of the real local model until so many kills are done."""
     arguments = (
         "--source", "starter", "--prompter", "static", "--personality", "Extroversion", "--limit-samples", str(pairs),
-        "--model", model, "--batch-size", "8", "--max-tokens", "24",
+        "--model", model, "--batch-size", "8", "--max-tokens", "24", "--block-size", "256",
     )  # fmt: skip
     return _crash(arguments, kills, seed, most_again=0, answered=dict, reset=lambda: None)
 
