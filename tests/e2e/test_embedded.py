@@ -72,7 +72,7 @@ def test_p2_describes_with_the_model_itself_through_the_python_api(tmp_path):
         progress=seen.append,
     )
     assert report.datasets[0].pairs == 2
-    assert seen[-1].accepted == 2
+    assert seen[-1].pairs == 2
     run = json.loads((report.datasets[0].run_folder / "run.json").read_text(encoding="utf-8"))
     assert schema.problem("run", run) == ""
     assert "{character}" in run["personas"]["positive"]["description"]
