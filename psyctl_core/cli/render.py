@@ -40,11 +40,13 @@ class _Lines(logging.Handler):
 def logging_to_stderr(*, quiet: bool, debug: bool, write: Callable[[str, int], None] | None = None) -> Iterator[None]:
     """Show what psyctl logs, as plain lines or through ``write``."""
     handler = _Lines(write or (lambda line, level: _to_stderr(line)))
+    level = log.level
     log.addHandler(handler)
     log.setLevel(logging.ERROR if quiet else logging.DEBUG if debug else logging.INFO)
     try:
         yield
     finally:
+        log.setLevel(level)
         log.removeHandler(handler)
 
 
