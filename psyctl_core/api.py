@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,8 +136,7 @@ def build(config: BuildConfig, *, fresh: bool = False, progress: Callback | None
     began = time.monotonic()
     with prepared(config) as job, stoppable() as stop, _folders(job):
         datasets = open_datasets(job, fresh=fresh)
-        with ExitStack() as stack:
-            stack.enter_context(closed_after(lambda: close_all(datasets)))
+        with closed_after(lambda: close_all(datasets)):
             usage, seconds, requests = datasets[0].run.usage, 0.0, 0
             limit = config.limit_samples
             if not all(dataset.is_saved and not dataset.lacks(limit) for dataset in datasets):

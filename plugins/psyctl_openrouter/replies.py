@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from psyctl_core import markup
 from psyctl_core.records import FinishReason
 from psyctl_openrouter import network, storable
 from psyctl_openrouter.client import Reply, scrub
@@ -25,7 +26,6 @@ from psyctl_openrouter.outcome import (
 from psyctl_openrouter.refusals import address_hint, sort_error
 from psyctl_openrouter.words import Problem, error_of, page_title
 
-_THOUGHTS = re.compile(r"^\s*(?:<think>)?.*?</think>\s*", re.S)
 _CUT = re.compile(r"length|max_?(?:\w+_)?tokens?|token_?limit|truncat|incomplete|context_?(?:window|limit)", re.I)
 _FILTER = re.compile(r"content_?filter|safety|blocklist|prohibited|recitation|spii|moderat|guardrail|sensitive", re.I)
 _THINKING_PARTS = ("thinking", "reasoning", "thought", "redacted_thinking")
@@ -124,7 +124,8 @@ def _sort_answer(
         return failed("retry", NO_MESSAGE, useless.message, useless.hint)
     whole = _text(message.get("content"))
     content = storable.text(whole)
-    text = _without_thoughts(content)
+    spoken = markup.cut_at_control(markup.without_thoughts(content))
+    text = content if spoken == content else spoken.lstrip()
     if _ended(_FILTER, choice, data):
         return failed("request_error", MODERATION)
     if text.strip():
@@ -200,16 +201,6 @@ def _message(choice: Mapping[str, Any]) -> Mapping[str, Any] | None:
             return found
     text = choice.get("text")
     return {"content": text} if isinstance(text, str) else None
-
-
-def _without_thoughts(content: str) -> str:
-    """The content without a leading block of thoughts; chat templates may have opened it in the prompt.
-
-    A block that never ends is nothing but thoughts.
-    """
-    if "</think>" in content:
-        return _THOUGHTS.sub("", content, count=1)
-    return "" if content.lstrip().startswith("<think>") else content
 
 
 def _text(content: Any) -> str:

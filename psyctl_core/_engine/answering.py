@@ -57,7 +57,7 @@ class Answerer:
         self._rest: Iterator[Asked] | None = None
         self._error: Exception | None = None
         self._block_began: tuple[float, int] | None = None
-        self.rate: float | None = None
+        self._rate: float | None = None
 
     def ask(self, request: ChatRequest) -> Completion:
         """Ask one thing, such as what a prompter wants to know.
@@ -65,7 +65,7 @@ class Answerer:
         Raises:
             PsyctlError: There is no answer to be had.
         """
-        blocks = iter([[Asked(request, PERSONA)]])
+        blocks = iter([iter([Asked(request, PERSONA)])])  # no list: one answer says nothing of a block's speed
         (completion,) = self.answers(lambda: next(blocks, None))
         return completion
 
@@ -116,7 +116,7 @@ class Answerer:
 
     def speed(self) -> float | None:
         """Requests a second: as seen in the last block, or else as the backend expects."""
-        return self.rate or self._backend.speed()
+        return self._rate or self._backend.speed()
 
     def _prepared(self, next_block: Callable[[], Block | None]) -> NextBlock:
         def prepared() -> Iterator[ChatRequest] | None:
@@ -175,7 +175,7 @@ class Answerer:
     def _note_speed(self) -> None:
         if self._block_began is not None:
             began, requests = self._block_began
-            self.rate = requests / max(time.monotonic() - began, 1e-3)
+            self._rate = requests / max(time.monotonic() - began, 1e-3)
             self._block_began = None
 
     def _leave(self) -> None:

@@ -116,8 +116,7 @@ class Dataset:
             return True
         if scenario.id in self._old_reasons:
             return False
-        self._refuse_foreign_rows()
-        return None
+        raise self._foreign_record()
 
     def commit(self, outcome: Outcome) -> None:
         """Write, count or skip what became of a row, if it was for this dataset.
@@ -148,7 +147,7 @@ class Dataset:
             OutputError: It ended before all records already written were met again.
         """
         if self._written:
-            self._refuse_foreign_rows()
+            raise self._foreign_record()
         self.exhausted = True
         self._mark()
 
@@ -196,9 +195,9 @@ class Dataset:
             writer, self._writer = self._writer, None
             writer.close()
 
-    def _refuse_foreign_rows(self) -> None:
+    def _foreign_record(self) -> OutputError:
         number = self.accepted + self._met_again + 1
-        raise OutputError(
+        return OutputError(
             f"Failed to load checkpoint: record {number} of {self.location()} is of scenario '{self._written[0]}', "
             "which the source does not yield there.",
             "The source or the file was changed since. Take that record out if it is not psyctl's, or start another "

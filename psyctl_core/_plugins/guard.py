@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_args
+from typing import Any, Generic, Protocol, TypeVar, get_args
 
 from psyctl_core import schema
 from psyctl_core.budget import Budget
@@ -118,13 +118,24 @@ class _Guarded(Generic[T]):
         self.origin = origin
 
 
-class GuardedSource(_Guarded[ScenarioSource]):
-    """A source whose items are checked."""
+class _HasIdentity(Protocol):
+    def identity(self) -> Identity: ...
+
+
+C = TypeVar("C", bound=_HasIdentity)
+
+
+class GuardedComponent(_Guarded[C]):
+    """A component that a user can choose."""
 
     def identity(self) -> Identity:
-        """As the source says."""
+        """As the component says."""
         with blamed(self.origin):
             return dict(self._component.identity())
+
+
+class GuardedSource(GuardedComponent[ScenarioSource]):
+    """A source whose items are checked."""
 
     def total(self) -> int | None:
         """As the source says."""
@@ -154,13 +165,8 @@ class GuardedSource(_Guarded[ScenarioSource]):
             yield storable_scenario(item) if isinstance(item, Scenario) else item
 
 
-class GuardedPrompter(_Guarded[PersonalityPrompter]):
+class GuardedPrompter(GuardedComponent[PersonalityPrompter]):
     """A prompter whose personas are checked."""
-
-    def identity(self) -> Identity:
-        """As the prompter says."""
-        with blamed(self.origin):
-            return dict(self._component.identity())
 
     def describe(self, trait: str, ask: Ask) -> Persona:
         """The prompter's description of somebody with the trait.
@@ -175,7 +181,7 @@ class GuardedPrompter(_Guarded[PersonalityPrompter]):
         return replace(persona, description=storable(persona.description)[:MAX_PERSONA_CHARACTERS])
 
 
-class GuardedBackend(_Guarded[InferenceBackend]):
+class GuardedBackend(GuardedComponent[InferenceBackend]):
     """A backend whose completions are checked against the requests that it pulled."""
 
     @property
@@ -186,12 +192,7 @@ class GuardedBackend(_Guarded[InferenceBackend]):
     @property
     def max_cost(self) -> float | None:
         """US dollars that its own options allow, or ``None``."""
-        return getattr(self._component, "max_cost", None)
-
-    def identity(self) -> Identity:
-        """As the backend says."""
-        with blamed(self.origin):
-            return dict(self._component.identity())
+        return self._component.max_cost
 
     def estimate(self, example: ChatRequest, requests: int) -> Estimate | None:
         """As the backend says."""
@@ -211,7 +212,7 @@ class GuardedBackend(_Guarded[InferenceBackend]):
     def stop(self) -> None:
         """The user wants to stop; called from a signal handler, so nothing may be raised."""
         with suppress(Exception):
-            getattr(self._component, "stop", lambda: None)()
+            self._component.stop()
 
     def generate(
         self, requests: Iterator[ChatRequest], may_leave: Callable[[], bool] = lambda: False
@@ -302,13 +303,8 @@ class GuardedWriter(_Guarded[DatasetWriter]):
             self._component.close()
 
 
-class GuardedSink(_Guarded[OutputSink]):
+class GuardedSink(GuardedComponent[OutputSink]):
     """A sink whose writers and records are checked."""
-
-    def identity(self) -> Identity:
-        """As the sink says."""
-        with blamed(self.origin):
-            return dict(self._component.identity())
 
     def open(self, target: SinkTarget) -> GuardedWriter:
         """Begin or continue a dataset.
