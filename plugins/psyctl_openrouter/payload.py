@@ -81,7 +81,7 @@ def inert(text: str) -> str:
     Which tokens a model has is not known over HTTP, so what the common chat templates use is broken up:
     ``<|im_end|>`` becomes ``< |im_end|>``, which reads the same and ends no turn.
     """
-    return _CONTROL.sub(r"\g<first> ", text)
+    return _CONTROL.sub(r"\g<first> ", text) if "<" in text or "[" in text else text
 
 
 def usable_stops(stops: tuple[str, ...]) -> list[str]:

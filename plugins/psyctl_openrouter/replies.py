@@ -126,10 +126,11 @@ def _sort_answer(
     content = storable.text(whole)
     spoken = markup.cut_at_control(markup.without_thoughts(content))
     text = content if spoken == content else spoken.lstrip()
-    if _ended(_FILTER, choice, data):
+    ending = _ending(choice, data)
+    if _FILTER.search(ending):
         return failed("request_error", MODERATION)
     if text.strip():
-        finish = _finish(choice, data, made, limit) if len(content) == len(whole) else "length"
+        finish = _finish(ending, choice, data, made, limit) if len(content) == len(whole) else "length"
         return Outcome("answer", text, finish, read, made, cost)
     if isinstance(refusal := message.get("refusal"), str) and refusal.strip():
         said = scrub(refusal, service.key)
@@ -157,17 +158,20 @@ def _only_thinks(service: Service) -> tuple[str, str]:
     return f"The model '{service.model}' thinks until its tokens are used up and says nothing.", f"{hint}, {RESUME}"
 
 
-def _ended(pattern: re.Pattern[str], choice: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
-    """Whether one of the fields that tell why an answer ended says so, by whichever name."""
-    told = [choice.get("finish_reason"), choice.get("native_finish_reason"), data.get("done_reason")]
-    if choice.get("finish_reason") is None:  # vLLM names the stop string there
+def _ending(choice: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """What the fields that tell why an answer ended say, by whichever name."""
+    finish = choice.get("finish_reason")
+    told = [finish, choice.get("native_finish_reason"), data.get("done_reason")]
+    if finish is None:  # beside it vLLM names the stop string there
         told += [choice.get("stop_reason"), data.get("stop_reason")]
-    return any(isinstance(word, str) and pattern.search(word) for word in told)
+    return " ".join(word for word in told if isinstance(word, str))
 
 
-def _finish(choice: Mapping[str, Any], data: Mapping[str, Any], made: int | None, limit: int | None) -> FinishReason:
+def _finish(
+    ending: str, choice: Mapping[str, Any], data: Mapping[str, Any], made: int | None, limit: int | None
+) -> FinishReason:
     """``length`` for an answer that was cut off, by whichever name; some servers say ``stop`` of those too."""
-    if _ended(_CUT, choice, data) or True in (choice.get("truncated"), data.get("truncated")):
+    if _CUT.search(ending) or choice.get("truncated") is True or data.get("truncated") is True:
         return "length"
     return "length" if limit is not None and made is not None and made >= limit else "stop"
 

@@ -23,7 +23,8 @@ def text(value: str) -> str:
 
     JSON can hold half a character as ``\\ud83d`` (RFC 8259, section 8.2); no UTF-8 file can.
     """
-    return _SURROGATE.sub("\ufffd", value[:MAX_TEXT])
+    value = value[:MAX_TEXT]
+    return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
 
 
 def number(value: Any) -> float | None:

@@ -58,6 +58,8 @@ def error_of(data: Any) -> Problem | None:
         return Problem(message=said_in(data))
     if not isinstance(data, dict):
         return None
+    if "choices" in data and not data.get("error"):
+        return None
     error = next((data[key] for key in ("error", "errors", "fault", "Error") if data.get(key)), None)
     if error is None:
         if any(key in data for key in ("choices", "data", "models")) or not said_in(data):

@@ -77,6 +77,9 @@ STOPS = {
 }
 """What is misbehaved, and what the error says: the message, and the hint where there must be one."""
 
+MAY_PASS = ("fault:html=", "fault:reason500", "fault:drip")
+"""What may pass by waiting: how often it is tried is a matter of time, not of number."""
+
 
 @pytest.fixture
 def job(serve, connect, run, monkeypatch, caplog):
@@ -137,7 +140,8 @@ def test_it_stops_soon_with_words_to_act_on(job, mode, kind, prompter):
     assert hint in report.error.hint
     assert report.error.hint
     assert "\n" not in report.error.message
-    assert server.log.requests <= 120  # a busy machine lets some more out before it is clear
+    if not mode.startswith(MAY_PASS):
+        assert server.log.requests <= 120  # a busy machine lets some more out before it is clear
     assert report.lines == []
 
 
