@@ -200,7 +200,13 @@ def _script(lines: Sequence[str], names: set[str]) -> Script:
             turns[-1][1] = f"{turns[-1][1]}\n{line.strip()}".strip("\n")
         elif not name:
             scene.append(line.strip())
-    return Script(" ".join(filter(None, scene)), [(name, words) for name, words in turns])
+    return Script(_sentences(scene), [(name, words) for name, words in turns])
+
+
+def _sentences(parts: Iterable[str]) -> str:
+    """What several stage directions say, one after the other."""
+    parts = list(filter(None, parts))
+    return " ".join(part if part[-1] in ".!?…" or len(parts) == 1 else f"{part}." for part in parts)
 
 
 def _is_subtitle_mark(line: str) -> bool:
