@@ -332,6 +332,7 @@ def test_a_scene_line_sets_the_scene(jsonl, read):
         {"text": "From: me\nTo: you\nSubject: lanterns\n\nHi"},
         {"text": "Step 1: mix\nStep 2: bake\nStep 3: eat"},
         {"dialogue": "Setup: a goat\nPunchline: a gate"},
+        {"text": "Zutat: Lauch\nDauer: lang\nGeschmack: mild"},
     ],
 )
 def test_a_form_is_not_a_talk(jsonl, source, row):
