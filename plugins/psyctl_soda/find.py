@@ -24,6 +24,7 @@ from psyctl_soda.table import BLOCKS, Table
 
 NO_DATA = {"dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json"}
 _MAGIC = re.compile(r"[*?\[]")
+_ARROW_FILE = b"ARROW1"
 _SCRIPT = "Dataset scripts are no longer supported"
 
 
@@ -327,20 +328,25 @@ def _plain_table(dataset: str, paths: Sequence[str]) -> Table:
             f"'{shown(dataset)}' names files of several formats.", f"Give files of one of: {', '.join(FORMATS)}."
         )
     builder = datasets.load_dataset_builder("arrow", data_files={"train": list(paths)})
-    options = {"decode": _arrow_labels(paths[0])}
-    return Table(tuple(paths), "arrow", options, None, lambda: builder.as_streaming_dataset(split="train"))
+    schema, count = _arrow_facts(paths)
+    options = {"decode": label_names(schema)}
+    return Table(tuple(paths), "arrow", options, count, lambda: builder.as_streaming_dataset(split="train"))
 
 
-def _arrow_labels(path: str) -> Any:
-    """What puts label names in the place of numbers, by the schema that an Arrow file begins with."""
+def _arrow_facts(paths: Sequence[str]) -> tuple[Any, int | None]:
+    """The schema that Arrow files on disk begin with, and their rows; an empty one and None where one is not read."""
     import pyarrow as pa  # type: ignore[import-untyped]
 
-    if is_remote(path):
-        return label_names(pa.schema([]))
-    for opened in (pa.ipc.open_stream, pa.ipc.open_file):
+    schema, count = pa.schema([]), 0
+    for path in paths:
         try:
-            with pa.OSFile(path) as file:
-                return label_names(opened(file).schema)
+            with pa.memory_map(path) as file:
+                is_file = file.read(len(_ARROW_FILE)) == _ARROW_FILE
+                file.seek(0)
+                reader = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
+                batches = map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader
+                count += sum(batch.num_rows for batch in batches)
+                schema = reader.schema
         except (pa.ArrowInvalid, OSError):
-            continue
-    return label_names(pa.schema([]))
+            return pa.schema([]), None
+    return schema, count

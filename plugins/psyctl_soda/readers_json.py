@@ -329,7 +329,7 @@ def _judged(node: Mapping[str, Any], keys: tuple[str, ...], judge: Judge) -> _Pl
     for where, items in lists:
         if judge([as_row(item) for item in items[:JUDGED_ROWS]]) == CONVERSATION:
             return _Plan("items", where)
-    for kind in (dict, list):
+    for kind in (dict, list, str):
         if all(isinstance(value, kind) and value for value in values):
             rows = [as_row(value) for value in values[:JUDGED_ROWS]]
             each = kind is dict or (len(rows) > 1 and all(judge([row]) == CONVERSATION for row in rows))

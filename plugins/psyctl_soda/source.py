@@ -97,9 +97,11 @@ class SodaSource(ScenarioSource):
         for item in islice(self._readable(0, None), 4 * SAMPLE_ROWS):
             if isinstance(item, BadRow):
                 bad.append(item)
-            elif len(rows) < SAMPLE_ROWS and held <= MAX_HELD_BYTES:
+            elif len(rows) < SAMPLE_ROWS:
                 rows.append(item)
                 held += weight(item, MAX_HELD_BYTES)
+            if held > MAX_HELD_BYTES:
+                break
         read = len(rows) + len(bad)
         if 2 * len(bad) > read:
             raise self._corrupt(len(bad), read, bad[0])

@@ -54,7 +54,7 @@ _CODE_LINE = re.compile(
     re.VERBOSE,
 )
 _NUMBERED = re.compile(r"#?([A-Za-z]{3,15})[ _-]?0*(\d{1,3})#?")
-_NUMBERED_WORDS = {
+NUMBERED_WORDS = {
     "person", "participant", "user", "speaker", "character", "agent", "human", "player", "actor", "role", "student",
     "interlocutor",
 }  # fmt: skip
@@ -126,7 +126,7 @@ def spoken(value: object) -> str:
 def _name(text: str) -> str:
     name = clean(text).strip("\"'*:#[]()<>“” ")
     numbered = _NUMBERED.fullmatch(name)
-    if numbered and numbered[1].lower() in _NUMBERED_WORDS:
+    if numbered and numbered[1].lower() in NUMBERED_WORDS:
         return f"{numbered[1].capitalize()} {numbered[2]}"
     return name if len(name) <= MAX_NAME and any(ch.isalnum() for ch in name) else ""
 

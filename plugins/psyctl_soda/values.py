@@ -18,6 +18,9 @@ from typing import Any
 MAX_SPELLED = 200_000
 """Characters of a list's spelling that are parsed; a longer one is not a list."""
 
+MAX_ITEMS = 100_000
+"""Items of a list that are looked at: only the first turns of a conversation are ever quoted."""
+
 _BETWEEN_OBJECTS = re.compile(r"\}\s+\{")
 
 
@@ -43,10 +46,8 @@ def is_prose(value: object) -> bool:
 
 def as_list(value: object) -> list[Any] | None:
     """A list, also one that is spelled out or stored as an object of lists; None for anything else."""
-    if isinstance(value, list):
-        return value
-    if isinstance(value, tuple):
-        return list(value)
+    if isinstance(value, (list, tuple)):
+        return list(value[:MAX_ITEMS]) if isinstance(value, tuple) or len(value) > MAX_ITEMS else value
     if isinstance(value, Mapping):
         return _of_columns(value)
     if isinstance(value, str):

@@ -198,6 +198,32 @@ CASES: dict[str, tuple[str, str, list[tuple[str, ...]]]] = {
                                        {"from": "Olaf", "text": "No."}]}]}}),
         [("Olaf", "Vera", f"See {LANTERN}")],
     ),
+    "G texts by their ids": (
+        "x.json",
+        json.dumps({"a": f"Vera: {LANTERN}\nOlaf: No.\nVera: Hm.", "b": f"Olaf: {ROPE}\nVera: No.\nOlaf: Hm."}),
+        [("Olaf", "Vera", LANTERN), ("Vera", "Olaf", ROPE)],
+    ),
+    "G and E rows whose words and speakers are inside objects": (
+        "x.jsonl",
+        rows_of(*({"head": {"dialogueID": d}, "body": {"participantID": p, "utterance": u}} for d, p, u in (
+            ("d1", "P1", LANTERN), ("d1", "P2", "No."), ("d2", "P3", ROPE), ("d2", "P4", "Oh.")))),
+        [("P2", "P1", LANTERN), ("P4", "P3", ROPE)],
+    ),
+    "B an instruction that is the same in every row is nobody's words": (
+        "x.jsonl",
+        rows_of(*({"instruction": "Be kind.", "input": text, "output": "Oh."} for text in (LANTERN, ROPE, MILL))),
+        [("Person B", "Person A", text) for text in (LANTERN, ROPE, MILL)],
+    ),
+    "D turns by the name of who says them": (
+        "x.jsonl",
+        rows_of({"dialog": [{"Vera": LANTERN}, {"Olaf": "No."}, {"Vera": "Hm."}]}),
+        [("Olaf", "Vera", LANTERN)],
+    ),
+    "F a named character answers a user": (
+        "x.jsonl",
+        rows_of({"conversation": f"**Tomas:** *waves* Hello, {{{{user}}}}.\n\n**You:** {LANTERN}\n\n**Tomas:** No."}),
+        [("Tomas", "User", LANTERN)],
+    ),
     "I reasoning is nobody's speech": (
         "x.jsonl",
         rows_of({"messages": [{"role": "user", "content": "Hi"},
@@ -304,6 +330,9 @@ def test_a_scene_line_sets_the_scene(jsonl, read):
         {"text": "Title: Soup\nServes: 4\nMethod: cook it"},
         {"text": "We left.\nThe reason: a candle.\nNote: it was old.\nNobody came."},
         {"text": "From: me\nTo: you\nSubject: lanterns\n\nHi"},
+        {"text": "Step 1: mix\nStep 2: bake\nStep 3: eat"},
+        {"dialogue": "Setup: a goat\nPunchline: a gate"},
+        {"text": "Zutat: Lauch\nDauer: lang\nGeschmack: mild"},
     ],
 )
 def test_a_form_is_not_a_talk(jsonl, source, row):

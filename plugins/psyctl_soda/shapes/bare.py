@@ -117,9 +117,16 @@ def asked(sample: Sample, taken: Sequence[str]) -> tuple[str, ...]:
     more = more or next((name for name in free.columns if plain(name) == "input" and not free.values(name)), "")
     if more == first or plain(first) in MORE[1:]:
         more = ""
+    if more and plain(more) == "input" and _is_one_for_all(free, first):
+        first, more = more, ""  # the same order in every row is a system prompt
     # What a question is about stands before it; what an instruction works on comes after.
     order = (title, more, first) if plain(first) in ("question", "query", "q") else (title, first, more)
     return used(*order)
+
+
+def _is_one_for_all(sample: Sample, column: str) -> bool:
+    values = sample.values(column)
+    return len(values) > 2 and all(value == values[0] for value in values)
 
 
 def _answered(sample: Sample, said: tuple[str, ...], final: str) -> Match:

@@ -13,7 +13,7 @@ from psyctl_soda.shapes.turnlist import Keys, keys_of, turn_objects
 from psyctl_soda.text import clean_name
 from psyctl_soda.values import is_missing, is_text
 
-BOTS = ("botname", "charname", "charactername", "assistantname", "ainame")
+BOTS = ("botname", "charname", "charactername", "assistantname", "ainame", "character")
 USERS = ("username", "humanname", "usernickname")
 IMAGES = (
     "image",
@@ -29,12 +29,17 @@ IMAGES = (
     "imagefile",
 )
 TWO_NAMES = ("characterName1", "characterName2")
+MAX_CALLED = 40
 NOBODY_NAMED = "nobody is named: turns are taken to alternate between two people"
+
+
+def _is_name(value: object) -> bool:
+    return is_text(value) and len(str(value)) <= MAX_CALLED and str(value).strip()[-1] not in ".!?"
 
 
 def people(sample: Sample) -> Callable[[Row], tuple[str, str]]:
     """What tells the user's and the assistant's names of a row, each "" where there is none."""
-    user, bot = sample.named(USERS, is_text), sample.named(BOTS, is_text)
+    user, bot = sample.named(USERS, _is_name), sample.named(BOTS, _is_name)
     return lambda row: (clean_name(row.get(user)), clean_name(row.get(bot)))
 
 
@@ -87,7 +92,7 @@ def _both(one: tuple[str, str], other: tuple[str, str]) -> tuple[str, str]:
 
 def _name_columns(sample: Sample) -> tuple[str, ...]:
     image = sample.named(IMAGES, lambda value: not is_missing(value))
-    return used(sample.named(USERS, is_text), sample.named(BOTS, is_text), image)
+    return used(sample.named(USERS, _is_name), sample.named(BOTS, _is_name), image)
 
 
 def _why(column: str, keys: Keys, names: tuple[str, ...]) -> str:

@@ -42,7 +42,6 @@ _LABEL = re.compile(
     re.DOTALL,
 )
 _ASIDE = re.compile(r"\s*(?:\([^()]{0,80}\)|\[[^\[\]]{0,80}\]|\*[^*]{1,80}\*|<[^<>]{1,80}>)\s*")
-_WORDS = re.compile(r"[^\W\d_]+(?:['’.-][^\W\d_]+)*")
 
 STAGE = {
     "scene", "setting", "location", "place", "stage", "act", "cut to", "fade in", "fade out", "int", "ext", "title",
@@ -61,7 +60,9 @@ FIELDS = {
     "total", "edit", "update", "tldr", "tl;dr", "first message", "greeting", "world", "skills", "relationships",
     "race", "birthday", "nationality", "emotion", "sentiment", "definition", "passage", "document", "choices",
     "options", "premise", "hypothesis", "label", "body", "clothes", "outfit", "speech", "mind", "sexuality",
-    "attributes", "abilities", "quirks", "features",
+    "attributes", "day", "part", "section", "item", "option", "point", "week", "method", "answer key", "problem",
+    "solution", "claim", "evidence", "fact", "facts", "opinion", "pros", "cons", "input", "task", "objective",
+    "materials", "abilities", "quirks", "features",
 }  # fmt: skip
 """Labels of forms, letters and lists."""
 
@@ -152,32 +153,23 @@ def is_stage(line: str) -> bool:
     text = line.strip().strip("*_ ")
     if len(text) > 1 and (text[0], text[-1]) in (("[", "]"), ("(", ")"), ("{", "}"), ("【", "】"), ("（", "）")):
         return not _KAKAO.match(text)
-    name = stage_label(text)
-    return bool(name)
-
-
-def stage_label(text: str) -> str:
-    """The label of a scene line, such as ``Scene 2``, or ""."""
     head, colon, _ = text.partition(":")
-    known = re.sub(r"[\W\d_]+", " ", head).strip().lower()
-    if colon and known in STAGE:
-        return head
-    return (
-        text
-        if re.match(r"^(?:INT|EXT|INT/EXT|I/E)[. ]|^(?:FADE (?:IN|OUT)|CUT TO|DISSOLVE TO|SMASH CUT)\b", text)
-        else ""
-    )
+    return (bool(colon) and _plain(head) in STAGE) or _SLUG.match(text) is not None
+
+
+def _plain(head: str) -> str:
+    """A label in small letters, its numbers and marks left out."""
+    return re.sub(r"[\W\d_]+", " ", head).strip().lower()
 
 
 def stage_text(line: str) -> str:
     """What a scene line says, without brackets and its label."""
     text = line.strip().strip("*_ ").strip("[](){}【】（）").strip()
     head, colon, rest = text.partition(":")
-    known = re.sub(r"[\W\d_]+", " ", head).strip().lower()
-    return rest.strip() if colon and known in STAGE else text
+    return rest.strip() if colon and _plain(head) in STAGE else text
 
 
 def is_field(name: str) -> bool:
     """Whether a label is one of a form rather than somebody's name."""
-    known = name.lower().strip(" .")
+    known = name.lower().strip(" .#0123456789")
     return known in FIELDS or known in STAGE or known.endswith((" persona", "'s personality", "'s description"))

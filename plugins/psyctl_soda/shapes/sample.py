@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from psyctl_soda.scenario import Conversation
-from psyctl_soda.values import as_list, cells, is_prose, is_text
+from psyctl_soda.values import as_list, at_path, cells, is_prose, is_text
 
 Row = Mapping[str, Any]
 
@@ -131,7 +131,7 @@ def runs(rows: Sequence[Row], group: str) -> Iterator[list[Row]]:
     """The rows in runs of one value of the column ``group``."""
     run: list[Row] = []
     for row in rows:
-        if run and row.get(group) != run[-1].get(group):
+        if run and at_path(row, group) != at_path(run[-1], group):
             yield run
             run = []
         run.append(row)

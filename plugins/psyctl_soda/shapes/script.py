@@ -24,8 +24,9 @@ from psyctl_soda.shapes.labels import (
     parted,
     stage_text,
 )
-from psyctl_soda.shapes.roles import ASSISTANT, named, role, talk
+from psyctl_soda.shapes.roles import ASSISTANT, answering, named, role, talk
 from psyctl_soda.shapes.sample import Match, Row, Sample, used
+from psyctl_soda.text import NUMBERED_WORDS
 from psyctl_soda.values import is_text
 
 NAME = "script"
@@ -108,9 +109,9 @@ def is_talk(sample: Sample, column: str) -> bool:
         return True
     plain = re.sub(r"[\W_]", "", column.rpartition(".")[2].lower())
     varied = len({tuple(names) for names in told}) > 1
-    longest = max(map(len, told))
     if plain in COLUMNS and plain not in ANY:
-        return varied or longest < 4
+        few = len(told) < 3 and max(map(len, told)) < 4
+        return varied or few or bool(answering(told[0])) or all(len(name) == 1 for name in told[0])
     labels = [name for names in told for name in set(names)]
     return varied and len(told) > 2 and 5 * len(set(labels)) > 3 * len(labels)
 
@@ -118,7 +119,8 @@ def is_talk(sample: Sample, column: str) -> bool:
 def _are_numbered(names: Sequence[str]) -> bool:
     """Whether the labels are one word with several numbers, as in ``Speaker 1``."""
     words = {re.sub(r"[\W\d_]", "", name).lower() for name in names}
-    return len(words) == 1 and len(set(names)) > 1 and all(any(ch.isdigit() for ch in name) for name in names)
+    numbered = all(any(ch.isdigit() for ch in name) for name in names)
+    return len(words) == 1 and words <= _PERSONS and len(set(names)) > 1 and numbered
 
 
 def _recurs(sample: Sample, column: str) -> bool:
@@ -147,6 +149,22 @@ def read_script(lines: Sequence[str]) -> Script:
     return _script(lines, set(names))
 
 
+_PERSONS = {
+    "",
+    *NUMBERED_WORDS,
+    "man",
+    "woman",
+    "p",
+    "s",
+    "spk",
+    "spkr",
+    "caller",
+    "voice",
+    "guest",
+    "friend",
+    "guard",
+    "npc",
+}
 _QUIZ = {neutral_name(0), neutral_name(1)}
 _ASKS, _REPLIES = {"q", "question"}, {"a", "answer"}
 
@@ -182,7 +200,13 @@ def _script(lines: Sequence[str], names: set[str]) -> Script:
             turns[-1][1] = f"{turns[-1][1]}\n{line.strip()}".strip("\n")
         elif not name:
             scene.append(line.strip())
-    return Script(" ".join(filter(None, scene)), [(name, words) for name, words in turns])
+    return Script(_sentences(scene), [(name, words) for name, words in turns])
+
+
+def _sentences(parts: Iterable[str]) -> str:
+    """What several stage directions say, one after the other."""
+    parts = list(filter(None, parts))
+    return " ".join(part if part[-1] in ".!?…" or len(parts) == 1 else f"{part}." for part in parts)
 
 
 def _is_subtitle_mark(line: str) -> bool:

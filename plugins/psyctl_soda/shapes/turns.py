@@ -96,7 +96,9 @@ def _are_names(sample: Sample, column: str, at: int) -> bool:
     again = sum(len(set(row)) < len(row) for row in longer)
     if longer and 2 * again >= len(longer):
         return True
-    if 2 * len(set(names)) <= len(names):
+    if any(name.lower() in _GREETINGS for name in names):
+        return False
+    if 2 * len(set(names)) <= len(names) and all(len(set(row)) > 1 for row in rows if len(row) > 1):
         return True
     return all(_looks_a_name(name) for name in names)
 

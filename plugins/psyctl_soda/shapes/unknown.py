@@ -196,6 +196,5 @@ def _may_be_said(value: object) -> bool:
 def lookalikes(sample: Sample, taken: Sequence[str]) -> list[str]:
     """The columns not used that by their names are a character or a line, and might be missed."""
     known = {*SPEAKERS, *CHARACTERS, *TEXTS, *ASKED, *SCENES, *CONTEXTS}
-    return [
-        column for column in sample.columns if column not in taken and plain(column) in known and sample.values(column)
-    ]
+    free = [column for column in sample.columns if column not in taken and plain(column) in known]
+    return [column for column in free if sample.mostly(column, _may_be_said)]
