@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -189,6 +189,10 @@ class InferenceBackend(Protocol):
         that were pulled may then be left unanswered.
         """
         return
+
+    def adaptations(self) -> Sequence[str]:
+        """What the model or server was found not to take, and is asked without, in words; saved with the run."""
+        return ()
 
     def close(self) -> None:
         """Let go of the model, connections and threads; called once."""

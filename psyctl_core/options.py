@@ -32,6 +32,7 @@ def option(
     parse: Callable[[str], T] | None = None,
     secret: bool = False,
     identity: bool = True,
+    saved: Callable[[T], T] | None = None,
 ) -> T:
     """Declare a field of a component's config, and so a command-line flag.
 
@@ -43,6 +44,8 @@ def option(
         parse: Turns the environment variable's text into a value; needed with ``env`` unless text is wanted.
         secret: Kept out of ``repr``, files and messages.
         identity: Whether a different value makes a different run (batch sizes and workers do not).
+        saved: Gives what of a value is written to files and shown, where a value can hold a secret, as an address
+            can hold a password.
 
     Returns:
         A dataclass field (typed as the value, as :func:`dataclasses.field` is).
@@ -68,6 +71,7 @@ def option(
         "env": env,
         "secret": secret,
         "identity": identity,
+        "saved": saved,
         "default": default,
     }
     field: T = dataclasses.field(default_factory=value, repr=not secret, metadata=metadata)
@@ -81,9 +85,12 @@ def settings(config: Config, *, identity: bool = False) -> dict[str, JsonValue]:
         config: An instance of a component's config dataclass.
         identity: Take only those that decide the dataset.
     """
-    return {
-        field.name: str(value) if isinstance(value, Path) else value
-        for field in dataclasses.fields(config)
-        if not field.metadata.get("secret", False) and (not identity or field.metadata.get("identity", True))
-        for value in [getattr(config, field.name)]
-    }
+    found: dict[str, JsonValue] = {}
+    for field in dataclasses.fields(config):
+        if field.metadata.get("secret", False) or (identity and not field.metadata.get("identity", True)):
+            continue
+        value = getattr(config, field.name)
+        saved = field.metadata.get("saved")
+        value = saved(value) if saved else value
+        found[field.name] = str(value) if isinstance(value, Path) else value
+    return found

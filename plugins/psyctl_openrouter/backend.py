@@ -82,7 +82,7 @@ class _HttpBackend(InferenceBackend):
         self._flow.close()
         self._client.close()
 
-    def drain(self) -> None:
+    def stop(self) -> None:
         """Ask nothing more; what is under way is still answered. May be called from a signal handler."""
         self._flow.drain()
 

@@ -11,6 +11,12 @@ from psyctl_core.hookspecs import hookimpl
 from psyctl_core.options import option
 
 
+def _shown(dataset: str) -> str:
+    from psyctl_soda.files import shown  # not before a run is wanted: help must be quick
+
+    return shown(dataset)
+
+
 @dataclass(frozen=True, slots=True)
 class SodaConfig:
     """Which data set to read, and how.
@@ -31,6 +37,7 @@ class SodaConfig:
         "JSONL, JSON, CSV, TSV, Parquet or Arrow file, folder or glob.",
         flag="--dataset",
         identity=False,
+        saved=_shown,
     )
     split: str = option("train", help="Split to read.", flag="--split")
     config: str = option("", help="Config to read of a dataset that has several.", flag="--dataset-config")

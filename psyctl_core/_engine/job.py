@@ -295,7 +295,11 @@ class Work:
     def _save(self) -> None:
         with self.meter.phase("saving"):
             self.usage.seconds = self._seconds_before + self.meter.seconds
+            adapted = self._job.backend.adaptations()
             for dataset in self._datasets:
+                if adapted:
+                    settings = dataset.run.settings
+                    dataset.run.settings = {**settings, "backend": {**settings["backend"], "adaptations": adapted}}
                 dataset.run.status = "stopped" if dataset.lacks(self._limit) else "complete"
                 dataset.checkpoint()
                 dataset.save()

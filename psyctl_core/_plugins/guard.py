@@ -214,6 +214,11 @@ class GuardedBackend(GuardedComponent[InferenceBackend]):
         with suppress(Exception):
             self._component.stop()
 
+    def adaptations(self) -> list[JsonValue]:
+        """As the backend says, fit to be stored."""
+        with blamed(self.origin):
+            return [storable(str(said)) for said in self._component.adaptations()]
+
     def generate(
         self, requests: Iterator[ChatRequest], may_leave: Callable[[], bool] = lambda: False
     ) -> Generator[Completion, None, None]:

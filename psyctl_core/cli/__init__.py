@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ import traceback
 from typing import NoReturn
 
 from psyctl_core.errors import PsyctlError
+from psyctl_core.terminal import say
 
 NO_PLUGINS = "--no-plugins"
 
@@ -16,6 +18,9 @@ NO_PLUGINS = "--no-plugins"
 def main() -> NoReturn:
     """Run the command that was typed and leave with its exit code: 0, 1 failed, 2 usage, 130 or 143 stopped."""
     signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # where the locale has no letter for what is to be said
     if NO_PLUGINS in sys.argv:  # what can be typed depends on what is installed, so it must be known before the rest
         sys.argv.remove(NO_PLUGINS)
         os.environ["PSYCTL_DISABLE_PLUGINS"] = "all"
@@ -41,8 +46,8 @@ def main() -> NoReturn:
 
 def _say(text: str, code: int) -> int:
     if "--debug" in sys.argv:
-        traceback.print_exc()
-    print(text, file=sys.stderr)  # noqa: T201 - this is where an error becomes text
+        say(traceback.format_exc(), err=True)
+    say(text, err=True)
     return code
 
 

@@ -11,6 +11,7 @@ import typer
 
 from psyctl_core._plugins.registry import RegisteredCommand, discover, load
 from psyctl_core.cli import build, plugins, preview, show, status
+from psyctl_core.terminal import say, visible
 
 HELP = """Build contrastive (CAA) datasets that steering vectors are extracted from.
 
@@ -45,7 +46,7 @@ def make_app() -> typer.Typer:
     app.command("plugins.list")(plugins.command(registry))
     app.command("plugins.check")(plugins.check_command(registry))
     for registered in registry.commands():
-        app.command(registered.command.name, help=registered.command.summary)(_function_of(registered))
+        app.command(registered.command.name, help=visible(registered.command.summary))(_function_of(registered))
     return app
 
 
@@ -59,5 +60,5 @@ def _function_of(registered: RegisteredCommand) -> Callable[..., None]:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"psyctl {importlib_metadata.version('psyctl')}")
+        say(f"psyctl {importlib_metadata.version('psyctl')}")
         raise typer.Exit

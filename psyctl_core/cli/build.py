@@ -16,6 +16,7 @@ from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import Registry
 from psyctl_core._plugins.selection import choose
 from psyctl_core.components import KindName
+from psyctl_core.terminal import visible
 
 if TYPE_CHECKING:
     from psyctl_core import BuildConfig
@@ -35,7 +36,7 @@ class GroupedCommand(TyperCommand):
             record = parameter.get_help_record(ctx)
             if record is not None:
                 title = getattr(parameter, "rich_help_panel", None) or "Options"
-                sections.setdefault(title, []).append(record)
+                sections.setdefault(visible(title), []).append((visible(record[0]), visible(record[1])))
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from psyctl_core._plugins.registry import BrokenPlugin, Entry, Registered, Registry
 from psyctl_core.cli.build import component_parameters, with_parameters
+from psyctl_core.terminal import say, say_json, visible
 
 
 def command(registry: Registry) -> Callable[..., None]:
@@ -21,7 +21,7 @@ def command(registry: Registry) -> Callable[..., None]:
         """List every component: kind, name, distribution, version, summary and, where broken, why."""
         rows = [_row(entry) for entry in registry.entries]
         if as_json:
-            typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+            say_json(rows)
             return
         from rich.console import Console
         from rich.table import Table
@@ -29,9 +29,9 @@ def command(registry: Registry) -> Callable[..., None]:
 
         table = Table("Kind", "Name", "From", "What it is", box=None, pad_edge=False)
         for row in rows:
-            what = Text(f"BROKEN: {row['problem']}", "red") if row["problem"] else Text(str(row["summary"]))
-            origin = f"{row['distribution']} {row['version']}"
-            table.add_row(Text(str(row["kind"] or "plugin")), Text(str(row["name"])), Text(origin), what)
+            what, style = (f"BROKEN: {row['problem']}", "red") if row["problem"] else (row["summary"], "")
+            cells = (row["kind"] or "plugin", row["name"], f"{row['distribution']} {row['version']}")
+            table.add_row(*(Text(visible(str(cell))) for cell in cells), Text(visible(str(what)), style))
         Console().print(table)
 
     return plugins_list
@@ -57,14 +57,12 @@ def check_command(registry: Registry) -> Callable[..., None]:
         for finding in check_plugin(name, registry, given):
             wrong += finding.level == "problem"
             untried += finding.level == "note"
-            typer.echo(f"{finding.level:8}{finding.text}")
+            say(f"{finding.level:8}{finding.text}")
         if wrong:
-            typer.echo(
-                f"{wrong} problem{'s' if wrong > 1 else ''}; the documentation's page on the plugin contract helps."
-            )
+            say(f"{wrong} problem{'s' if wrong > 1 else ''}; the documentation's page on the plugin contract helps.")
             raise typer.Exit(1)
         found = "Nothing is wrong in what was tried; the notes say what was not." if untried else "Nothing is wrong."
-        typer.echo(f"{found} Next, test it with the contracts of psyctl_core.testing.")
+        say(f"{found} Next, test it with the contracts of psyctl_core.testing.")
 
     extra, spellings = component_parameters(registry, hidden=True)
     return with_parameters(check, extra)

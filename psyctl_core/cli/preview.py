@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -20,6 +19,7 @@ from psyctl_core._plugins.selection import choose, resolve
 from psyctl_core.cli.build import COMPONENTS, component_parameters, with_parameters
 from psyctl_core.components import Context
 from psyctl_core.records import Persona, Scenario, SkippedRow
+from psyctl_core.terminal import say, say_json
 
 PERSONA = Persona("", "(Here stands the description of the personality.)")
 """Takes the place of what a prompter writes: a preview asks no model."""
@@ -103,7 +103,10 @@ def command(registry: Registry) -> Callable[..., None]:
         with render.logging_to_stderr(quiet=False, debug=debug):
             made = resolve(registry, "source", selection).make(Context(seed=seed))
             seen = look(made, rows=rows, count=count)
-        typer.echo(json.dumps(_row(seen), ensure_ascii=False, indent=2) if as_json else _text(seen))
+        if as_json:
+            say_json(_row(seen))
+        else:
+            say(_text(seen))
 
     extra, spellings = component_parameters(registry, "source")
     return with_parameters(preview, extra)

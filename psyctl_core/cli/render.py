@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,11 +12,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from psyctl_core._engine.status import RunStatus
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core.api import DatasetReport, Plan, Progress, Report
+from psyctl_core.terminal import say, visible
 
 REFRESH_SECONDS = 0.1
 PLAIN_SECONDS = 10.0
@@ -39,7 +39,7 @@ class _Lines(logging.Handler):
 @contextlib.contextmanager
 def logging_to_stderr(*, quiet: bool, debug: bool, write: Callable[[str, int], None] | None = None) -> Iterator[None]:
     """Show what psyctl logs, as plain lines or through ``write``."""
-    handler = _Lines(write or (lambda line, level: _to_stderr(line)))
+    handler = _Lines(write or (lambda line, level: say(line, err=True)))
     level = log.level
     log.addHandler(handler)
     log.setLevel(logging.ERROR if quiet else logging.DEBUG if debug else logging.INFO)
@@ -61,7 +61,7 @@ def progress(*, quiet: bool, debug: bool) -> Iterator[Callable[[Progress], None]
             yield update
     else:
         with logging_to_stderr(quiet=False, debug=debug):
-            yield _every(PLAIN_SECONDS, lambda p: _to_stderr(_line(p)))
+            yield _every(PLAIN_SECONDS, lambda p: say(_line(p), err=True))
 
 
 @contextlib.contextmanager
@@ -78,7 +78,7 @@ def _bar(debug: bool) -> Iterator[Callable[[Progress], None]]:
         said = ["getting ready", ""]  # the progress line, and what was logged last, such as what is waited for
 
         def show() -> None:
-            bar.update(task, description=" · ".join(filter(None, said)))
+            bar.update(task, description=visible(" · ".join(filter(None, said))))
 
         def update(p: Progress) -> None:
             said[0] = _line(p)
@@ -87,7 +87,7 @@ def _bar(debug: bool) -> Iterator[Callable[[Progress], None]]:
 
         def write(line: str, level: int) -> None:
             if level >= logging.WARNING or debug:
-                console.print(line, markup=False)
+                console.print(visible(line), markup=False)
             else:
                 said[1] = line
                 show()
@@ -127,7 +127,7 @@ def _line(p: Progress) -> str:
         parts.append(f"{p.rate:.2f}/s")
     if p.eta is not None:
         parts.append(f"{timedelta(seconds=round(p.eta))} to go")
-    parts.append(f"{p.answers} answers")
+    parts.append(f"{p.answers} answer{'' if p.answers == 1 else 's'}")
     parts.append(f"{sum(p.rejected.values())} rejected")
     if p.skipped:
         parts.append(f"{sum(p.skipped.values())} rows skipped")
@@ -140,11 +140,11 @@ def summary(report: Report, *, quiet: bool) -> None:
     """Print what was done, or with ``quiet`` the datasets' places alone."""
     if quiet:
         for dataset in report.datasets:
-            typer.echo(dataset.location)
+            say(dataset.location)
         return
     for dataset in report.datasets:
         _print_rows([*_dataset_rows(dataset), *_pass_rows(report)])
-    typer.echo(_next_step(report))
+    say(_next_step(report))
 
 
 def _dataset_rows(dataset: DatasetReport) -> list[tuple[str, str]]:
@@ -189,7 +189,7 @@ def _next_step(report: Report) -> str:
         else "\nFor more pairs run the same command with a higher --limit-samples."
     )
     trait_folder = report.datasets[0].run_folder.parent
-    look = f"dataset.show {location if Path(location).is_file() else trait_folder}"
+    look = f"dataset.show {shlex.quote(location if Path(location).is_file() else str(trait_folder))}"
     return f"{ended}Look at it with: psyctl {look}{more}"
 
 
@@ -252,14 +252,14 @@ def plan(found: Plan) -> None:
     example = found.example
     begun = [("assistant, begun", example.prefill)] if example.prefill else []
     _section("Example request", [*((m.role, m.content) for m in example.messages), *begun])
-    typer.echo("Dry run: nothing was asked and nothing was written.")
+    say("Dry run: nothing was asked and nothing was written.")
 
 
 def _section(title: str, parts: list[tuple[str, str]]) -> None:
-    typer.echo(f"--- {title}")
+    say(f"--- {title}")
     for role, text in parts:
-        typer.echo(f"[{role}]\n{text}")
-    typer.echo("")
+        say(f"[{role}]\n{text}")
+    say()
 
 
 def _print_rows(rows: list[tuple[str, str]]) -> None:
@@ -269,16 +269,12 @@ def _print_rows(rows: list[tuple[str, str]]) -> None:
 
     table: Any = Table(show_header=False, box=None, pad_edge=False)
     for name, value in rows:
-        table.add_row(Text(name, "bold"), Text(value, overflow="fold"))
+        table.add_row(Text(visible(name), "bold"), Text(visible(value), overflow="fold"))
     Console(soft_wrap=not sys.stdout.isatty()).print(table)
-    typer.echo("")
+    say()
 
 
 def _counts(counts: Any) -> str:
     total = sum(counts.values())
     reasons = ", ".join(f"{reason}: {n}" for reason, n in sorted(counts.items(), key=lambda item: -item[1]))
     return f"{total} ({reasons})" if total else "0"
-
-
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress and log lines belong on stderr

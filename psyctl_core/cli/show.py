@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from psyctl_core._plugins.registry import Registry
+from psyctl_core.terminal import say
 
 
 def command(registry: Registry) -> Callable[..., None]:
@@ -24,8 +25,8 @@ def command(registry: Registry) -> Callable[..., None]:
 
         for dataset in find_datasets(output, registry):
             for number, record in enumerate(islice(dataset, count), 1):
-                typer.echo(f"{number}. {record.situation}")
-                typer.echo(f"   {record.character}, {record.trait} {record.positive}): {record.positive_text}")
-                typer.echo(f"   {record.character}, neutral {record.neutral}): {record.neutral_text}\n")
+                say(f"{number}. {record.situation}")
+                say(f"   {record.character}, {record.trait} {record.positive}): {record.positive_text}")
+                say(f"   {record.character}, neutral {record.neutral}): {record.neutral_text}\n")
 
     return show

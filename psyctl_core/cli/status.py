@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from psyctl_core._plugins.registry import Registry
+from psyctl_core.terminal import say_json
 
 
 def command(registry: Registry) -> Callable[..., None]:
@@ -25,7 +25,7 @@ def command(registry: Registry) -> Callable[..., None]:
 
         found = status(output, registry)
         if as_json:
-            typer.echo(json.dumps([run.as_json() for run in found], ensure_ascii=False, indent=2))
+            say_json([run.as_json() for run in found])
         else:
             for run in found:
                 run_status(run)

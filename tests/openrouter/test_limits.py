@@ -160,14 +160,14 @@ def test_a_drained_backend_ends_with_what_is_under_way_and_asks_nothing_more(ser
     got = []
     for completion in backend.generate(ask(500)):
         got.append(completion)
-        backend.drain()
+        backend.stop()
     assert len(got) == server.log.requests <= 10
 
 
 def test_a_drained_backend_does_not_wait_for_a_limit_to_pass(serve, connect, ask):
     server = serve(faults=["429=1xinf"], retry_after=600)
     backend = connect(server, policy=RetryPolicy())
-    threading.Timer(0.2, backend.drain).start()
+    threading.Timer(0.2, backend.stop).start()
     assert list(backend.generate(ask(5))) == []
     assert server.log.requests == 1
 

@@ -19,6 +19,7 @@ ROOT = Path(psyctl_core.__file__).parent
 PLUGINS = ROOT.parent / "plugins"
 PUBLIC = {
     "budget", "components", "errors", "files", "hookspecs", "local_models", "markup", "options", "records", "schema",
+    "terminal",
 }  # fmt: skip
 
 

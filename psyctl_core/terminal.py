@@ -1,0 +1,57 @@
+"""What leaves for a terminal: texts from files, servers and plugins can hold codes that it would obey.
+
+Everything a command prints goes through :func:`say` or :func:`say_json`, or through :func:`visible` where another
+library does the printing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import TextIO
+
+from psyctl_core.records import JsonValue
+
+# Control codes but line breaks and tabs; line and paragraph separators; what turns the direction of text around
+# (Unicode Standard Annex 9, section 2); halves of characters, which no encoding can write.
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """The text with every character that a terminal would obey spelled out, such as ``\\x1b`` for ESC.
+
+    Args:
+        text: What is to be printed; its line breaks and tabs are kept.
+    """
+    return text if text.isprintable() else _OBEYED.sub(_spelled, text)
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """Print a line, made :func:`visible`.
+
+    Args:
+        text: The line, or several.
+        err: To stderr.
+    """
+    _write(sys.stderr if err else sys.stdout, visible(text))
+
+
+def say_json(value: JsonValue) -> None:
+    """Print a value as JSON that reads back the same, with the characters that a terminal would obey escaped."""
+    few_letters = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    _write(sys.stdout, _OBEYED.sub(_escaped, json.dumps(value, ensure_ascii=few_letters, indent=2)))
+
+
+def _write(stream: TextIO, text: str) -> None:
+    stream.write(f"{text}\n")
+    stream.flush()
+
+
+def _spelled(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
