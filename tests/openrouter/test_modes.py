@@ -123,6 +123,8 @@ def test_it_ends_well_and_says_what_was_changed(job, mode, kind, prompter):
     for words in ENDS_WELL[mode]:
         assert told.count(words) == 1
         assert sum(words in note for note in backend.adaptations()) == 1
+    saved = json.loads(next(report.paths[0].parent.rglob("run.json")).read_text(encoding="utf-8"))
+    assert saved["settings"]["backend"].get("adaptations", []) == list(backend.adaptations())
     usage = report.report.usage
     assert usage.cost is None or math.isfinite(usage.cost)
     assert usage.prompt_tokens < 10**9

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import logging
 import shlex
 import subprocess
 import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from psyctl_core import SourceError
+from psyctl_soda import SodaConfig
 from psyctl_soda.files import shown, without_secrets
 
 ROW = {"prompt": "Who took the lantern from the gate last night?", "response": "Nobody."}
@@ -253,6 +257,21 @@ def test_a_row_too_large_is_told_and_the_next_is_read(tmp_path, read, monkeypatc
 )
 def test_an_address_is_shown_without_its_secrets(address, seen):
     assert shown(address) == seen
+
+
+def test_no_secret_of_an_address_is_saved_with_the_run(run, tmp_path, caplog):
+    (tmp_path / "rows.jsonl").write_text(LINE.replace("last night", "today") + LINE, encoding="utf-8")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/rows.jsonl?X-Signature=s3cr3t"
+        done = run(source=SodaConfig(dataset=address))
+        server.shutdown()
+    assert len(done.lines) == 2
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert any(b"/rows.jsonl" in path.read_bytes() for path in files)
+    assert not any(b"s3cr3t" in path.read_bytes() for path in files)
+    assert "s3cr3t" not in caplog.text
 
 
 def test_a_message_about_an_address_has_none_of_its_secrets():
