@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from psyctl_core.components import (
     PersonalityPrompter,
     ScenarioSource,
 )
-from psyctl_core.errors import PsyctlError, UsageError
+from psyctl_core.errors import UsageError
 from psyctl_core.files import remove_drafts
 from psyctl_core.options import Config
 from psyctl_core.records import NEUTRAL, ChatRequest, Message, Persona, Scenario, Usage
@@ -288,16 +288,7 @@ def open_dataset(output: str | Path, trait: str = "") -> StoredDataset:
 
 
 def _selected(wanted: Mapping[KindName, object]) -> dict[KindName, Selection]:
-    """What a program wants, as selections; where that makes no sense, a backend handed over is closed all the same."""
-    registry = discover()
-    try:
-        return {kind: selection_of(registry, kind, choice) for kind, choice in wanted.items()}
-    except PsyctlError:
-        backend = wanted["backend"]
-        if isinstance(backend, InferenceBackend) and not isinstance(backend, type):
-            with suppress(Exception):
-                backend.close()
-        raise
+    return {kind: selection_of(kind, choice) for kind, choice in wanted.items()}
 
 
 @contextmanager

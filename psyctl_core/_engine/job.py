@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
 import platform
@@ -364,23 +365,20 @@ def _versions(job: Job) -> dict[str, str]:
     """Python, the chosen components' distributions, and what these ask for, as far as installed."""
     versions = {"python": platform.python_version(), "psyctl": importlib_metadata.version("psyctl")}
     for choice in job.choices.values():
-        if choice.registered is None:
-            continue
-        versions[choice.origin.distribution] = choice.origin.version
-        for name in _requirements(choice.origin.distribution, choice.registered.component.extra):
-            with contextlib.suppress(importlib_metadata.PackageNotFoundError):
-                versions[name] = importlib_metadata.version(name)
+        if choice.registered is not None:
+            versions[choice.origin.distribution] = choice.origin.version
+            versions |= _required(choice.origin.distribution, choice.registered.component.extra or "")
     return versions
 
 
-def _requirements(distribution: str, extra: str | None) -> Iterator[str]:
-    """The names of what a distribution asks for, with one of its extras."""
-    try:
-        lines = importlib_metadata.requires(distribution) or []
-    except importlib_metadata.PackageNotFoundError:
-        return
-    for line in lines:
-        with contextlib.suppress(InvalidRequirement):
-            requirement = Requirement(line)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": extra or ""}):
-                yield requirement.name
+@functools.lru_cache(maxsize=64)  # each version is read from a file
+def _required(distribution: str, extra: str) -> dict[str, str]:
+    """The versions of what a distribution asks for, with one of its extras, as far as installed."""
+    versions = {}
+    with contextlib.suppress(importlib_metadata.PackageNotFoundError):
+        for line in importlib_metadata.requires(distribution) or []:
+            with contextlib.suppress(InvalidRequirement, importlib_metadata.PackageNotFoundError):
+                requirement = Requirement(line)
+                if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                    versions[requirement.name] = importlib_metadata.version(requirement.name)
+    return versions

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import functools
 import importlib
 import os
 import sys
@@ -145,11 +146,15 @@ def discover() -> Registry:
 
     Those of the distributions that :data:`DISABLE` names are listed and not imported.
     """
-    entries: list[Entry] = []
-    points = importlib_metadata.entry_points(group=hookspecs.PROJECT)
-    for point in sorted(points, key=lambda p: (p.dist.name if p.dist else "", p.name)):
-        entries.extend(_entries_of(point))
-    return Registry(entries)
+    plugins = {
+        Origin("plugin", point.name, *_supplier(point.dist)): point
+        for point in importlib_metadata.entry_points(group=hookspecs.PROJECT)
+    }
+    return Registry(
+        entry
+        for plugin in sorted(plugins, key=lambda origin: (origin.distribution, origin.name))
+        for entry in _entries_of(plugin, plugins[plugin])
+    )
 
 
 def make(registered: Registered, config: Config, context: Context) -> Any:
@@ -190,11 +195,14 @@ def load(path: str, origin: Origin, extra: str | None = None) -> Any:
         raise origin.fault(error) from error
 
 
-def _entries_of(point: importlib_metadata.EntryPoint) -> Iterator[Entry]:
-    distribution = point.dist.name if point.dist else "unknown"
-    version = point.dist.version if point.dist else "unknown"
-    plugin = Origin("plugin", point.name, distribution, version)
-    if _switched_off(distribution):
+@functools.lru_cache(maxsize=256)  # each question parses the whole METADATA
+def _supplier(distribution: importlib_metadata.Distribution | None) -> tuple[str, str]:
+    """A distribution's name and version."""
+    return (distribution.name, distribution.version) if distribution else ("unknown", "unknown")
+
+
+def _entries_of(plugin: Origin, point: importlib_metadata.EntryPoint) -> Iterator[Entry]:
+    if _switched_off(plugin.distribution):
         yield BrokenPlugin(plugin, f"switched off by {DISABLE} or --no-plugins")
         return
     try:

@@ -23,7 +23,8 @@ class Selection:
     """One component that a job uses.
 
     Attributes:
-        name: The component's name, or ``DISTRIBUTION:NAME``; an object's class where one is handed over.
+        name: The component's name, or ``DISTRIBUTION:NAME``; an object's class where one is handed over; "" for
+            the one component that takes the config.
         config: Its config; ``None`` for its defaults.
         instance: The component itself, where a program hands one over; it cannot be sent or written down.
     """
@@ -72,19 +73,15 @@ class Choice:
         return {"name": self.origin.name, "distribution": self.origin.distribution}
 
 
-def selection_of(registry: Registry, kind: KindName, wanted: object) -> Selection:
-    """What a program wants: a component by its name, a :class:`Selection`, its config, or the component itself.
-
-    Raises:
-        UsageError: It is none of these.
-    """
+def selection_of(kind: KindName, wanted: object) -> Selection:
+    """What a program wants: a component by its name, a :class:`Selection`, its config, or the component itself."""
     if isinstance(wanted, Selection):
         return wanted
     if isinstance(wanted, str):
         return Selection(wanted)
     if isinstance(wanted, KINDS[kind].protocol) and not isinstance(wanted, type):
         return Selection(type(wanted).__qualname__, instance=wanted)
-    return Selection(registry.of_config(kind, wanted).full_name, wanted)  # type: ignore[arg-type]
+    return Selection("", wanted)  # type: ignore[arg-type] # what is no config is refused where it is looked up
 
 
 def resolve(registry: Registry, kind: KindName, selection: Selection) -> Choice:
@@ -96,8 +93,8 @@ def resolve(registry: Registry, kind: KindName, selection: Selection) -> Choice:
     if selection.instance is not None:
         own = type(selection.instance)
         return Choice(Origin(kind, own.__qualname__, own.__module__, ""), None, None, selection.instance)
-    registered = registry.get(kind, selection.name)
     config = selection.config
+    registered = registry.get(kind, selection.name) if selection.name else registry.of_config(kind, config)
     if config is None:
         config = config_of(registered, {})
     elif type(config) is not registered.component.config:
