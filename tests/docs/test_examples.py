@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import signal
 import sys
 import types
 from pathlib import Path
 
 import pytest
+
+from psyctl_core.cli import main
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,7 +32,37 @@ def runs_here(words: list[str]) -> bool:
     return "embedded" in words and has_scenes
 
 
-def test_the_page_works_as_written(python_page, psyctl, shell_commands, tmp_path, monkeypatch):
+def typed(words: list[str], monkeypatch) -> int:
+    """The exit code of a command that is run here: the libraries of its model are imported once for all of them."""
+    monkeypatch.setattr(sys, "argv", ["psyctl", *words])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def unpacked_once(monkeypatch):
+    """Have Transformers read the embedded model from the copy that psyctl keeps: the same weights, much sooner."""
+    transformers = pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
+    import torch
+
+    from psyctl_hf.locate import locate
+    from psyctl_hf.unpacked import folder
+
+    for auto in (transformers.AutoTokenizer, transformers.AutoModelForCausalLM):
+
+        def read(path, *, gguf_file=None, really=auto.from_pretrained, **options):
+            kept = gguf_file and folder(locate("embedded"), torch.float32)
+            return really(kept, **options) if kept and kept.is_dir() else really(path, gguf_file=gguf_file, **options)
+
+        monkeypatch.setattr(auto, "from_pretrained", read)
+
+
+def test_the_page_works_as_written(python_page, shell_commands, unpacked_once, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     module = types.ModuleType("page")  # a dataclass looks up the module that it is made in
@@ -41,5 +74,4 @@ def test_the_page_works_as_written(python_page, psyctl, shell_commands, tmp_path
             continue
         for command in shell_commands(text, str(python_page)):
             if runs_here(command.words):
-                done = psyctl(*command.words)
-                assert done.returncode == 0, done.stderr
+                assert typed(command.words, monkeypatch) == 0, capfd.readouterr().err

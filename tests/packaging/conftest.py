@@ -46,7 +46,15 @@ def environment(once, wheel) -> Path:
 
     def fill(folder: Path) -> None:
         venv.create(folder, with_pip=True)
-        pip = [folder / PROGRAMS / "python", "-m", "pip", "install", "--disable-pip-version-check", "-q"]
+        pip = [
+            folder / PROGRAMS / "python",
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            "-q",
+            "--no-compile",
+        ]
         _check(*pip, "-c", ROOT / "constraints.txt", wheel, THIRD_PARTY, EXAMPLE, "pytest")
 
     return once("environment", fill) / PROGRAMS
