@@ -181,6 +181,7 @@ class Usage:
         completion_tokens: Tokens generated, as far as told.
         cost: US dollars, as far as told; ``None`` where no answer's cost is known.
         unpriced_requests: Answers whose cost is unknown, or only partly known.
+        lost_requests: Requests that were under way when a process was killed: they may have cost something.
         seconds: Wall time spent generating.
     """
 
@@ -190,6 +191,7 @@ class Usage:
     completion_tokens: int = 0
     cost: float | None = None
     unpriced_requests: int = 0
+    lost_requests: int = 0
     seconds: float = 0.0
 
     def add(self, completion: Completion) -> None:
@@ -205,4 +207,4 @@ class Usage:
     def likely_cost(self) -> float:
         """US dollars, taking what was not told for the mean of what was."""
         priced = self.requests - self.unpriced_requests
-        return (self.cost or 0.0) * (self.requests / priced if priced else 1.0)
+        return (self.cost or 0.0) * ((self.requests + self.lost_requests) / priced if priced else 1.0)

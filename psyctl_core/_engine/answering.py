@@ -157,6 +157,7 @@ class Answerer:
                 self._found.append(completion)
             else:
                 self._asked[asked.request.id] = asked
+                self._note_under_way()
                 yield asked.request
 
     def _book(self, completion: Completion) -> None:
@@ -166,7 +167,12 @@ class Answerer:
                 self._journal.put(asked.request, asked.offset, completion)
             self._usage.add(completion)
             self._budget.note(completion.cost, self._usage.likely_cost())
+            self._note_under_way()
         self._meter.tell()
+
+    def _note_under_way(self) -> None:
+        if not self._backend.block:  # what a local model was computing cost nothing
+            self._journal.under_way(len(self._asked))
 
     def _taken(self) -> Iterator[Completion]:
         while self._found:

@@ -204,6 +204,11 @@ class Work:
         first = datasets[0].run
         self._journal = Journal(first.path, first.identity["backend"], first.usage)
         self.usage = self._journal.usage()
+        if self._journal.lost:
+            log.warning(
+                "%d requests were under way at a kill: they are asked again, and what they cost is not known.",
+                self._journal.lost,
+            )
         self._seconds_before = first.usage.seconds
         self.meter = Meter(datasets, self._limit, self.usage, callback)
         for dataset in datasets:

@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from psyctl_core._store.under_way import UnderWay
 from psyctl_core.errors import OutputError
 from psyctl_core.records import ChatRequest, Completion, Usage
 
 FILE = "journal.sqlite"
+UNDER_WAY_FILE = "under_way"
 PERSONA = -1
 """The offset under which a prompter's answers are kept: before every scenario, so never pruned."""
 
@@ -45,6 +47,9 @@ class Journal:
         backend: The backend's identity, part of every key.
         usage: What the run had used when it last said so; what the journal holds counts on top.
 
+    Attributes:
+        lost: How many requests were under way when a process was killed; they are booked among the lost ones.
+
     Raises:
         OutputError: The file cannot be opened or written.
     """
@@ -56,12 +61,21 @@ class Journal:
         with self._errors:
             self._db = self._open(usage)
             self._kept = {key for (key,) in self._db.execute("SELECT key FROM completions")}
+            self._under_way = UnderWay(folder / UNDER_WAY_FILE)
+            self.lost = self._under_way.get()
+            if self.lost:
+                base = self._base()
+                self._set_base(dataclasses.replace(base, lost_requests=base.lost_requests + self.lost))
+                self._under_way.set(0)
 
     def usage(self) -> Usage:
         """What the run has used in all, to the last completion."""
         with self._errors:
-            (totals,) = self._db.execute("SELECT totals FROM usage").fetchone()
-            return _sum(Usage(**json.loads(totals)), self._db.execute(_SUM, _EVERYTHING).fetchone())
+            return _sum(self._base(), self._db.execute(_SUM, _EVERYTHING).fetchone())
+
+    def under_way(self, requests: int) -> None:
+        """Note how many requests are under way that may have to be paid for, should the process be killed now."""
+        self._under_way.set(requests)
 
     def get(self, request: ChatRequest) -> Completion | None:
         """The completion that an earlier process got for the same request, under the request's id."""
@@ -101,8 +115,7 @@ class Journal:
             usage: Totals to date; what is still kept is counted out of them again when read back.
         """
         with self._errors:
-            (totals,) = self._db.execute("SELECT totals FROM usage").fetchone()
-            base = _sum(Usage(**json.loads(totals)), self._db.execute(_SUM, (0, offset)).fetchone())
+            base = _sum(self._base(), self._db.execute(_SUM, (0, offset)).fetchone())
             base.seconds = usage.seconds
             self._forget(0, offset, base)
             self._db.execute("DELETE FROM blocks WHERE offset < ?", (offset,))
@@ -110,22 +123,29 @@ class Journal:
     def forget_personas(self) -> None:
         """Drop what a prompter was answered and could not use, so that the next process asks again; it stays booked."""
         with self._errors:
-            (totals,) = self._db.execute("SELECT totals FROM usage").fetchone()
-            base = _sum(Usage(**json.loads(totals)), self._db.execute(_SUM, (PERSONA, 0)).fetchone())
-            self._forget(PERSONA, 0, base)
+            self._forget(PERSONA, 0, _sum(self._base(), self._db.execute(_SUM, (PERSONA, 0)).fetchone()))
 
     def _forget(self, start: int, end: int, base: Usage) -> None:
         """Drop the answers of these offsets and state what is booked beside those that are kept."""
         self._db.execute("BEGIN")
         self._db.execute("DELETE FROM completions WHERE offset >= ? AND offset < ?", (start, end))
-        self._db.execute("UPDATE usage SET totals = ?", (json.dumps(dataclasses.asdict(base)),))
+        self._set_base(base)
         self._db.execute("COMMIT")
+
+    def _base(self) -> Usage:
+        """What is booked beside the answers that are kept."""
+        (totals,) = self._db.execute("SELECT totals FROM usage").fetchone()
+        return Usage(**json.loads(totals))
+
+    def _set_base(self, base: Usage) -> None:
+        self._db.execute("UPDATE usage SET totals = ?", (json.dumps(dataclasses.asdict(base)),))
 
     def close(self, *, remove: bool = False) -> None:
         """Close the journal, and with ``remove`` delete it: the run is complete."""
         self._db.close()
+        self._under_way.close()
         if remove:
-            for path in (self._path, *map(self._path.with_name, (f"{FILE}-wal", f"{FILE}-shm"))):
+            for path in (self._path, *map(self._path.with_name, (f"{FILE}-wal", f"{FILE}-shm", UNDER_WAY_FILE))):
                 path.unlink(missing_ok=True)
 
     def _open(self, usage: Usage) -> sqlite3.Connection:

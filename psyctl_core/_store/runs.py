@@ -200,7 +200,7 @@ def _from_json(path: Path, data: Mapping[str, Any]) -> Run:
         personas={
             role: Persona(p["trait"], p["description"], tuple(p["keywords"])) for role, p in data["personas"].items()
         },
-        usage=Usage(**{f.name: statistics[f.name] for f in dataclasses.fields(Usage)}),
+        usage=Usage(**{f.name: statistics[f.name] for f in dataclasses.fields(Usage) if f.name in statistics}),
         status=data["status"],
         created=data["created"],
     )

@@ -167,7 +167,8 @@ def _pass_rows(report: Report) -> list[tuple[str, str]]:
     rows.append(("Requests", f"{report.requests} ({usage.requests} over all resumes, {usage.failed_requests} failed)"))
     rows.append(("Tokens", f"{usage.prompt_tokens} read, {usage.completion_tokens} generated (over all resumes)"))
     if usage.cost is not None:
-        unknown = f", {usage.unpriced_requests} requests of unknown cost" if usage.unpriced_requests else ""
+        unpriced = usage.unpriced_requests + usage.lost_requests
+        unknown = f", {unpriced} requests of unknown cost" if unpriced else ""
         pairs = sum(dataset.pairs for dataset in report.datasets)
         per_1000 = f", ${1000 * usage.cost / pairs:.4f} per 1,000 pairs" if pairs else ""
         rows.append(("Cost", f"${usage.cost:.6f}{per_1000}{unknown} (over all resumes)"))

@@ -1,9 +1,10 @@
 """Kills real runs at random moments, and shows that every dataset ends as if nothing had happened.
 
-`make crash-test` runs it long; the suite runs it short. Each series starts an output folder, kills the
-command (SIGKILL) after a random time, types it again, and so on until it ends by itself. Then the dataset
-must equal the undisturbed run's byte for byte, and the server's log must show that no request it had
-answered was asked again, those aside that were under way when the process was killed.
+`make crash-test` runs it long; the suite runs it short. Each series starts an output folder, ends the
+command after a random time (SIGKILL, or SIGINT or SIGTERM once), types it again, and so on until it ends by
+itself. Then the dataset must equal the undisturbed run's byte for byte. The server's log must show that no
+request it had answered was asked again, those aside that were under way when the process was killed; and the
+run must have booked as many of these as lost, for they were paid for.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,7 +26,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 SERVER = HERE.parent / "openrouter" / "server.py"
 FAULTS = ("429=0.05", "502=0.05", "close=0.03", "cutoff=0.03", "error200=0.04", "moderation=0.05xinf", "empty=0.04")
-WORKERS = 8
+WORKERS = 16
+STOPS = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130, signal.SIGTERM: 128 + signal.SIGTERM}
+"""How a command is ended, and the exit code it has then."""
 
 
 @dataclass
@@ -33,9 +37,17 @@ class Outcome:
 
     series: int = 0
     kills: int = 0
+    signals: int = 0
     asked_again: int = 0
+    lost: int = 0
     different: list[str] = field(default_factory=list)
     paid_twice: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing was lost, changed, paid twice or left out of the books."""
+        return not (self.different or self.paid_twice or self.forgotten)
 
 
 class StandIn:
@@ -79,53 +91,70 @@ def dataset(output: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(output.rglob("caa_dataset_*.jsonl")))
 
 
+def lost(output: Path) -> int:
+    """How many requests a run has booked as lost; several traits of a run share the count."""
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in output.rglob("run.json")]
+    return max(int(run["statistics"]["lost_requests"]) for run in runs)
+
+
 def run_series(
     arguments: Sequence[str],
     output: Path,
     longest: float,
     chance: random.Random,
-    kills: int,
+    stops: list[signal.Signals],
     answered: Callable[[], dict[str, int]],
-) -> tuple[int, list[int]]:
-    """Kill and start again until the command ends by itself, at most so many kills.
+) -> list[tuple[signal.Signals | None, int]]:
+    """Start the command again and again until it ends by itself, and end it before as long as stops are left.
+
+    Args:
+        stops: With what to end it; those that were used are taken off its end.
 
     Returns:
-        How many kills there were, and for each start how many answered requests it asked again.
+        For each start how it was ended (``None`` where by itself), and how many answered requests it asked again.
     """
-    killed, again = 0, []
+    done: list[tuple[signal.Signals | None, int]] = []
     before = answered()
     environment = {**os.environ, "OPENROUTER_API_KEY": "sk-or-v1-stand-in", "HF_HUB_OFFLINE": "1"}
     while True:
         process = subprocess.Popen(
             psyctl(arguments, output), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
+        stop = None
         try:
-            process.wait(chance.uniform(0.1, longest) if killed < kills else None)
+            process.wait(chance.uniform(0.1, longest) if stops else None)
         except subprocess.TimeoutExpired:
-            process.kill()
-            killed += 1
+            stop = stops.pop()
+            process.send_signal(stop)
         _, errors = process.communicate()
         after = answered()
-        again.append(sum(count > before[key] for key, count in after.items() if key in before))
+        done.append((stop, sum(count > before[key] for key, count in after.items() if key in before)))
         before = after
         if process.returncode == 0:
-            return killed, again
-        if process.returncode > 0:
+            return done
+        if stop is None or process.returncode not in (STOPS[stop], -stop):  # -stop: before there was a handler
             raise RuntimeError(f"exit code {process.returncode}: {errors.decode()}")
 
 
 def crash_server(
-    kills: int, seed: int, pairs: int = 150, traits: str = "Extroversion", latency: float = 0.02
+    kills: int,
+    seed: int,
+    pairs: int = 150,
+    traits: str = "Extroversion",
+    *,
+    signals: int = 0,
+    prompter: str = "static",
+    latency: float = 0.02,
 ) -> Outcome:
-    """Kill runs against the misbehaving server until so many kills are done."""
+    """End runs against the misbehaving server so many times."""
     faults = [part for fault in FAULTS for part in ("--fault", fault)]
     server = StandIn("--latency", str(latency), "--retry-after", "0.05", *faults)
     arguments = (
-        "--source", "starter", "--prompter", "static", "--personality", traits, "--limit-samples", str(pairs),
+        "--source", "starter", "--prompter", prompter, "--personality", traits, "--limit-samples", str(pairs),
         "--backend", "openrouter", "--openrouter-base-url", server.url, "--openrouter-max-workers", str(WORKERS),
     )  # fmt: skip
     try:
-        return _crash(arguments, kills, seed, most_again=WORKERS, answered=server.answered, reset=server.reset)
+        return _crash(arguments, kills, signals, seed, answered=server.answered, reset=server.reset)
     finally:
         server.stop()
 
@@ -136,36 +165,45 @@ def crash_local(kills: int, seed: int, model: str = "embedded", pairs: int = 12)
         "--source", "starter", "--prompter", "static", "--personality", "Extroversion", "--limit-samples", str(pairs),
         "--model", model, "--batch-size", "8", "--max-tokens", "24", "--block-size", "256",
     )  # fmt: skip
-    return _crash(arguments, kills, seed, most_again=0, answered=dict, reset=lambda: None)
+    return _crash(arguments, kills, 0, seed, answered=dict, reset=lambda: None)
 
 
 def _crash(
     arguments: Sequence[str],
     kills: int,
+    signals: int,
     seed: int,
     *,
-    most_again: int,
     answered: Callable[[], dict[str, int]],
     reset: Callable[[], None],
 ) -> Outcome:
     chance = random.Random(seed)
+    stops = [signal.SIGKILL] * kills + [chance.choice((signal.SIGINT, signal.SIGTERM)) for _ in range(signals)]
+    chance.shuffle(stops)
     outcome = Outcome()
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        run_series(arguments, Path(folder) / "whole", 0, chance, 0, answered)
+        run_series(arguments, Path(folder) / "whole", 0, chance, [], answered)
         longest = time.monotonic() - began
         expected = dataset(Path(folder) / "whole")
-        while outcome.kills < kills:
+        while stops:
             reset()
+            name = f"series {outcome.series}"
             output = Path(folder) / str(outcome.series)
-            killed, again = run_series(arguments, output, longest, chance, kills - outcome.kills, answered)
+            done = run_series(arguments, output, longest, chance, stops, answered)
             outcome.series += 1
-            outcome.kills += killed
+            outcome.kills += sum(stop == signal.SIGKILL for stop, _ in done)
+            outcome.signals += sum(stop in (signal.SIGINT, signal.SIGTERM) for stop, _ in done)
+            again = [count for _, count in done]
             outcome.asked_again += sum(again)
+            outcome.lost += lost(output)
             if dataset(output) != expected:
-                outcome.different.append(output.name)
-            if any(count > most_again for count in again):
-                outcome.paid_twice.append(f"series {output.name}: {again}")
+                outcome.different.append(name)
+            after_kills = [before == signal.SIGKILL for before, _ in [(None, 0), *done]]
+            if any(count > WORKERS * killed for count, killed in zip(again, after_kills, strict=False)):
+                outcome.paid_twice.append(f"{name}: {done}")
+            if sum(again) > lost(output):
+                outcome.forgotten.append(f"{name}: {sum(again)} asked again, {lost(output)} booked as lost")
     return outcome
 
 
@@ -173,20 +211,27 @@ def main() -> None:
     """Run long and print the counts; exit 1 where a dataset differs or an answer was asked for twice."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200, help="kills against the server")
+    parser.add_argument("--signals", type=int, default=100, help="Ctrl-C and SIGTERM against the server")
     parser.add_argument("--local-kills", type=int, default=8, help="kills of the embedded model")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    kills, signals, seed = options.kills, options.signals, options.seed
     outcomes = {
-        "one trait, server": crash_server(options.kills - options.kills // 4, options.seed),
-        "two traits, server": crash_server(options.kills // 4, options.seed + 1, 80, "Extroversion, Openness"),
-        "embedded model": crash_local(options.local_kills, options.seed),
+        "one trait, server": crash_server(kills - kills // 2, seed),
+        "three traits, p2, server": crash_server(
+            kills // 2, seed + 1, 60, "Extroversion, Openness, Neuroticism", signals=signals, prompter="p2"
+        ),
+        "embedded model": crash_local(options.local_kills, seed),
     }
     for name, o in outcomes.items():
         print(
-            f"{name}: {o.kills} kills in {o.series} series, {len(o.different)} datasets differ, "
-            f"{o.asked_again} requests under way at a kill were asked again, {len(o.paid_twice)} answers paid twice"
+            f"{name}: {o.kills} kills, {o.signals} signals in {o.series} series, {len(o.different)} datasets differ, "
+            f"{o.asked_again} requests under way at a kill were asked again ({o.lost} booked as lost), "
+            f"{len(o.paid_twice)} answers paid twice, {len(o.forgotten)} series with spending left out of the books"
         )
-    sys.exit(any(o.different or o.paid_twice for o in outcomes.values()))
+        for problem in (*o.different, *o.paid_twice, *o.forgotten):
+            print(f"  {problem}")
+    sys.exit(not all(outcome.is_good for outcome in outcomes.values()))
 
 
 if __name__ == "__main__":

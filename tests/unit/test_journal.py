@@ -22,6 +22,21 @@ def test_an_answer_is_found_again_by_another_process_under_the_new_requests_id(t
     assert journal.get(dataclasses.replace(REQUEST, id="other")).id == "other"
 
 
+def test_what_was_under_way_at_a_kill_is_booked_as_lost_once(tmp_path):
+    killed = Journal(tmp_path, BACKEND, Usage())
+    killed.put(REQUEST, 1, ANSWER)
+    killed.under_way(3)
+    journal = Journal(tmp_path, BACKEND, Usage())
+    assert journal.lost == 3
+    assert journal.usage().lost_requests == 3
+    assert journal.usage().likely_cost() == 4 * 0.25
+    journal.under_way(5)
+    journal.close()  # an orderly end: nothing was under way
+    again = Journal(tmp_path, BACKEND, Usage())
+    assert again.lost == 0
+    assert again.usage().lost_requests == 3
+
+
 @pytest.mark.parametrize(
     "change",
     [
