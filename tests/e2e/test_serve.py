@@ -75,12 +75,12 @@ def test_a_dataset_from_a_real_server(psyctl, server, model_folder, tmp_path):
     done = psyctl(
         "dataset.build.caa", "--backend", "openai", "--openai-base-url", server, "--openai-model", str(model_folder),
         "--source", "starter", "--prompter", "static", "--personality", "Extroversion", "--max-tokens", "24",
-        "--limit-samples", "3", "--output", "out", "--openai-max-workers", "2",
+        "--limit-samples", "2", "--output", "out", "--openai-max-workers", "2",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = next((tmp_path / "out").glob("*.jsonl")).read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
-    assert len(records) == 3
+    assert len(records) == 2
     assert all(schema.problem("caa-record", record) == "" for record in records)
     run = json.loads(next((tmp_path / "out").glob("*.run/run.json")).read_text(encoding="utf-8"))
     assert run["statistics"]["cost"] is None

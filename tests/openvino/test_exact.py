@@ -132,7 +132,7 @@ def test_the_embedded_model_says_what_its_weights_say(monkeypatch):
 
     monkeypatch.undo()  # the user's cache: unpacking takes long
     persona = Persona("Extroversion", "{character} is outgoing, talkative and full of energy.")
-    scenarios = islice(StarterSource(StarterConfig(), Context()).scenarios(0), 16)
+    scenarios = islice(StarterSource(StarterConfig(), Context()).scenarios(0), 8)
     asked = [answer_request(s, persona, s.id, max_tokens=12, temperature=0.0, seed=0) for s in scenarios]
 
     def answers(backend) -> dict[str, str]:
@@ -146,8 +146,8 @@ def test_the_embedded_model_says_what_its_weights_say(monkeypatch):
     copy = answers(OpenVinoBackend(config, Context()))
     rounded = answers(OpenVinoBackend(dataclasses.replace(config, rounded=True), Context()))
     agree = [sum(found[id] == truth[id] for id in truth) for found in (copy, rounded)]
-    assert agree[0] >= 5, agree
-    assert agree[1] <= 2, agree
+    assert agree[0] >= 4, agree
+    assert agree[1] <= 1, agree
 
 
 def test_a_folder_is_never_rewritten(tmp_path, monkeypatch):
