@@ -39,8 +39,8 @@ test: style ## Check style, types and structure, and run the whole test suite
 	wait $$types; typed=$$?; cat $(VENV)/types.log; \
 	test $$tests -eq 0 && test $$typed -eq 0
 
-quick: $(VENV)/dev.done ## Run the tests that need no model, no installation and no browser
-	$(BIN)/python $(TESTS) -m 'not slow'
+quick: $(VENV)/dev.done ## Run the tests that need no model, no program of their own, no installation and no browser
+	$(BIN)/python $(TESTS) -m 'not slow' --ignore=tests/hf --ignore=tests/openvino --ignore=tests/e2e
 
 test-oldest: ## Test the backends and the sources with the oldest releases that pyproject.toml allows
 	$(PYTHON) -m venv $(VENV)-oldest

@@ -29,6 +29,19 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+PROGRAMS = {"psyctl", "typed", "held", "hub", "with_hub", "loopback"}
+"""Fixtures that start a program of its own: what takes one is left to `make test`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what computes with a model or starts programs, so that `make quick` does without."""
+    tests = Path(__file__).parent
+    for item in items:
+        has_model = item.path.relative_to(tests).parts[0] in ("hf", "openvino")
+        if has_model or PROGRAMS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """Real dialogue rows, where they lie beside the checkout."""

@@ -88,6 +88,7 @@ VALUES = st.recursive(
 PATHS = st.sampled_from(["a", "b", "a.b", "c", "c.a.b"])
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     st.dictionaries(st.sampled_from(custom.PARTS), PATHS, min_size=1),

@@ -141,6 +141,7 @@ def _changed(row: dict[str, Any], changes: list[tuple[tuple, Any]]) -> dict[str,
     return row
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_row_gives_a_valid_scenario_or_a_reason(example, data):
@@ -161,6 +162,7 @@ COLUMNS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.lists(st.dictionaries(COLUMNS, ODD, max_size=5), min_size=1, max_size=3))
 def test_recognising_never_fails_and_what_is_recognised_can_be_read(rows):

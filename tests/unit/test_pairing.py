@@ -56,6 +56,7 @@ def test_half_of_the_records_have_the_positive_first(run):
     assert sum(record["positive"] == "(1" for record in records) == 30
 
 
+@pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     in_flight=st.integers(1, 40),

@@ -52,6 +52,7 @@ def test_an_exhausted_source_is_not_read_again(run):
     assert len(again.lines) == 4
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     stops=st.lists(st.integers(0, 25), max_size=4),
@@ -96,6 +97,7 @@ def test_stopped_anywhere_it_ends_as_if_undisturbed(
         assert end.report.usage.requests == whole.report.usage.requests
 
 
+@pytest.mark.slow
 def test_a_dataset_cut_at_every_byte_of_its_last_two_lines_ends_the_same(run, tmp_path):
     whole = run(limit_samples=4)
     data = whole.paths[0].read_bytes()
