@@ -118,7 +118,8 @@ class Completion:
         cost: US dollars charged as far as told, or ``None`` where nothing was: never 0 for "not told".
         error: With ``finish_reason == "error"``, why this request alone failed.
         unpriced: Whether tries on the way cost something that was not told, on top of ``cost``.
-        metadata: Whatever the backend wants to keep, such as which provider answered.
+        metadata: Whatever the backend wants to keep, such as which provider answered; under ``said`` in whose words
+            a request failed.
     """
 
     id: str

@@ -293,7 +293,7 @@ class Flow:
         if said and outcome.reason not in self._told_failures:
             self._told_failures.add(outcome.reason)
             log.warning("One request failed (%s). %s", outcome.reason, said)
-        return job.failed(reason or outcome.reason)
+        return job.failed(reason or outcome.reason, said)
 
     def _blame(self, run: Run, job: Job, outcome: Outcome) -> list[Completion]:
         """What no retry mends is the scenario's own fault if others are answered, else the fault of all.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import queue
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from psyctl_core.records import ChatRequest, Completion, FinishReason
 from psyctl_openrouter.outcome import Outcome
@@ -51,9 +51,9 @@ class Job:
         if outcome.completion_tokens is not None:
             self.completion_tokens = (self.completion_tokens or 0) + outcome.completion_tokens
 
-    def failed(self, reason: str) -> Completion:
-        """The completion of a request that failed alone."""
-        return self._completion("", "error", reason)
+    def failed(self, reason: str, said: str) -> Completion:
+        """The completion of a request that failed alone, with the server's words."""
+        return replace(self._completion("", "error", reason), metadata={"said": said} if said else {})
 
     def answered(self, outcome: Outcome) -> Completion:
         """The completion of a request that was answered."""

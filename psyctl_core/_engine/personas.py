@@ -87,8 +87,9 @@ class _Asking:
             self._fatal = error
             raise
         if answer.finish_reason == "error":
+            said = f" {answer.metadata['said']}" if "said" in answer.metadata else ""
             raise BackendError(
-                f"The {self._backend} could not describe a persona: {answer.error}.",
+                f"The {self._backend} could not describe a persona: {answer.error}.{said}",
                 "Run the same command again, or use --prompter static.",
             )
         return answer.text.strip().removeprefix(prefill.strip()).strip()

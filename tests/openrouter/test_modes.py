@@ -154,3 +154,10 @@ def test_thoughts_and_control_tokens_are_in_no_record(job, style, kind):
     report, _, _, _ = job(f"style:{style}=1", kind, "p2")
     text = "\n".join(report.lines)
     assert not [mark for mark in ("<|", "THINK", "would say no") if mark in text]
+
+
+def test_a_persona_that_is_refused_is_told_in_the_servers_words(serve, connect, run):
+    backend = connect(serve(faults=["moderation=1xinf"]))
+    refused = run(backend=backend, prompter="p2", limit_samples=2, raises=BackendError)
+    assert "could not describe a persona: moderation. OpenRouter said: " in refused.error.message
+    assert "flagged" in refused.error.message
