@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from psyctl_core.components import (
 from psyctl_core.errors import UsageError
 from psyctl_core.files import remove_drafts
 from psyctl_core.options import Config
-from psyctl_core.records import NEUTRAL, ChatRequest, Message, Persona, Scenario, Usage
+from psyctl_core.records import NEUTRAL, ChatRequest, JsonValue, Message, Persona, Scenario, Usage
 
 __all__ = [
     "BuildConfig",
@@ -95,6 +96,7 @@ class Plan:
     Attributes:
         traits: The traits, spelled as they will be recorded.
         components: The chosen components by kind, as text.
+        settings: Their options by kind, secrets left out.
         folders: The datasets' folders.
         persona_prompts: What would be asked to describe the personas, by trait; empty where nothing is.
         personas: The descriptions, where they are known without asking.
@@ -108,6 +110,7 @@ class Plan:
 
     traits: tuple[str, ...]
     components: Mapping[KindName, str]
+    settings: Mapping[KindName, Mapping[str, JsonValue]]
     folders: tuple[Path, ...]
     persona_prompts: Mapping[str, tuple[tuple[Message, ...], ...]]
     personas: Mapping[str, str]
@@ -162,10 +165,14 @@ def plan(config: BuildConfig) -> Plan:
     with prepared(config) as job:
         sampling, limit = config.sampling, config.limit_samples
         prompts, personas = _planned_personas(job)
+        skipped: Counter[str] = Counter()
         with closing(job.source.scenarios(0)) as items:
-            first = next((item for item in items if isinstance(item, Scenario)), None)
-        if first is None:
-            raise no_scenario(job)
+            for first in items:
+                if isinstance(first, Scenario):
+                    break
+                skipped[first.reason] += 1
+            else:
+                raise no_scenario(job, skipped)
         rows = job.source.total()
         counts = [n for n in (limit, rows) if n is not None]
         per_scenario = len(job.traits) + 1
@@ -175,6 +182,7 @@ def plan(config: BuildConfig) -> Plan:
         return Plan(
             traits=tuple(trait.name for trait in job.traits),
             components={kind: str(choice.origin) for kind, choice in job.choices.items()},
+            settings={kind: choice.settings() for kind, choice in job.choices.items()},
             folders=tuple(job.folders),
             persona_prompts=prompts,
             personas={name: p.description for name, p in personas.items() if not prompts[name]},

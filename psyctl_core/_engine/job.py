@@ -225,8 +225,8 @@ class Work:
             if lacking:
                 self._generate(lacking)
             self._save()
-        except BaseException:
-            self._save_what_there_is()
+        except BaseException as error:
+            self._save_what_there_is(error)
             raise
         self._journal.close(remove=not any(dataset.lacks(self._limit) for dataset in self._datasets))
 
@@ -258,7 +258,7 @@ class Work:
             if scheduler.exhausted and dataset.trait.slug in scheduler.lacking():
                 dataset.finish()
         if not scheduler.scenarios and start == 0:
-            raise no_scenario(self._job)
+            raise no_scenario(self._job, lacking[0].skipped)
 
     def _answerer(self) -> Answerer:
         job = self._job
@@ -310,7 +310,7 @@ class Work:
                 dataset.checkpoint()
                 dataset.save()
 
-    def _save_what_there_is(self) -> None:
+    def _save_what_there_is(self, error: BaseException) -> None:
         """After a failure, which stays what is told: save, or leave no trace where nothing came of it."""
         if not self.usage.requests and not any(dataset.num_generated for dataset in self._datasets):
             self._journal.close()
@@ -320,7 +320,9 @@ class Work:
         with contextlib.suppress(PsyctlError):
             self._save()
             for dataset in self._datasets:
-                _say_how_to_go_on(dataset)
+                _say_what_is_saved(dataset)
+        if not isinstance(error, PsyctlError):  # its hint says how to go on
+            log.warning("Run the same command again to go on from there. No answer is asked for twice.")
         self._journal.close()
 
 
@@ -345,24 +347,19 @@ def _count_rejected(outcome: Outcome, in_a_row: Counter[str]) -> None:
             )
 
 
-def _say_how_to_go_on(dataset: Dataset) -> None:
+def _say_what_is_saved(dataset: Dataset) -> None:
     if dataset.num_generated:
-        log.warning(
-            "Stopped with %d pairs saved in %s. Run the same command again to go on from there.",
-            dataset.num_generated,
-            dataset.location(),
-        )
+        log.warning("Stopped with %d pairs saved in %s.", dataset.num_generated, dataset.location())
     else:
-        log.warning(
-            "Stopped before the first pair of %s. Run the same command again: no answer is asked for twice.",
-            dataset.trait.name,
-        )
+        log.warning("Stopped before the first pair of %s.", dataset.trait.name)
 
 
-def no_scenario(job: Job) -> SourceError:
-    """The error for a source that has nothing."""
+def no_scenario(job: Job, skipped: Mapping[str, int]) -> SourceError:
+    """The error for a source that has nothing, with the reasons for which its rows were skipped."""
+    reasons = ", ".join(f"{reason}: {n}" for reason, n in Counter(skipped).most_common())
     return SourceError(
-        f"The {job.source.origin} yields no usable scenario.", "Choose another with --source or --dataset."
+        f"The {job.source.origin} yields no usable scenario{f': its rows are skipped ({reasons})' if reasons else ''}.",
+        "`psyctl source.preview` shows what it reads. Mend the rows, or choose another with --source or --dataset.",
     )
 
 

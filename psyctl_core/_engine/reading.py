@@ -81,7 +81,13 @@ def find_datasets(path: Path, registry: Registry) -> list[StoredDataset]:
     run_file = path.with_suffix(".run") / runs.RUN_FILE
     if run_file.exists():
         return [_of_run(run_file, registry)]
-    return [StoredDataset(SinkTarget(path.parent, path.stem, UNKNOWN), {}, _default_sink(registry))]
+    sink, target = _default_sink(registry), SinkTarget(path.parent, path.stem, UNKNOWN)
+    if Path(sink.location(target)).name != path.name:
+        raise UsageError(
+            f"'{path}' is no dataset: it has no run folder beside it, and the {sink.origin} names its files otherwise.",
+            "Give the folder that --output named, or a dataset file.",
+        )
+    return [StoredDataset(target, {}, sink)]
 
 
 def all_datasets(folder: Path, registry: Registry) -> list[StoredDataset]:

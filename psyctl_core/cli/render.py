@@ -165,7 +165,9 @@ def _pass_rows(report: Report) -> list[tuple[str, str]]:
         rows.append(("Rate", f"{new / report.generating_seconds:.2f} pairs/s"))
     usage = report.usage
     rows.append(("Requests", f"{report.requests} ({usage.requests} over all resumes, {usage.failed_requests} failed)"))
-    rows.append(("Tokens", f"{usage.prompt_tokens} read, {usage.completion_tokens} generated (over all resumes)"))
+    told = usage.prompt_tokens or usage.completion_tokens or not usage.requests
+    tokens = f"{usage.prompt_tokens} read, {usage.completion_tokens} generated (over all resumes)"
+    rows.append(("Tokens", tokens if told else "unknown: the backend tells none"))
     if usage.cost is not None:
         unpriced = usage.unpriced_requests + usage.lost_requests
         unknown = f", {unpriced} requests of unknown cost" if unpriced else ""
@@ -189,9 +191,12 @@ def _next_step(report: Report) -> str:
         if report.limit is None or exhausted
         else "\nFor more pairs run the same command with a higher --limit-samples."
     )
-    trait_folder = report.datasets[0].run_folder.parent
-    look = f"dataset.show {shlex.quote(location if Path(location).is_file() else str(trait_folder))}"
-    return f"{ended}Look at it with: psyctl {look}{more}"
+    folder = report.datasets[0].run_folder.parent
+    if len(report.datasets) > 1:
+        shown = str(folder.parent)
+    else:
+        shown = location if Path(location).is_file() else str(folder)
+    return f"{ended}Look at it with: psyctl dataset.show {shlex.quote(shown)}{more}"
 
 
 def run_status(status: RunStatus) -> None:
@@ -218,7 +223,12 @@ def run_status(status: RunStatus) -> None:
 
 def _component(identity: Mapping[str, Any]) -> str:
     name = identity.get("component", {}).get("name", "unknown")
-    return ", ".join(filter(None, [name, _inline(identity.get("settings", {})), _inline(identity.get("own", {}))]))
+    return _joined(name, identity.get("settings", {}), identity.get("own", {}))
+
+
+def _joined(name: str, *settings: Mapping[str, Any]) -> str:
+    given = ({key: value for key, value in each.items() if value not in (None, "")} for each in settings)
+    return ", ".join(filter(None, [name, *map(_inline, given)]))
 
 
 def _inline(settings: Mapping[str, Any]) -> str:
@@ -230,7 +240,7 @@ def plan(found: Plan) -> None:
     wanted = "all the source gives" if found.limit is None else str(found.limit)
     rows = [
         ("Traits", ", ".join(found.traits)),
-        *((kind.capitalize(), text) for kind, text in found.components.items()),
+        *((kind.capitalize(), _joined(text, found.settings[kind])) for kind, text in found.components.items()),
         ("Folders", ", ".join(map(str, found.folders))),
         ("Pairs wanted", f"{wanted} for each trait"),
         ("Rows in source", "unknown" if found.rows is None else str(found.rows)),

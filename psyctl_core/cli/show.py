@@ -24,9 +24,12 @@ def command(registry: Registry) -> Callable[..., None]:
         from psyctl_core._engine.reading import find_datasets
 
         for dataset in find_datasets(output, registry):
+            number = 0
             for number, record in enumerate(islice(dataset, count), 1):
                 say(f"{number}. {record.situation}")
                 say(f"   {record.character}, {record.trait} {record.positive}): {record.positive_text}")
                 say(f"   {record.character}, neutral {record.neutral}): {record.neutral_text}\n")
+            if not number:
+                say(f"There are no pairs in {dataset.location} yet.")
 
     return show
