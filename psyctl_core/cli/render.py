@@ -192,10 +192,8 @@ def _next_step(report: Report) -> str:
         else "\nFor more pairs run the same command with a higher --limit-samples."
     )
     folder = report.datasets[0].run_folder.parent
-    if len(report.datasets) > 1:
-        shown = str(folder.parent)
-    else:
-        shown = location if Path(location).is_file() else str(folder)
+    one = location if Path(location).is_file() else str(folder)
+    shown = one if len(report.datasets) == 1 else str(folder.parent)
     return f"{ended}Look at it with: psyctl dataset.show {shlex.quote(shown)}{more}"
 
 

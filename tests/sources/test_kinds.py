@@ -209,6 +209,18 @@ CASES: dict[str, tuple[str, str, list[tuple[str, ...]]]] = {
             ("d1", "P1", LANTERN), ("d1", "P2", "No."), ("d2", "P3", ROPE), ("d2", "P4", "Oh.")))),
         [("P2", "P1", LANTERN), ("P4", "P3", ROPE)],
     ),
+    "G and E rows of a channel whose authors are objects": (
+        "x.jsonl",
+        rows_of(*({"channel": c, "author": {"name": n, "id": 1}, "content": t} for c, n, t in (
+            ("c1", "Vera", LANTERN), ("c1", "Olaf", "No."), ("c2", "Ines", ROPE), ("c2", "Tomas", "Yes.")))),
+        [("Olaf", "Vera", LANTERN), ("Tomas", "Ines", ROPE)],
+    ),
+    "F the character's name stands beside the talk": (
+        "x.jsonl",
+        rows_of({"char": "Tomas", "user_name": "Vera", "chat": [{"is_user": True, "mes": LANTERN},
+                                                               {"is_user": False, "mes": "No, {{user}}."}]}),
+        [("Tomas", "Vera", LANTERN)],
+    ),
     "B an instruction that is the same in every row is nobody's words": (
         "x.jsonl",
         rows_of(*({"instruction": "Be kind.", "input": text, "output": "Oh."} for text in (LANTERN, ROPE, MILL))),

@@ -13,7 +13,7 @@ from psyctl_soda.shapes.turnlist import Keys, keys_of, turn_objects
 from psyctl_soda.text import clean_name
 from psyctl_soda.values import is_missing, is_text
 
-BOTS = ("botname", "charname", "charactername", "assistantname", "ainame", "character")
+BOTS = ("botname", "charname", "charactername", "assistantname", "ainame", "character", "char", "bot")
 USERS = ("username", "humanname", "usernickname")
 IMAGES = (
     "image",

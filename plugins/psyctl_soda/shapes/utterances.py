@@ -25,7 +25,7 @@ GROUPS = (
     "treeid", "root", "rootid", "dialoghash", "linkid", "submissionid", "roomid", "callid", "meetingid", "groupid",
     "interactionid", "ticketid", "caseid", "conversationnum", "convno", "dialogno", "dialogueno", "transcriptid",
     "dialognum", "dialoguenum", "scene", "dialog", "dialogue", "thread", "session", "chat", "conv", "threadts",
-    "storyid", "topicid", "episodeid", "episode", "channelid",
+    "storyid", "topicid", "episodeid", "episode", "channelid", "channel", "room",
 )  # fmt: skip
 FILE = "(file)"
 """Stands for the file that rows are in, as :data:`psyctl_soda.table.FILE` does."""
