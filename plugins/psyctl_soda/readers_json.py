@@ -291,15 +291,25 @@ def _plan(path: str, document: Mapping[str, Any], options: Mapping[str, Any]) ->
     key = options.get("field")
     keys: tuple[str, ...] = (key,) if key else ()
     node: Any = document.get(key) if key else document
-    if not key and len(document) and all(_is_split(name, value) for name, value in document.items()):
-        keys = (_split(path, list(document), options.get("split") or "train"),)
-        node = document[keys[0]]
+    if not key and (above := _above_splits(document)) is not None:
+        for name in above:
+            node = node[name]
+        keys = (*above, _split(path, list(node), options.get("split") or "train"))
+        node = node[keys[-1]]
     if isinstance(node, list):
         return _Plan("items", keys)
     if not isinstance(node, dict) or not node:
         return _Plan("row", keys)
     judge: Judge = options.get("judge") or (lambda rows: 0)
     return _judged(node, keys, judge) or _by_form(node, keys)
+
+
+def _above_splits(document: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The keys that lead to an object of splits, () where the document is one; None where there are no splits."""
+    if document and all(_is_split(name, value) for name, value in document.items()):
+        return ()
+    inside = [name for name, value in document.items() if isinstance(value, dict) and _above_splits(value) == ()]
+    return (inside[0],) if len(inside) == 1 else None
 
 
 def _is_split(name: str, value: Any) -> bool:

@@ -215,6 +215,18 @@ CASES: dict[str, tuple[str, str, list[tuple[str, ...]]]] = {
             ("c1", "Vera", LANTERN), ("c1", "Olaf", "No."), ("c2", "Ines", ROPE), ("c2", "Tomas", "Yes.")))),
         [("Olaf", "Vera", LANTERN), ("Tomas", "Ines", ROPE)],
     ),
+    "G splits below a key of their own obey --split": (
+        "x.json",
+        json.dumps({"version": 2, "data": {"train": [{"q": LANTERN, "a": "No."}, {"q": ROPE, "a": "Yes."}],
+                                           "test": [{"q": MILL, "a": "Ice."}]}}),
+        [("Person B", "Person A", LANTERN), ("Person B", "Person A", ROPE)],
+    ),
+    "E and F who speaks is known by the roles alone": (
+        "x.jsonl",
+        rows_of(*({"ticket_id": t, "author_type": who, "body": text} for t, who, text in (
+            (1, "customer", LANTERN), (1, "agent", "No."), (2, "customer", ROPE), (2, "agent", "Yes.")))),
+        [("agent", "customer", LANTERN), ("agent", "customer", ROPE)],
+    ),
     "F the character's name stands beside the talk": (
         "x.jsonl",
         rows_of({"char": "Tomas", "user_name": "Vera", "chat": [{"is_user": True, "mes": LANTERN},

@@ -161,6 +161,13 @@ def answering(names: Iterable[object]) -> tuple[object, ...]:
     return servers if servers and rest and all(plain[name] in _CLIENTS for name in rest) else ()
 
 
+def are_sides(labels: Iterable[object]) -> bool:
+    """Whether labels are the two sides of a talk, such as customer and agent, and nothing else."""
+    names = {role(each) for each in labels}
+    known = {USER, ASSISTANT, "System"}
+    return bool(answering(names)) and all(name in known or _plain(name) in _CLIENTS | _SERVERS for name in names)
+
+
 def talk(
     turns: Sequence[tuple[object, object]],
     situation: object = "",

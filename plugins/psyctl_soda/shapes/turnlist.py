@@ -10,7 +10,7 @@ from typing import Any
 
 from psyctl_soda.scenario import USER
 from psyctl_soda.shapes.order import Order, arranged, branch, order_of
-from psyctl_soda.shapes.roles import ASSISTANT, FLAGS, Cast, content_text, label, named
+from psyctl_soda.shapes.roles import ASSISTANT, FLAGS, Cast, are_sides, content_text, label, named
 from psyctl_soda.shapes.sample import lifted, plain
 from psyctl_soda.values import is_missing, objects_in
 
@@ -205,7 +205,7 @@ def _are_labels(turns: Sequence[Turn], key: str) -> bool:
 
 
 def _speaker_by_values(conversations: Sequence[Sequence[Turn]], keys: Sequence[str]) -> str:
-    """The key that is short, in every turn, and comes again after another value: A, B, A."""
+    """The key that is short, in every turn, and comes again after another value (A, B, A) or names both sides."""
     for key in keys:
         known = plain(key)
         if known in LABELS or known.rstrip("s") in LABELS:
@@ -215,7 +215,7 @@ def _speaker_by_values(conversations: Sequence[Sequence[Turn]], keys: Sequence[s
             continue
         changes = sum(a != b for values in told for a, b in pairwise(values))
         steps = sum(len(values) - 1 for values in told)
-        again = any(_comes_again(values) for values in told)
+        again = any(_comes_again(values) for values in told) or are_sides(value for each in told for value in each)
         few = all(2 <= len(set(values)) <= 1 + (len(values) + 1) // 2 for values in told if len(values) > 2)
         if again and few and 2 * changes >= steps:
             return key
