@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import os
 import socket
@@ -48,7 +49,10 @@ def server(model_folder, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(model_folder), "--device", "cpu"]
+    from transformers.cli.serve import Serve
+
+    named = [str(model_folder)] if "force_model" in inspect.signature(Serve.__init__).parameters else []
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", *named, "--device", "cpu"]
     with (tmp_path / "serve.log").open("w") as log:
         process = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
