@@ -21,6 +21,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -29,6 +30,8 @@ FAULTS = ("429=0.05", "502=0.05", "close=0.03", "cutoff=0.03", "error200=0.04", 
 WORKERS = 16
 P2_SEED = 4
 """With this one the server does not refuse to describe a persona, which would end a run for good."""
+
+THREE_TRAITS = "Extroversion, Openness, Neuroticism"
 
 STOPS = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130, signal.SIGTERM: 128 + signal.SIGTERM}
 """How a command is ended, and the exit code it has then."""
@@ -203,8 +206,9 @@ def _crash(
             outcome.lost += lost(output)
             if dataset(output) != expected:
                 outcome.different.append(name)
-            after_kills = [before == signal.SIGKILL for before, _ in [(None, 0), *done]]
-            if any(count > WORKERS * killed for count, killed in zip(again, after_kills, strict=False)):
+            # What was under way at a kill may be asked again in any later start, nothing else ever.
+            killed = accumulate((stop == signal.SIGKILL for stop, _ in done), initial=0)
+            if any(asked > WORKERS * kills for asked, kills in zip(accumulate(again), killed, strict=False)):
                 outcome.paid_twice.append(f"{name}: {done}")
             if sum(again) > lost(output):
                 outcome.forgotten.append(f"{name}: {sum(again)} asked again, {lost(output)} booked as lost")
@@ -220,17 +224,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     kills, signals, seed = options.kills, options.signals, options.seed
+    hard = {"pairs": 60, "traits": THREE_TRAITS, "prompter": "p2", "server_seed": P2_SEED}
     outcomes = {
         "one trait, server": crash_server(kills - kills // 2, seed),
-        "three traits, p2, server": crash_server(
-            kills // 2,
-            seed + 1,
-            60,
-            "Extroversion, Openness, Neuroticism",
-            signals=signals,
-            prompter="p2",
-            server_seed=P2_SEED,
-        ),
+        "three traits, p2, server": crash_server(kills // 2, seed + 1, signals=signals // 2, **hard),
+        "three traits, p2, server, no kills": crash_server(0, seed + 2, signals=signals - signals // 2, **hard),
         "embedded model": crash_local(options.local_kills, seed),
     }
     for name, o in outcomes.items():
