@@ -13,6 +13,9 @@ from typing import TextIO
 
 from psyctl_core.records import JsonValue
 
+NOTICE = 25
+"""The logging level of what a person should see on a line that stays, such as what a source understood of its rows."""
+
 # Control codes but line breaks and tabs; line and paragraph separators; what turns the direction of text around
 # (Unicode Standard Annex 9, section 2); halves of characters, which no encoding can write.
 _OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -14,6 +14,7 @@ from typing import Any
 from psyctl_core.components import Context, Identity, ScenarioSource
 from psyctl_core.errors import SourceError, UsageError
 from psyctl_core.records import Scenario, SkippedRow
+from psyctl_core.terminal import NOTICE
 from psyctl_soda import SodaConfig, explain
 from psyctl_soda.files import shown, without_secrets
 from psyctl_soda.find import Located, check_local, locate
@@ -163,7 +164,7 @@ class SodaSource(ScenarioSource):
         match = self._match
         told = explain.understood(match, self._sample, [item for _, item in self._first_items])
         log.log(
-            logging.INFO if told["How sure"] == explain.SURE else logging.WARNING,
+            NOTICE if told["How sure"] == explain.SURE else logging.WARNING,
             "Reading %s as %s (%s); answers: %s; speaks last: %s; ignored: %s; %s",
             self._found.name, match.shape, match.why, told["Who answers"], told["Who speaks last"],
             told["Columns ignored"], told["How sure"],

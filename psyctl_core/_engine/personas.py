@@ -14,6 +14,7 @@ from psyctl_core._plugins.guard import GuardedPrompter, Origin
 from psyctl_core.components import Ask
 from psyctl_core.errors import BackendError
 from psyctl_core.records import NEUTRAL, ChatRequest, Message, Persona
+from psyctl_core.terminal import NOTICE
 
 log = logging.getLogger("psyctl")
 
@@ -36,6 +37,7 @@ def describe_all(
         if persona is None:
             log.info("Describing the %s persona with %s", trait, prompter.origin)
             persona = asking.persona(prompter, trait)
+        log.log(NOTICE, "The %s persona: %s", trait, persona.description)
         for owner in owners:
             if owner.run.personas.get(role) != persona:
                 owner.run.personas[role] = persona

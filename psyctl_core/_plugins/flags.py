@@ -18,7 +18,7 @@ FLAGS_OF_THE_CORE = frozenset(
     for name in (
         "help", "version", "no-plugins", "personality", "output", "limit-samples", "source", "prompter", "backend",
         "sink", "seed", "temperature", "max-tokens", "max-cost", "block-size", "checkpoint-interval", "fresh",
-        "dry-run", "quiet", "debug", "count", "rows", "json",
+        "dry-run", "quiet", "debug", "count", "personas", "rows", "json",
     )
 )  # fmt: skip
 """The options that commands have without any component; none of a component's may be spelled so."""

@@ -15,7 +15,7 @@ from typing import Any
 from psyctl_core._engine.status import RunStatus
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core.api import DatasetReport, Plan, Progress, Report
-from psyctl_core.terminal import say, visible
+from psyctl_core.terminal import NOTICE, say, visible
 
 REFRESH_SECONDS = 0.1
 PLAIN_SECONDS = 10.0
@@ -86,7 +86,7 @@ def _bar(debug: bool) -> Iterator[Callable[[Progress], None]]:
             show()
 
         def write(line: str, level: int) -> None:
-            if level >= logging.WARNING or debug:
+            if level >= NOTICE or debug:
                 console.print(visible(line), markup=False)
             else:
                 said[1] = line
@@ -215,6 +215,8 @@ def run_status(status: RunStatus) -> None:
         rows.append(("Cost", "unknown" if cost is None else f"${cost:.6f}"))
         rows += [(kind.capitalize(), _component(identity.get(kind, {}))) for kind in KINDS]
         rows.append(("Sampling", _inline(identity.get("sampling", {}))))
+    for role, persona in status.run.get("personas", {}).items():
+        rows.append(("Persona" if role == "positive" else f"Persona, {role}", persona["description"]))
     rows += [("Problem", problem) for problem in status.problems]
     _print_rows(rows)
 

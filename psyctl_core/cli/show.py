@@ -19,11 +19,16 @@ def command(registry: Registry) -> Callable[..., None]:
     def show(
         output: Annotated[Path, typer.Argument(help="A dataset file, or a folder: then its newest datasets.")],
         count: Annotated[int, typer.Option(help="How many pairs.", min=1)] = 3,
+        personas: Annotated[bool, typer.Option("--personas", help="Show who answered, before the pairs.")] = False,
     ) -> None:
         """Show the first pairs of a dataset, the answer with the trait and the neutral one."""
         from psyctl_core._engine.reading import find_datasets
 
         for dataset in find_datasets(output, registry):
+            if personas:
+                for role, persona in dataset.run.get("personas", {}).items():
+                    who = dataset.trait if role == "positive" else role
+                    say(f"{who}: {persona['description']}\n")
             number = 0
             for number, record in enumerate(islice(dataset, count), 1):
                 say(f"{number}. {record.situation}")

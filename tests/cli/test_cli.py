@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -152,6 +155,41 @@ def test_a_run_prints_a_summary_and_quiet_the_path_alone(psyctl, install, tmp_pa
     assert "Already complete" in psyctl(*command).stdout
     shown = psyctl("dataset.show", "out", "--count", "2")
     assert shown.stdout.count("neutral (") == 2
+
+
+def test_the_personas_are_seen_before_anything_is_asked_and_afterwards(psyctl, install):
+    install("psyctl-fake", PLUGIN)
+    done = psyctl(*BUILD, "--source", "starter", "--prompter", "static", "--backend", "fake", "--limit-samples", "2")
+    assert done.stderr.index("The neutral persona: {character} is") < done.stderr.index("The Extroversion persona: {")
+    shown = psyctl("dataset.show", "out", "--personas").stdout
+    assert shown.index("Extroversion: {character} is outgoing") < shown.index("1. ")
+    assert "neutral: {character} is an ordinary" in shown
+    assert "outgoing" not in psyctl("dataset.show", "out").stdout
+    assert "{character} is outgoing" in psyctl("dataset.status", "out").stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such terminals")
+def test_what_was_understood_stays_on_a_terminal_while_notes_come_and_go(install, tmp_path):
+    import pty
+
+    install("psyctl-fake", PLUGIN)
+    row = {"dialogue": ["Is it late?", "Yes."], "speakers": ["Vera", "Olaf"]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    typed = (*BUILD, "--dataset", "rows.jsonl", "--prompter", "static", "--backend", "fake", "--limit-samples", "1")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from psyctl_core.cli import main; main()", *typed],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": "300"},
+    )  # fmt: skip
+    os.close(theirs)
+    told = b""
+    with contextlib.suppress(OSError):  # the other end was closed
+        while part := os.read(ours, 65536):
+            told += part
+    assert process.wait(timeout=60) == 0, told
+    lines = [re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", line).strip() for line in told.decode().splitlines()]
+    assert any(line.startswith("Reading rows.jsonl as soda") and "speaks last: Vera" in line for line in lines)
+    assert any(line.startswith("The Extroversion persona: {character} is outgoing") for line in lines)
 
 
 def test_a_closed_pipe_on_stdout_is_told(install, tmp_path):

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from psyctl_core import Scenario, SourceError, UsageError
+from psyctl_core.terminal import NOTICE
 from psyctl_soda.shapes import Sample, custom
 from psyctl_soda.shapes.unknown import suggestion
 
@@ -46,7 +47,7 @@ def test_many_rows_without_a_scenario_are_a_doubt(jsonl, source):
     assert told["Row 2"].endswith("=>  skipped: no dialogue")
 
 
-@pytest.mark.parametrize(("doubtful", "level"), [(False, logging.INFO), (True, logging.WARNING)])
+@pytest.mark.parametrize(("doubtful", "level"), [(False, NOTICE), (True, logging.WARNING)])
 def test_the_start_of_a_run_says_it_once_in_one_line(jsonl, source, caplog, doubtful, level):
     rows = [{"dialogue": [LANTERN, "No."]}] if doubtful else [CHAT]
     with caplog.at_level(logging.INFO, "psyctl"):
