@@ -33,7 +33,8 @@ P2_SEED = 4
 
 THREE_TRAITS = "Extroversion, Openness, Neuroticism"
 
-STOPS = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130, signal.SIGTERM: 128 + signal.SIGTERM}
+KILL = 9  # SIGKILL, which Windows does not have
+STOPS = {KILL: -KILL, signal.SIGINT: 130, signal.SIGTERM: 128 + signal.SIGTERM}
 """How a command is ended, and the exit code it has then."""
 
 
@@ -108,9 +109,9 @@ def run_series(
     output: Path,
     longest: float,
     chance: random.Random,
-    stops: list[signal.Signals],
+    stops: list[int],
     answered: Callable[[], dict[str, int]],
-) -> list[tuple[signal.Signals | None, int]]:
+) -> list[tuple[int | None, int]]:
     """Start the command again and again until it ends by itself, and end it before as long as stops are left.
 
     Args:
@@ -119,7 +120,7 @@ def run_series(
     Returns:
         For each start how it was ended (``None`` where by itself), and how many answered requests it asked again.
     """
-    done: list[tuple[signal.Signals | None, int]] = []
+    done: list[tuple[int | None, int]] = []
     before = answered()
     environment = {**os.environ, "OPENROUTER_API_KEY": "sk-or-v1-stand-in", "HF_HUB_OFFLINE": "1"}
     while True:
@@ -185,7 +186,7 @@ def _crash(
     reset: Callable[[], None],
 ) -> Outcome:
     chance = random.Random(seed)
-    stops = [signal.SIGKILL] * kills + [chance.choice((signal.SIGINT, signal.SIGTERM)) for _ in range(signals)]
+    stops = [KILL] * kills + [chance.choice((signal.SIGINT, signal.SIGTERM)) for _ in range(signals)]
     chance.shuffle(stops)
     outcome = Outcome()
     with tempfile.TemporaryDirectory() as folder:
@@ -199,7 +200,7 @@ def _crash(
             output = Path(folder) / str(outcome.series)
             done = run_series(arguments, output, longest, chance, stops, answered)
             outcome.series += 1
-            outcome.kills += sum(stop == signal.SIGKILL for stop, _ in done)
+            outcome.kills += sum(stop == KILL for stop, _ in done)
             outcome.signals += sum(stop in (signal.SIGINT, signal.SIGTERM) for stop, _ in done)
             again = [count for _, count in done]
             outcome.asked_again += sum(again)
@@ -207,7 +208,7 @@ def _crash(
             if dataset(output) != expected:
                 outcome.different.append(name)
             # What was under way at a kill may be asked again in any later start, nothing else ever.
-            killed = accumulate((stop == signal.SIGKILL for stop, _ in done), initial=0)
+            killed = accumulate((stop == KILL for stop, _ in done), initial=0)
             if any(asked > WORKERS * kills for asked, kills in zip(accumulate(again), killed, strict=False)):
                 outcome.paid_twice.append(f"{name}: {done}")
             if sum(again) > lost(output):
