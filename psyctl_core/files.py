@@ -1,19 +1,21 @@
-"""Writing files so that a crash leaves the old one or the new one, never half of either, and no link is followed."""
+"""Files: written so that a crash leaves the old one or the new one, no link followed; and told apart by a digest."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from psyctl_core.errors import OutputError
 
 DRAFT_SUFFIX = ".psyctl-draft"
+SAMPLE_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
@@ -93,3 +95,16 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(folder)
+
+
+def digest(files: Iterable[str | Path]) -> str:
+    """A digest of the files' names, sizes and both ends: quick, and different for another model or data set."""
+    summary = hashlib.sha256()
+    for path in map(Path, files):
+        size = path.stat().st_size
+        summary.update(f"{path.name}:{size}:".encode())
+        with path.open("rb") as file:
+            summary.update(file.read(SAMPLE_BYTES))
+            file.seek(max(0, size - SAMPLE_BYTES))
+            summary.update(file.read(SAMPLE_BYTES))
+    return summary.hexdigest()[:16]

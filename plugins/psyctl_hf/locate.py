@@ -12,7 +12,8 @@ import huggingface_hub
 from huggingface_hub import errors as hub_errors
 
 from psyctl_core.errors import BackendError, UsageError
-from psyctl_core.local_models import EMBEDDED, check_files, digest, embedded_file
+from psyctl_core.files import digest
+from psyctl_core.local_models import EMBEDDED, check_files, embedded_file
 
 log = logging.getLogger("psyctl")
 

@@ -82,8 +82,3 @@ class Run:
     cancelled: bool = False
     stop: BaseException | None = None
     stop_by: float = math.inf
-
-    @property
-    def blamed_scenarios(self) -> int:
-        """How many scenarios those requests are about."""
-        return len({job.scenario for job, _ in self.blamed})

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from psyctl_core.errors import BackendError, UsageError
-from psyctl_core.local_models import EMBEDDED, digest, embedded_file
+from psyctl_core.files import digest
+from psyctl_core.local_models import EMBEDDED, embedded_file
 
 EXPORTED = "openvino_model.xml"
 """The file that makes a folder an exported model."""

@@ -10,10 +10,9 @@ import bz2
 import codecs
 import contextlib
 import gzip
-import hashlib
 import io
 import lzma
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -25,7 +24,6 @@ FORMATS = {
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 READABLE = f"{', '.join(FORMATS)}, plain or compressed ({', '.join(COMPRESSIONS)})"
 
-SAMPLE_BYTES = 1 << 20
 TIMEOUT_SECONDS = 30
 
 
@@ -257,16 +255,3 @@ def url_info(url: str) -> dict[str, str]:
     headers = response.headers
     version = headers.get("ETag") or headers.get("Last-Modified", "")
     return {"size": headers.get("Content-Length", "0"), "version": version}
-
-
-def digest(paths: Sequence[str]) -> str:
-    """What tells local files from changed ones: their names, sizes, and a digest of their beginnings and ends."""
-    found = hashlib.sha256()
-    for path in map(Path, paths):
-        size = path.stat().st_size
-        found.update(f"{path.name}:{size}:".encode())
-        with path.open("rb") as file:
-            found.update(file.read(SAMPLE_BYTES))
-            file.seek(max(0, size - SAMPLE_BYTES))
-            found.update(file.read(SAMPLE_BYTES))
-    return found.hexdigest()[:16]

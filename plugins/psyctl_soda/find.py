@@ -15,9 +15,10 @@ import datasets
 import huggingface_hub
 
 from psyctl_core.errors import SourceError
+from psyctl_core.files import digest
 from psyctl_soda import hub
 from psyctl_soda.bounds import check_hub_card, check_inside, check_local_card, check_own_files, outside
-from psyctl_soda.files import FORMATS, READABLE, digest, format_of, is_remote, shown, url_info, without_secrets
+from psyctl_soda.files import FORMATS, READABLE, format_of, is_remote, shown, url_info, without_secrets
 from psyctl_soda.readers_json import Judge
 from psyctl_soda.readers_parquet import label_names, names_of_features
 from psyctl_soda.table import BLOCKS, Table
