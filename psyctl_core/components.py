@@ -143,10 +143,12 @@ class InferenceBackend(Protocol):
         block: How many requests are computed together at most, or 0. A backend whose answers depend on
             which requests share a batch names a number: it is then handed blocks cut by the scenarios'
             offsets, the same ones in a resumed run. With 0 requests flow as room appears.
+        is_free: Whether an answer costs no money, so that one lost at a kill is not counted as spent.
         max_cost: US dollars that its own options allow the run to cost, or ``None``.
     """
 
     block: int = 0
+    is_free: bool = False
     max_cost: float | None = None
 
     def identity(self) -> Identity:

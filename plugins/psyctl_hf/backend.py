@@ -14,6 +14,7 @@ from psyctl_core.components import Context, Identity, InferenceBackend
 from psyctl_core.errors import BackendError
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_hf import HfConfig
+from psyctl_hf.intake import Intake
 from psyctl_hf.locate import locate
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ log = logging.getLogger("psyctl")
 BLOCK = 256
 """Requests ordered together, so that alike ones meet and rows that finish find work."""
 
+SECONDS_IN_FLOW = 60
+"""So much work is under way at a time where requests flow: half done on average, which is what a kill loses."""
+
+LEAST_IN_FLOW = 16
+"""Rows that a slow model computes together all the same: with fewer a step costs as much."""
+
 PATIENCE = 2
 """Doubled each time memory runs out: so many blocks must fit before more rows are tried."""
 
@@ -36,12 +43,14 @@ class HfBackend(InferenceBackend):
     """One model in one process; loads it when the first answer is wanted."""
 
     block = BLOCK
+    is_free = True
 
     def __init__(self, config: HfConfig, context: Context) -> None:
         del context
         self._config = config
         self._located = locate(config.model)
         self._generator: Generator | None = None
+        self._most_in_flow = LEAST_IN_FLOW
         self._most_rows = 0
         self._calm = 0
         self._patience = PATIENCE
@@ -55,15 +64,18 @@ class HfBackend(InferenceBackend):
         del budget
         self._loaded()
 
-    def speed(self) -> float | None:
+    def speed(self) -> float:
         """About how many requests a second it will answer."""
-        return self._generator.speed() if self._generator else None
+        return self._loaded().speed()
 
     def generate(self, requests: Iterable[ChatRequest]) -> Iterator[Completion]:
-        """Answer a block; which requests are computed together follows from the block alone."""
-        requests = list(requests)
+        """Answer a block, or in float32 what comes as rows fall free.
+
+        Which requests of a block are computed together follows from the block alone.
+        """
+        generator = self._loaded()
         for _, group in groupby(requests, key=lambda r: (r.max_tokens, r.temperature, r.stop)):
-            yield from self._in_batches(list(group))
+            yield from self._in_batches(Intake(generator, group))
 
     def close(self) -> None:
         """Free the model."""
@@ -79,42 +91,44 @@ class HfBackend(InferenceBackend):
             log.info("Loading %s", self._located.name)
             self._generator = Generator(self._located, self._config)
             log.info("Loaded %s: %s", self._located.name, self._generator.description)
+            self._most_in_flow = self._config.batch_size or max(LEAST_IN_FLOW, int(self.speed() * SECONDS_IN_FLOW))
+            self.block = 0 if self._generator.flows() else BLOCK
         return self._generator
 
-    def _in_batches(self, requests: list[ChatRequest]) -> Iterator[Completion]:
+    def _in_batches(self, intake: Intake) -> Iterator[Completion]:
         """Answer requests that share their settings; where memory runs out, go on with half as many at once.
 
         Raises:
             BackendError: Not even one prompt fits.
         """
         generator = self._loaded()
-        prompts = dict(zip((r.id for r in requests), generator.encode(requests), strict=True))
-        left = {request.id: request for request in requests}
-        for request in requests:
-            if why := generator.refusal(request, prompts[request.id]):
-                del left[request.id]
-                yield Completion(request.id, "", "error", prompt_tokens=len(prompts[request.id]), error=why)
-        while left:
-            asked = list(left.values())
-            ids = [prompts[request.id] for request in asked]
-            rows = min(self._config.batch_size or generator.rows_that_fit(asked, ids), len(asked))
+        flows = generator.flows()
+        while True:
+            asked = intake.begin(self._most_in_flow if flows else None)
+            yield from intake.refused()
+            if not asked:
+                break
+            rows = min(self._config.batch_size or generator.rows_that_fit(asked), len(asked))
             rows = min(rows, self._most_rows or rows)
+            answers = generator.flow(asked, intake.take, rows) if flows else generator.generate(asked, rows)
             try:
-                for completion in generator.generate(asked, ids, rows):
-                    del left[completion.id]
+                for completion in answers:
+                    intake.answered(completion)
                     yield completion
+                    yield from intake.refused()
             except (RuntimeError, MemoryError) as error:
                 if not generator.is_out_of_memory(error):
                     raise
                 if rows == 1:
+                    longest = max(len(ids) for _, ids in asked)
                     raise BackendError(
-                        f"Out of memory: not even one prompt of {max(map(len, ids))} tokens fits beside the model.",
+                        f"Out of memory: not even one prompt of {longest} tokens fits beside the model.",
                         "Use a smaller model, --max-tokens, or another --hf-device.",
                     ) from error
                 log.warning("Out of memory with %d prompts at once: going on with %d.", rows, rows // 2)
                 self._most_rows, self._calm = rows // 2, 0
                 self._patience *= 2
-            if left:  # not before: the error's frames hold what the failed batch held
+            if intake.is_open:  # not before: the error's frames hold what the failed batch held
                 generator.free_memory()
         self._grow()
 

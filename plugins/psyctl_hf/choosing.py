@@ -22,30 +22,49 @@ class Chooser:
     def __init__(
         self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]], penalty: float, device: torch.device
     ) -> None:
-        limit = requests[0].max_tokens
-        self._seeds = [request.seed for request in requests]
+        self._limit = requests[0].max_tokens
+        self._seeds: dict[int, int] = {}
         self._noise: dict[int, torch.Tensor] = {}
         self._most = 0
         self._temperature = requests[0].temperature
         self._penalty = penalty
-        width = max(map(len, prompts)) + limit
+        self._added = 0
+        self._places: dict[int, int] = {}
+        self._seen = torch.zeros(0, 1, dtype=torch.long, device=device)
+        self._lengths = torch.zeros(0, dtype=torch.long, device=device)
+        self.add(requests, prompts)
+
+    def add(self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]]) -> list[int]:
+        """Take in more requests; the numbers that they are called by, which go on from those before."""
+        numbers = list(range(self._added, self._added + len(prompts)))
+        self._added += len(prompts)
+        self._seeds.update((n, request.seed) for n, request in zip(numbers, requests, strict=True))
+        kept = list(self._places.values())
+        self._places = {n: place for place, n in enumerate([*self._places, *numbers])}
+        width = max([self._seen.shape[1], *(len(prompt) + self._limit for prompt in prompts)])
         # Filled up with the prompt's own first token: what stands there twice is penalised once.
-        seen = [[*prompt, *[prompt[0]] * (width - len(prompt))] for prompt in prompts]
-        self._seen = torch.tensor(seen, device=device)
-        self._lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
+        fill = self._seen[kept, :1].expand(-1, width - self._seen.shape[1])
+        new = [[*prompt, *[prompt[0]] * (width - len(prompt))] for prompt in prompts]
+        self._seen = torch.cat([torch.cat([self._seen[kept], fill], 1), self._seen.new_tensor(new).view(-1, width)])
+        self._lengths = torch.cat([self._lengths[kept], self._lengths.new_tensor([len(p) for p in prompts])])
+        return numbers
+
+    def forget(self, number: int) -> None:
+        """Let go of a request that is answered."""
+        del self._places[number], self._seeds[number]
 
     def __call__(self, logits: torch.Tensor, rows: list[int], steps: list[int]) -> torch.Tensor:
         """The next token of each row.
 
         Args:
             logits: Shape ``[rows, vocabulary]``, float32; changed in place.
-            rows: Which prompts these are.
+            rows: Which requests these are, by their numbers.
             steps: How many tokens each has got before.
 
         Returns:
             Token ids, shape ``[rows]``.
         """
-        which = torch.tensor(rows, device=logits.device)
+        which = torch.tensor([self._places[row] for row in rows], device=logits.device)
         step = torch.tensor(steps, device=logits.device)
         if self._penalty != 1:
             ids = self._seen[which]

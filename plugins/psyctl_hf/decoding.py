@@ -1,11 +1,11 @@
-"""Decodes a whole block: rows leave when their line ends and the next prompts take their places."""
+"""Decodes many prompts: rows leave when their line ends and the next prompts take their places."""
 
 from __future__ import annotations
 
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,10 @@ PLAIN = {"full_attention", "sliding_attention", "chunked_attention"}
 """Kinds of layers that keep the keys and values of every token they see, and nothing else."""
 
 Choose = Callable[[torch.Tensor, list[int], list[int]], torch.Tensor]
-"""Picks next tokens: logits ``[rows, vocabulary]`` in float32, requests, tokens so far each -> ids ``[rows]``."""
+"""Picks next tokens: logits ``[rows, vocabulary]`` in float32, prompts, tokens so far each -> ids ``[rows]``."""
+
+More = Callable[[int], Mapping[int, list[int]]]
+"""Gives prompts' token ids by their numbers when so many rows are free; none once there are no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,8 @@ def _trial(model: Any) -> str:
         found.update(zip(zip(rows, steps, strict=True), logits, strict=True))
         return torch.tensor([forced[step] for step in steps], device=logits.device)
 
-    list(Decoding(model, prompts, torch.zeros(1), choose, max_tokens=len(forced), rows=len(prompts)).run())
+    rows = dict(enumerate(prompts))
+    list(Decoding(model, rows, torch.zeros(1), choose, max_tokens=len(forced), rows=len(rows)).run())
     for (prompt, step), got in found.items():
         ids = torch.tensor([[*prompts[prompt], *forced[:step]]], device=model.device)
         alone = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[0, -1].float()
@@ -181,6 +185,11 @@ class _RowLayer(DynamicLayer):
         self.keys[row, :, place] = layer.keys[0][:, path]
         self.values[row, :, place] = layer.values[0][:, path]
 
+    def widen(self, columns: int) -> None:
+        """Put free columns in front."""
+        self.keys = torch.nn.functional.pad(self.keys, (0, 0, columns, 0))
+        self.values = torch.nn.functional.pad(self.values, (0, 0, columns, 0))
+
     def move(self, old: slice, new: slice) -> None:
         """Move columns."""
         self.keys[:, :, new] = self.keys[:, :, old].clone()
@@ -188,39 +197,45 @@ class _RowLayer(DynamicLayer):
 
 
 class Decoding:
-    """One block on its way through a model.
+    """Prompts on their way through a model.
 
     Every row's tokens end in the same cache column, so that one step writes one column for all rows; a
     prompt that takes a free row is laid out to end there too. Which rows are computed together follows
-    from the block alone, so that the same block gets the same answers.
+    from the prompts alone, so that the same ones get the same answers.
 
     Args:
         model: A model within whose :func:`reach` all prompts are, answers included.
-        prompts: Token ids.
+        prompts: Token ids, by numbers of their own.
         ends: For each token whether an answer ends with it, shape ``[vocabulary]``.
         choose: Picks the next tokens.
         max_tokens: New tokens at most.
         rows: Prompts answered at the same time.
+        more: Asked for further prompts when a quarter of the rows is free and none waits.
     """
 
     def __init__(
         self,
         model: Any,
-        prompts: Sequence[list[int]],
+        prompts: Mapping[int, list[int]],
         ends: torch.Tensor,
         choose: Choose,
         *,
         max_tokens: int,
         rows: int,
+        more: More = lambda free: {},
     ) -> None:
         self._model = model
         self._cache_name = cache_name(model)
-        self._prompts = prompts
+        self._more = more
+        self._prompts: dict[int, list[int]] = {}
         self._ends = frozenset(ends.nonzero().flatten().tolist())
         self._choose = choose
         self._max_tokens = max_tokens
-        self._rows = min(rows, len(prompts))
-        self._waiting = by_likeness(prompts)[::-1]
+        self._waiting: list[int] = []
+        self._is_last = False
+        self._longest = 0
+        self._admit(prompts)
+        self._rows = min(rows, len(self._waiting))
         self._owner: list[int | None] = [None] * self._rows
         self._starts = torch.zeros(self._rows, dtype=torch.long)
         self._next = torch.zeros(self._rows, dtype=torch.long, device=model.device)
@@ -228,21 +243,42 @@ class Decoding:
         self._window = _Window()
         self._layers: list[_RowLayer] = []
         self._cache: Cache | None = None
-        self._columns = max(map(len, prompts)) + max_tokens + SPARE
 
-    def run(self) -> Iterator[Answer]:
+    def run(self) -> Generator[Answer, None, None]:
         """Answer every prompt once, each as soon as it is finished."""
-        while self._waiting or any(owner is not None for owner in self._owner):
+        while not self._is_last or self._waiting or any(owner is not None for owner in self._owner):
             yield from self._fill()
             if any(owner is not None for owner in self._owner):
                 yield from self._step()
+
+    def _admit(self, new: Mapping[int, list[int]]) -> None:
+        """Let prompts wait; where one is longer than all before it, there is room for it afterwards."""
+        self._is_last = not new
+        self._prompts.update(new)
+        numbers = list(new)
+        self._waiting = [numbers[i] for i in by_likeness(list(new.values()))][::-1]
+        longest = max([self._longest, *map(len, new.values())])
+        if self._longest and longest > self._longest and self._layers:
+            for layer in self._layers:
+                layer.widen(longest - self._longest)
+            self._starts += longest - self._longest
+            self._window.end += longest - self._longest
+        self._longest = longest
+
+    @property
+    def _columns(self) -> int:
+        return self._longest + self._max_tokens + SPARE
 
     def _free(self) -> list[int]:
         return [row for row, owner in enumerate(self._owner) if owner is None]
 
     def _fill(self) -> Iterator[Answer]:
         """Give free rows to waiting prompts, as many at a time as fill one packed row."""
-        while self._waiting and (free := self._free()):
+        while free := self._free():
+            if not self._waiting and not self._is_last and 4 * len(free) >= self._rows:
+                self._admit(self._more(len(free)))
+            if not self._waiting:
+                break
             group = self._next_group()
             if len(group) > len(free):
                 if len(free) < self._rows:
@@ -250,7 +286,7 @@ class Decoding:
                 group = group[: len(free)]
             del self._waiting[-len(group) :]
             yield from self._begin(group, free)
-        if not self._waiting and 4 * len(self._free()) >= self._rows:
+        if self._is_last and 4 * len(self._free()) >= self._rows:
             self._drop_free_rows()
 
     def _next_group(self) -> list[int]:
@@ -270,7 +306,7 @@ class Decoding:
         packed = pack([self._prompts[prompt] for prompt in group])
         logits, read = _read(self._model, packed)
         if self._cache is None:
-            self._window.end = max(map(len, self._prompts))
+            self._window.end = self._longest
             self._layers = [_RowLayer(self._window, layer, self._rows, self._columns) for layer in read.layers]
             self._cache = Cache(layers=list(self._layers))
         for prompt in group:
@@ -325,6 +361,7 @@ class Decoding:
         ended = token in self._ends
         if not ended and len(tokens) < self._max_tokens:
             return None
+        del self._prompts[prompt]
         return Answer(prompt, self._tokens.pop(prompt), ended)
 
     def _make_room(self) -> None:
@@ -332,8 +369,8 @@ class Decoding:
         if self._window.end < self._columns:
             return
         busy = torch.tensor([owner is not None for owner in self._owner])
-        longest = max(map(len, self._prompts))  # the next prompt must fit before the end
-        start = min(int(self._starts[busy].min()), self._window.end - longest)
+        # The next prompt must fit before the end.
+        start = min(int(self._starts[busy].min()), self._window.end - self._longest)
         for layer in self._layers:
             layer.move(slice(start, self._window.end), slice(0, self._window.end - start))
         self._starts = (self._starts - start).clamp(min=0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Yields
 from dataclasses import replace
 from typing import Any
@@ -31,6 +32,9 @@ from psyctl_hf.locate import Located
 from psyctl_hf.speed import TOKENS_A_REQUEST, requests_a_second
 
 log = logging.getLogger("psyctl")
+
+Asked = tuple[ChatRequest, list[int]]
+"""A request and its prompt's token ids."""
 
 Way = Callable[[Sequence[ChatRequest], Sequence[list[int]], int], Yields[Answer, None, None]]
 """One of the ways to answer: requests, their prompts and how many at once -> answers as they are finished."""
@@ -71,9 +75,18 @@ class Generator:
         rows = self._config.batch_size or loading.rows_that_fit(self._model, self._device, TOKENS_A_REQUEST)
         return requests_a_second(self._model, self._device, rows)
 
-    def rows_that_fit(self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]]) -> int:
+    def flows(self) -> bool:
+        """Whether requests may enter whenever a row is free.
+
+        They may where an answer does not depend on what is computed beside it: on a CPU in float32, whose rounding
+        hardly ever changes a word, and by our own loop, whose rows come and go.
+        """
+        is_exact = self._device.type == "cpu" and self._model.dtype == torch.float32
+        return is_exact and self._reach == sys.maxsize and self._config.batching != "continuous"
+
+    def rows_that_fit(self, asked: Sequence[Asked]) -> int:
         """How many of these prompts to compute together."""
-        tokens = max(map(len, prompts)) + requests[0].max_tokens
+        tokens = max(len(ids) for _, ids in asked) + asked[0][0].max_tokens
         return loading.rows_that_fit(self._model, self._device, tokens)
 
     def encode(self, requests: Sequence[ChatRequest]) -> list[list[int]]:
@@ -115,25 +128,46 @@ class Generator:
                 "Give --hf-dtype bfloat16 or float32; if that does not help, its weights are damaged.",
             )
 
-    def generate(
-        self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]], rows: int
-    ) -> Yields[Completion, None, None]:
+    def generate(self, asked: Sequence[Asked], rows: int) -> Yields[Completion, None, None]:
         """Answer requests that share stops, token limit and temperature, each as soon as it is finished.
 
         Args:
-            requests: What is asked.
-            prompts: Their token ids, as :meth:`encode` gave them.
+            asked: The requests, with their token ids as :meth:`encode` gave them.
             rows: How many are computed together.
         """
+        requests, prompts = _apart(asked)
         answers = self._continuous if self._pages(requests[0]) else self._in_reach
-        with contextlib.closing(answers(requests, prompts, rows)) as found:
-            while True:
-                # Entered anew for every answer: the mode must not reach whoever takes the answers.
-                with torch.inference_mode():
-                    answer = next(found, None)
-                if answer is None:
-                    return
-                yield self._completion(requests[answer.prompt], prompts[answer.prompt], answer)
+        for answer in _inferred(answers(requests, prompts, rows)):
+            yield self._completion(requests[answer.prompt], prompts[answer.prompt], answer)
+
+    def flow(
+        self, first: Sequence[Asked], take: Callable[[int], Sequence[Asked]], rows: int
+    ) -> Yields[Completion, None, None]:
+        """Answer requests that share their settings and come as rows fall free.
+
+        Args:
+            first: The requests to begin with, one at least.
+            take: Gives at most so many more; none once there are no more.
+            rows: How many are computed together.
+        """
+        settings = first[0][0]
+        asked = dict(enumerate(first))
+        requests, prompts = _apart(first)
+        chooser = Chooser(requests, prompts, self._penalty, self._device)
+
+        def more(free: int) -> dict[int, list[int]]:
+            with torch.inference_mode(False):  # whoever makes the requests must not meet the mode
+                new = take(free)
+            requests, prompts = _apart(new)
+            numbers = chooser.add(requests, prompts)
+            asked.update(zip(numbers, new, strict=True))
+            return dict(zip(numbers, prompts, strict=True))
+
+        numbered, ends = dict(enumerate(prompts)), self._end_tokens(settings.stop)
+        decoding = Decoding(self._model, numbered, ends, chooser, max_tokens=settings.max_tokens, rows=rows, more=more)
+        for answer in _inferred(decoding.run()):
+            chooser.forget(answer.prompt)
+            yield self._completion(*asked.pop(answer.prompt), answer)
 
     def _completion(self, request: ChatRequest, prompt: list[int], answer: Answer) -> Completion:
         return Completion(
@@ -200,7 +234,8 @@ class Generator:
         first = requests[0]
         choose = Chooser(requests, prompts, self._penalty, self._device)
         ends = self._end_tokens(first.stop)
-        yield from Decoding(self._model, prompts, ends, choose, max_tokens=first.max_tokens, rows=rows).run()
+        numbered = dict(enumerate(prompts))
+        yield from Decoding(self._model, numbered, ends, choose, max_tokens=first.max_tokens, rows=rows).run()
 
     def _generated(
         self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]], rows: int
@@ -311,6 +346,21 @@ def _some(
     if numbers:
         for answer in way([requests[i] for i in numbers], [prompts[i] for i in numbers], rows):
             yield replace(answer, prompt=numbers[answer.prompt])
+
+
+def _apart(asked: Sequence[Asked]) -> tuple[list[ChatRequest], list[list[int]]]:
+    return [request for request, _ in asked], [ids for _, ids in asked]
+
+
+def _inferred(answers: Yields[Answer, None, None]) -> Iterator[Answer]:
+    """Answers computed in inference mode, entered anew for each: it must not reach whoever takes them."""
+    with contextlib.closing(answers):
+        while True:
+            with torch.inference_mode():
+                answer = next(answers, None)
+            if answer is None:
+                return
+            yield answer
 
 
 class _Choice(LogitsProcessor):

@@ -37,6 +37,8 @@ class OpenVinoBackend(InferenceBackend):
     still holds of earlier prompts. Rounding then differs from run to run, and now and then a word with it.
     """
 
+    is_free = True
+
     def __init__(self, config: OpenVinoConfig, context: Context) -> None:
         del context
         self._config = config

@@ -171,7 +171,7 @@ class Answerer:
         self._meter.tell()
 
     def _note_under_way(self) -> None:
-        if not self._backend.block:  # what a local model was computing cost nothing
+        if not self._backend.is_free:
             self._journal.under_way(len(self._asked))
 
     def _taken(self) -> Iterator[Completion]:

@@ -286,6 +286,10 @@ class Work:
     def _blocks(self, answerer: Answerer) -> Blocks | None:
         most = self._job.backend.block
         if not most:
+            if self._job.config.block_size:
+                log.warning(
+                    "--block-size has no effect: the %s takes requests as room appears.", self._job.backend.origin
+                )
             return None
         per_scenario = len(self._job.traits) + 1
         return Blocks(most, per_scenario, self._journal, answerer.speed, self._job.config.block_size)

@@ -190,6 +190,11 @@ class GuardedBackend(GuardedComponent[InferenceBackend]):
         return self._component.block
 
     @property
+    def is_free(self) -> bool:
+        """Whether an answer costs no money."""
+        return self._component.is_free
+
+    @property
     def max_cost(self) -> float | None:
         """US dollars that its own options allow, or ``None``."""
         return self._component.max_cost

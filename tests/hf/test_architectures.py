@@ -64,7 +64,7 @@ def test_answers_are_the_same_together_and_alone(model, backend, requests, tempe
     made = backend(model.folder, repetition_penalty=2.0)  # livelier
     asked = requests(8, max_tokens=6, temperature=temperature)
     assert bool(made._loaded()._reach) is model.own
-    assert 1 <= made._loaded().rows_that_fit(asked, made._loaded().encode(asked)) <= 64
+    assert 1 <= made._loaded().rows_that_fit([(asked[0], ids) for ids in made._loaded().encode(asked)]) <= 64
 
     def answers(at_once, batch_size):
         object.__setattr__(made._config, "batch_size", batch_size)

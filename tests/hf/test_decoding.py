@@ -42,6 +42,38 @@ def test_rows_come_and_go_without_changing_an_answer(backend, requests, answers,
     assert len({len(text) for text, _ in done.values()}) > 3
 
 
+def test_in_float32_requests_enter_as_rows_fall_free_and_get_the_answers_they_get_alone(
+    backend, requests, answers, tiny_model, monkeypatch
+):
+    monkeypatch.setattr(decoding, "PACK", 60)
+    monkeypatch.setattr(decoding, "SPARE", 1)
+    asked = sorted(requests(40, max_tokens=30), key=lambda request: len(request.messages[1].content))
+    made = backend(tiny_model, batch_size=6)
+    assert made.block
+    made.start(None)
+    assert made.block == 0
+    pulled, done = [], {}
+    for completion in made.generate(pulled.append(request) or request for request in asked):
+        done[completion.id] = completion.text, completion.finish_reason
+        assert len(pulled) - len(done) <= 6
+    assert done == answers(tiny_model, asked, batch_size=1)
+
+
+def test_in_sixteen_bits_requests_come_in_blocks(backend, tiny_model):
+    made = backend(tiny_model, dtype="bfloat16")
+    made.start(None)
+    assert made.block
+
+
+def test_a_prompt_that_cannot_be_taken_does_not_end_the_flow(backend, requests, tiny_model, monkeypatch):
+    made = backend(tiny_model, batch_size=2)
+    generator = made._loaded()
+    monkeypatch.setattr(generator, "refusal", lambda request, ids: "too odd" if int(request.id) in (2, 3, 9) else "")
+    done = {c.id: c.finish_reason for c in made.generate(iter(requests(10)))}
+    assert len(done) == 10
+    assert {id for id, reason in done.items() if reason == "error"} == {"2", "3", "9"}
+
+
 def test_the_same_block_gets_the_same_answers_in_bfloat16(requests, answers, tiny_model):
     asked = requests(30)
     assert answers(tiny_model, asked, dtype="bfloat16") == answers(tiny_model, asked, dtype="bfloat16")

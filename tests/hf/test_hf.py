@@ -80,33 +80,36 @@ def test_a_model_without_a_template_gets_plain_text(backend, requests, tiny_mode
 def out_of_memory_above(made: HfBackend, rows: int, monkeypatch) -> list[int]:
     """Let the model run out of memory in any batch of more than so many rows."""
     generator = made._loaded()
-    real = generator.generate
+    way = "flow" if generator.flows() else "generate"
+    real = getattr(generator, way)
     sizes = []
 
-    def generate(asked, prompts, at_once):
-        sizes.append(at_once)
-        for n, completion in enumerate(real(asked, prompts, at_once)):
+    def answer(*asked):
+        sizes.append(at_once := asked[-1])
+        for n, completion in enumerate(real(*asked)):
             if at_once > rows and n == 1:  # after one answer has been given already
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
             yield completion
 
-    monkeypatch.setattr(generator, "generate", generate)
+    monkeypatch.setattr(generator, way, answer)
     return sizes
 
 
-def test_out_of_memory_halves_the_batch_and_goes_on(backend, requests, answers, tiny_model, monkeypatch, caplog):
-    made = backend(tiny_model, batch_size=8)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_out_of_memory_halves_the_batch_and_goes_on(backend, requests, answers, tiny_model, monkeypatch, caplog, dtype):
+    made = backend(tiny_model, batch_size=8, dtype=dtype)
     sizes = out_of_memory_above(made, 3, monkeypatch)
     with caplog.at_level(logging.WARNING, "psyctl"):
         done = list(made.generate(requests(10)))
     assert len({c.id for c in done}) == len(done) == 10
     assert sizes == [8, 4, 2]
-    assert answers(tiny_model, requests(10)) == {c.id: (c.text, c.finish_reason) for c in done}
+    if dtype == "float32":
+        assert answers(tiny_model, requests(10)) == {c.id: (c.text, c.finish_reason) for c in done}
     assert "Out of memory with 8 prompts at once: going on with 4." in caplog.text
 
 
 def test_after_calm_blocks_more_rows_are_tried_each_time_later(backend, requests, tiny_model, monkeypatch):
-    made = backend(tiny_model, batch_size=8)
+    made = backend(tiny_model, batch_size=8, dtype="bfloat16")
     sizes = out_of_memory_above(made, 4, monkeypatch)
     for _ in range(14):
         assert len(list(made.generate(requests(8)))) == 8
@@ -122,7 +125,7 @@ def test_when_not_even_one_prompt_fits_the_run_ends(backend, requests, tiny_mode
 
 def test_other_errors_are_not_taken_for_memory(backend, requests, tiny_model, monkeypatch):
     made = backend(tiny_model)
-    monkeypatch.setattr(made._loaded(), "generate", lambda *_: (_ for _ in ()).throw(RuntimeError("a bug")))
+    monkeypatch.setattr(made._loaded(), "flow", lambda *_: (_ for _ in ()).throw(RuntimeError("a bug")))
     with pytest.raises(RuntimeError, match="a bug"):
         list(made.generate(requests(2)))
 
@@ -132,15 +135,15 @@ def test_the_batch_follows_from_the_memory(backend, requests, tiny_model, monkey
 
     generator = backend(tiny_model)._loaded()
     asked = requests(4, max_tokens=64)
-    prompts = generator.encode(asked)
+    pairs = list(zip(asked, generator.encode(asked), strict=True))
     monkeypatch.setattr(loading, "_memory", lambda device: 1 << 40)
-    assert generator.rows_that_fit(asked, prompts) == 64
+    assert generator.rows_that_fit(pairs) == 64
     monkeypatch.setattr(loading, "_memory", lambda device: generator._model.get_memory_footprint() + 2_000_000)
-    few = generator.rows_that_fit(asked, prompts)
+    few = generator.rows_that_fit(pairs)
     assert few in (4, 8, 16)
-    assert generator.rows_that_fit(asked, [ids * 4 for ids in prompts]) < few
+    assert generator.rows_that_fit([(request, ids * 4) for request, ids in pairs]) < few
     monkeypatch.setattr(loading, "_memory", lambda device: 0)
-    assert generator.rows_that_fit(asked, prompts) == 1
+    assert generator.rows_that_fit(pairs) == 1
 
 
 def test_a_model_that_cannot_fit_says_so_before_it_is_loaded(backend, tiny_model, monkeypatch):
