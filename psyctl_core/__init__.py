@@ -18,6 +18,7 @@ from psyctl_core.components import (
     InferenceBackend,
     Inspection,
     OutputSink,
+    PairJudge,
     PersonalityPrompter,
     ScenarioSource,
     SinkTarget,
@@ -45,6 +46,7 @@ from psyctl_core.records import (
     SkippedRow,
     Turn,
     Usage,
+    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -95,6 +97,7 @@ __all__ = [
     "Metadata",
     "OutputError",
     "OutputSink",
+    "PairJudge",
     "Persona",
     "PersonalityPrompter",
     "Plan",
@@ -113,6 +116,7 @@ __all__ = [
     "Turn",
     "Usage",
     "UsageError",
+    "Verdict",
     "build",
     "build_caa",
     "hookimpl",

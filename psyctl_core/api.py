@@ -6,8 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from psyctl_core._caa.contrast import Condition, Sampling, request_of
 from psyctl_core._engine.config import BuildConfig
@@ -26,13 +27,23 @@ from psyctl_core.components import (
     InferenceBackend,
     KindName,
     OutputSink,
+    PairJudge,
     PersonalityPrompter,
     ScenarioSource,
 )
 from psyctl_core.errors import UsageError
 from psyctl_core.files import remove_drafts
 from psyctl_core.options import Config
-from psyctl_core.records import NEUTRAL, ChatRequest, JsonValue, Message, Persona, Scenario, Usage
+from psyctl_core.records import (
+    NEUTRAL,
+    ChatRequest,
+    ContrastivePair,
+    JsonValue,
+    Message,
+    Persona,
+    Scenario,
+    Usage,
+)
 
 __all__ = [
     "BuildConfig",
@@ -56,7 +67,7 @@ EXAMPLE_SCENARIOS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class DatasetReport:
-    """One finished or stopped dataset."""
+    """One finished or stopped dataset; ``scores`` is how a judge's are spread, as run.json has it."""
 
     trait: str
     location: str
@@ -66,6 +77,7 @@ class DatasetReport:
     rejected: Mapping[str, int]
     skipped: Mapping[str, int]
     exhausted: bool
+    scores: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +117,10 @@ class Plan:
         requests: Answers a run would ask for if no pair were rejected, or ``None``.
         estimate: What those would take, as far as the backend can tell; where their number is unknown,
             what 1,000 scenarios would.
+        judge_backend: Who answers the judge, or "" where there is none.
+        judge_example: The first of its requests about a pair, or ``None``.
+        judge_requests: Its requests, if no pair were rejected.
+        judge_estimate: What those would take.
         limit: Records wanted in each dataset, or ``None``.
     """
 
@@ -119,6 +135,10 @@ class Plan:
     requests: int | None
     estimate: Estimate | None
     limit: int | None
+    judge_backend: str = ""
+    judge_example: ChatRequest | None = None
+    judge_requests: int | None = None
+    judge_estimate: Estimate | None = None
 
 
 def build(config: BuildConfig, *, fresh: bool = False, progress: Callback | None = None) -> Report:
@@ -177,6 +197,7 @@ def plan(config: BuildConfig) -> Plan:
         counts = [n for n in (limit, rows) if n is not None]
         per_scenario = len(job.traits) + 1
         requests = min(counts) * per_scenario + sum(map(len, prompts.values())) if counts else None
+        judged = _planned_judging(job, first, min(counts, default=None))
         trait = job.traits[0]
         example = request_of(first, Condition(trait.slug, trait.name, "positive", personas[trait.name]), sampling)
         return Plan(
@@ -191,6 +212,7 @@ def plan(config: BuildConfig) -> Plan:
             requests=requests,
             estimate=job.backend.estimate(example, requests or EXAMPLE_SCENARIOS * per_scenario),
             limit=limit,
+            **judged,
         )
 
 
@@ -209,6 +231,9 @@ def build_caa(
     max_cost: float | None = None,
     checkpoint_interval: int | None = None,
     block_size: int | None = None,
+    judge: str | Config | Selection | PairJudge | None = None,
+    judge_backend: str | Config | Selection | InferenceBackend | None = None,
+    max_scenarios: int | None = None,
     fresh: bool = False,
     progress: Callback | None = None,
 ) -> Report:
@@ -230,6 +255,9 @@ def build_caa(
         checkpoint_interval: Records between two checkpoints; ``None`` reads
             ``PSYCTL_CHECKPOINT_INTERVAL`` or takes 100.
         block_size: Requests that a backend with blocks is handed at once; ``None`` goes by its speed.
+        judge: Who accepts pairs; with one, ``limit_samples`` counts the accepted ones.
+        judge_backend: Who answers the judge; ``None`` is ``backend``.
+        max_scenarios: Scenarios to ask about at most, resumes included; ``None`` for as many as it takes.
         fresh: Start another file even where one could be continued.
         progress: Called with a ``Progress`` after every answer, every scenario and every change of phase.
 
@@ -242,12 +270,14 @@ def build_caa(
     config = BuildConfig(
         personality,
         Path(output).expanduser(),
-        _selected({"source": source, "prompter": prompter, "backend": backend, "sink": sink}),
+        _selected({"source": source, "prompter": prompter, "backend": backend, "judge": judge, "sink": sink}),
         limit_samples,
         Sampling(max_tokens, temperature, seed),
         max_cost,
         checkpoint_interval,
         block_size,
+        None if judge_backend is None else selection_of("backend", judge_backend),
+        max_scenarios,
     )
     return build(config, fresh=fresh, progress=progress)
 
@@ -264,14 +294,23 @@ def plan_caa(
     seed: int = 0,
     temperature: float = 0.0,
     max_tokens: int = 64,
+    judge: str | Config | Selection | PairJudge | None = None,
+    judge_backend: str | Config | Selection | InferenceBackend | None = None,
 ) -> Plan:
     """Find out what :func:`build_caa` would do, without asking the backend or writing anything.
 
     Takes what :func:`build_caa` takes, and raises what it raises before it starts.
     """
-    components = _selected({"source": source, "prompter": prompter, "backend": backend, "sink": sink})
-    sampling = Sampling(max_tokens, temperature, seed)
-    return plan(BuildConfig(personality, Path(output).expanduser(), components, limit_samples, sampling))
+    components = _selected({"source": source, "prompter": prompter, "backend": backend, "judge": judge, "sink": sink})
+    config = BuildConfig(
+        personality,
+        Path(output).expanduser(),
+        components,
+        limit_samples,
+        Sampling(max_tokens, temperature, seed),
+        judge_backend=None if judge_backend is None else selection_of("backend", judge_backend),
+    )
+    return plan(config)
 
 
 def open_dataset(output: str | Path, trait: str = "") -> StoredDataset:
@@ -296,7 +335,7 @@ def open_dataset(output: str | Path, trait: str = "") -> StoredDataset:
 
 
 def _selected(wanted: Mapping[KindName, object]) -> dict[KindName, Selection]:
-    return {kind: selection_of(kind, choice) for kind, choice in wanted.items()}
+    return {kind: selection_of(kind, choice) for kind, choice in wanted.items() if choice is not None}
 
 
 @contextmanager
@@ -320,7 +359,24 @@ def _dataset_report(dataset: Dataset) -> DatasetReport:
         rejected=dict(dataset.rejected),
         skipped=dict(dataset.skipped),
         exhausted=dataset.exhausted,
+        scores=dict(dataset.run.scores),
     )
+
+
+def _planned_judging(job: Job, scenario: Scenario, pairs: int | None) -> dict[str, Any]:
+    """What a plan says of the judge: who answers it, and what it would ask if no pair were rejected."""
+    if job.judge is None:
+        return {}
+    pair = ContrastivePair(scenario, job.traits[0].name, "(the answer with the trait)", "(the neutral answer)")
+    asked = job.judge.requests(pair, "(what the judge is told of the trait)")
+    requests = None if pairs is None else pairs * len(job.traits) * len(asked)
+    estimated = requests or EXAMPLE_SCENARIOS * len(job.traits) * len(asked)
+    return {
+        "judge_backend": str(job.judge_backend.origin),
+        "judge_example": asked[0],
+        "judge_requests": requests,
+        "judge_estimate": job.judge_backend.estimate(asked[0], estimated),
+    }
 
 
 def _planned_personas(job: Job) -> tuple[dict[str, tuple[tuple[Message, ...], ...]], dict[str, Persona]]:

@@ -14,17 +14,19 @@ from psyctl_core.records import (
     CaaRecord,
     ChatRequest,
     Completion,
+    ContrastivePair,
     JsonValue,
     Message,
     Persona,
     Scenario,
     SkippedRow,
+    Verdict,
 )
 
 API_VERSION = 2
 """The version of this contract; a component made for another one is refused."""
 
-KindName = Literal["source", "prompter", "backend", "sink"]
+KindName = Literal["source", "prompter", "backend", "judge", "sink"]
 
 Identity = Mapping[str, JsonValue]
 """JSON values that must be equal for two runs to be the same run."""
@@ -32,12 +34,12 @@ Identity = Mapping[str, JsonValue]
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One thing that a user can choose with ``--source``, ``--prompter``, ``--backend`` or ``--sink``.
+    """One thing that a user can choose with ``--source``, ``--prompter``, ``--backend``, ``--judge`` or ``--sink``.
 
     Attributes:
         name: What the user types; unique per kind.
         factory: ``"package.module:callable"``, imported only when chosen, called with
-            ``(config, context)``; returns the source, prompter, backend or sink.
+            ``(config, context)``; returns the source, prompter, backend, judge or sink.
         config: A frozen dataclass; every field is the flag ``--NAME-FIELD``. See :func:`~psyctl_core.option`.
         summary: One line for ``psyctl plugins.list``.
         extra: The ``psyctl`` extra to name when the factory's import fails, or ``None``.
@@ -199,6 +201,45 @@ class InferenceBackend(Protocol):
     def close(self) -> None:
         """Let go of the model, connections and threads; called once."""
         return
+
+
+@runtime_checkable
+class PairJudge(Protocol):
+    """Who accepts or rejects pairs. Subclass it to inherit what has a default."""
+
+    def identity(self) -> Identity:
+        """What decides the verdicts beyond the config, such as the rubric's version."""
+        return {}
+
+    def guide(self, trait: str, ask: Ask) -> str:
+        """What it must know of a trait; asked once a trait, kept with the run, and handed back with every pair."""
+        del trait, ask
+        return ""
+
+    def requests(self, pair: ContrastivePair, guide: str) -> Sequence[ChatRequest]:
+        """What it asks about a pair. Ids and seeds are psyctl's: it gives each request its own."""
+        ...
+
+    def verdict(
+        self, pair: ContrastivePair, guide: str, completions: Sequence[Completion]
+    ) -> Verdict | Sequence[ChatRequest]:
+        """What it says of the pair, or what it asks in addition.
+
+        Args:
+            pair: The pair.
+            guide: What :meth:`guide` gave for its trait.
+            completions: The answers to all that was asked about it so far, in the order of asking; failed ones
+                have ``finish_reason="error"``.
+        """
+        ...
+
+    def decide(self, scores: Mapping[str, float | None]) -> Verdict:
+        """The verdict that follows from scores found before, so that other thresholds need no asking.
+
+        Raises:
+            NotImplementedError: Only asking tells.
+        """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,11 @@ def psyctl_inference_backends() -> Sequence[Component]:  # type: ignore[empty-bo
 
 
 @hookspec
+def psyctl_pair_judges() -> Sequence[Component]:  # type: ignore[empty-body]
+    """Components whose factory returns a :class:`~psyctl_core.components.PairJudge`."""
+
+
+@hookspec
 def psyctl_output_sinks() -> Sequence[Component]:  # type: ignore[empty-body]
     """Components whose factory returns an :class:`~psyctl_core.components.OutputSink`."""
 

@@ -94,6 +94,8 @@ class ChatRequest:
         max_tokens: The most new tokens to generate.
         temperature: 0 decodes greedily.
         seed: For sampling; depends on the run's seed and the request alone.
+        choices: Where it is not empty, the answer is one of these, such as a digit. A backend that can says how likely
+            each is, under ``choices`` in the completion's metadata; one that cannot answers with text.
     """
 
     id: str
@@ -103,6 +105,7 @@ class ChatRequest:
     max_tokens: int = 64
     temperature: float = 0.0
     seed: int = 0
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,8 @@ class Completion:
         error: With ``finish_reason == "error"``, why this request alone failed.
         unpriced: Whether tries on the way cost something that was not told, on top of ``cost``.
         metadata: Whatever the backend wants to keep, such as which provider answered; under ``said`` in whose words
-            a request failed.
+            a request failed; under ``choices`` the probability of each of the request's choices that is known, at most
+            1 in all.
     """
 
     id: str
@@ -142,6 +146,19 @@ class ContrastivePair:
     positive: str
     neutral: str
     metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a judge says of a pair.
+
+    Attributes:
+        reason: Why it is rejected, in words that stay the same and hold no numbers; empty where it is accepted.
+        scores: What it found, by name; ``None`` is a score that could not be had.
+    """
+
+    reason: str
+    scores: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class HfBackend(InferenceBackend):
         Which requests of a block are computed together follows from the block alone.
         """
         generator = self._loaded()
-        for _, group in groupby(requests, key=lambda r: (r.max_tokens, r.temperature, r.stop)):
+        for _, group in groupby(requests, key=lambda r: (r.max_tokens, r.temperature, r.stop, r.choices)):
             yield from self._in_batches(Intake(generator, group))
 
     def close(self) -> None:
@@ -110,7 +110,12 @@ class HfBackend(InferenceBackend):
                 break
             rows = min(self._config.batch_size or generator.rows_that_fit(asked), len(asked))
             rows = min(rows, self._most_rows or rows)
-            answers = generator.flow(asked, intake.take, rows) if flows else generator.generate(asked, rows)
+            if asked[0][0].choices and generator.can_weigh(asked[0][0]):
+                answers = generator.weigh(asked)
+            elif flows:
+                answers = generator.flow(asked, intake.take, rows)
+            else:
+                answers = generator.generate(asked, rows)
             try:
                 for completion in answers:
                     intake.answered(completion)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,6 +145,28 @@ def _read(model: Any, packed: Packed) -> tuple[torch.Tensor, Cache]:
     return output.logits[0].float(), cache
 
 
+def likely_next(model: Any, prompts: Sequence[list[int]]) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """Numbers of prompts and their next tokens' logits ``[prompts, vocabulary]``; what is shared is computed once."""
+    waiting = by_likeness(prompts)[::-1]
+    while waiting:
+        group = _next_group(waiting, prompts)
+        del waiting[-len(group) :]
+        yield group, _read(model, pack([prompts[number] for number in group]))[0]
+
+
+def _next_group(waiting: Sequence[int], prompts: Mapping[int, list[int]] | Sequence[list[int]]) -> list[int]:
+    """The last of the waiting prompts, as many as fill one packed row."""
+    group = [waiting[-1]]
+    size = len(prompts[group[0]])
+    for prompt in waiting[-2::-1]:
+        before = prompts[group[-1]]
+        size += len(pack([before, prompts[prompt]]).ids) - len(before)
+        if size > PACK:
+            break
+        group.append(prompt)
+    return group
+
+
 class _Window:
     """The columns ``[start, end)`` of all layers' caches that are in use."""
 
@@ -279,7 +301,7 @@ class Decoding:
                 self._admit(self._more(len(free)))
             if not self._waiting:
                 break
-            group = self._next_group()
+            group = _next_group(self._waiting, self._prompts)
             if len(group) > len(free):
                 if len(free) < self._rows:
                     return  # a few more steps, and the whole group has room
@@ -288,18 +310,6 @@ class Decoding:
             yield from self._begin(group, free)
         if self._is_last and 4 * len(self._free()) >= self._rows:
             self._drop_free_rows()
-
-    def _next_group(self) -> list[int]:
-        group = [self._waiting[-1]]
-        size = len(self._prompts[group[0]])
-        for prompt in self._waiting[-2::-1]:
-            before = self._prompts[group[-1]]
-            here = self._prompts[prompt]
-            size += len(pack([before, here]).ids) - len(before)
-            if size > PACK:
-                break
-            group.append(prompt)
-        return group
 
     def _begin(self, group: list[int], free: list[int]) -> Iterator[Answer]:
         """Read prompts, put them into free rows and choose their first tokens."""

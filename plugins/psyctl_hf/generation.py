@@ -24,10 +24,10 @@ from transformers.utils import logging as transformers_logging
 from psyctl_core.errors import BackendError, UsageError
 from psyctl_core.local_models import EXAMPLE, one_line
 from psyctl_core.markup import ends_thoughts
-from psyctl_core.records import ChatRequest, Completion
+from psyctl_core.records import ChatRequest, Completion, JsonValue
 from psyctl_hf import HfConfig, chat, loading, paged
 from psyctl_hf.choosing import Chooser
-from psyctl_hf.decoding import Answer, Decoding, alike, reach
+from psyctl_hf.decoding import Answer, Decoding, alike, likely_next, reach
 from psyctl_hf.locate import Located
 from psyctl_hf.speed import TOKENS_A_REQUEST, requests_a_second
 
@@ -168,6 +168,39 @@ class Generator:
         for answer in _inferred(decoding.run()):
             chooser.forget(answer.prompt)
             yield self._completion(*asked.pop(answer.prompt), answer)
+
+    def can_weigh(self, request: ChatRequest) -> bool:
+        """Whether each of a request's choices is one token behind its prompt, and the model is decoded here."""
+        return bool(self._reach) and self._choice_tokens(request) is not None
+
+    def weigh(self, asked: Sequence[Asked]) -> Yields[Completion, None, None]:
+        """How likely each choice is, the choices alone compared, from one pass over the prompts; nothing is generated.
+
+        Args:
+            asked: Requests of the same choices, each of which :meth:`can_weigh`.
+        """
+        choices = asked[0][0].choices
+        tokens = self._choice_tokens(asked[0][0]) or []
+        _, prompts = _apart(asked)
+        with torch.inference_mode():
+            found = [
+                (number, row)
+                for numbers, logits in likely_next(self._model, prompts)
+                for number, row in zip(numbers, logits[:, tokens].softmax(-1).tolist(), strict=True)
+            ]
+        for number, row in found:
+            request, ids = asked[number]
+            likely: dict[str, JsonValue] = dict(zip(choices, row, strict=True))
+            best = choices[max(range(len(row)), key=row.__getitem__)]
+            yield Completion(request.id, best, "stop", len(ids), 0, metadata={"choices": likely})
+
+    def _choice_tokens(self, request: ChatRequest) -> list[int] | None:
+        """The token of each choice behind the request's prompt; ``None`` where one is none or several."""
+        (prompt,) = self.encode([request])
+        longer = self.encode([replace(request, prefill=request.prefill + choice) for choice in request.choices])
+        if any(ids[:-1] != prompt for ids in longer):
+            return None
+        return [ids[-1] for ids in longer]
 
     def _completion(self, request: ChatRequest, prompt: list[int], answer: Answer) -> Completion:
         return Completion(

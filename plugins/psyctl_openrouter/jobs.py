@@ -7,7 +7,7 @@ import queue
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from psyctl_core.records import ChatRequest, Completion, FinishReason
+from psyctl_core.records import ChatRequest, Completion, FinishReason, JsonValue
 from psyctl_openrouter.outcome import Outcome
 
 
@@ -57,7 +57,9 @@ class Job:
 
     def answered(self, outcome: Outcome) -> Completion:
         """The completion of a request that was answered."""
-        return self._completion(outcome.text, outcome.finish_reason)
+        completion = self._completion(outcome.text, outcome.finish_reason)
+        likely: dict[str, JsonValue] = {c: outcome.likely[c] for c in self.request.choices if c in outcome.likely}
+        return replace(completion, metadata={"choices": likely}) if likely else completion
 
     def _completion(self, text: str, reason: FinishReason, error: str = "") -> Completion:
         read, made = self.prompt_tokens, self.completion_tokens

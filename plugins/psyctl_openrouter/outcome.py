@@ -8,7 +8,8 @@ Completion Insurance" (https://openrouter.ai/docs/features/zero-completion-insur
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from psyctl_core.records import FinishReason
@@ -78,6 +79,7 @@ class Outcome:
         reason: Why there is no answer, in stable words without numbers.
         detail: The server's own words about that, scrubbed; may be empty.
         wait: Seconds the server asks to wait, or ``None``.
+        likely: The probabilities told for the first token that was written, by its text without blanks.
         message: One line for the user, where nothing else may be answered either; of a ``retry`` it says that
             waiting does not mend it.
         hint: And what to do.
@@ -94,3 +96,4 @@ class Outcome:
     wait: float | None = None
     message: str = ""
     hint: str = ""
+    likely: Mapping[str, float] = field(default_factory=dict)

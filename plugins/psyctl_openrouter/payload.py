@@ -13,6 +13,9 @@ from psyctl_openrouter.adapting import Dialect
 MAX_STOPS = 4
 """Stop strings that servers accept at most (OpenAI API reference, chat completions, ``stop``)."""
 
+MOST_LOGPROBS = 20
+"""Probabilities of a token that servers tell at most (OpenAI API reference, chat completions, ``top_logprobs``)."""
+
 _CONTROL = re.compile(
     r"(?P<first>[<\[])(?=[|｜]"  # <|im_end|>, <｜User｜>, [|endofturn|]
     r"|/?(?:s|bos|eos|pad|unk|mask|think|thinking|tool_call|channel\||turn\||sop|eop)>"
@@ -59,6 +62,8 @@ def chat_body(
     body.update({name: value for name, value in extra.items() if name != "max_tokens"})
     if begun:
         body.update(when_begun)
+    if request.choices:
+        body |= {"logprobs": True, "top_logprobs": MOST_LOGPROBS}
     if stops := usable_stops(request.stop):
         body["stop"] = stops
     return {name: value for name, value in body.items() if name not in dialect.omitted}

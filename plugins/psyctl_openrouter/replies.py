@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -131,7 +132,7 @@ def _sort_answer(
         return failed("request_error", MODERATION)
     if text.strip():
         finish = _finish(ending, choice, data, made, limit) if len(content) == len(whole) else "length"
-        return Outcome("answer", text, finish, read, made, cost)
+        return Outcome("answer", text, finish, read, made, cost, likely=_likely(choice))
     if isinstance(refusal := message.get("refusal"), str) and refusal.strip():
         said = scrub(refusal, service.key)
         hint = f"Choose another {service.flag}-model, or another trait, {RESUME}"
@@ -147,6 +148,23 @@ def _sort_answer(
         f"The model '{service.model}' gives nothing but empty answers.",
         f"Choose another {service.flag}-model, or try {service.flag}-prefill off, {RESUME}",
     )
+
+
+def _likely(choice: Mapping[str, Any]) -> dict[str, float]:
+    """The probabilities told for the first token that says something, added up over its spellings."""
+    logprobs = choice.get("logprobs")
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    for place in content if isinstance(content, list) else []:
+        top = place.get("top_logprobs") if isinstance(place, dict) else None
+        if not isinstance(top, list) or not str(place.get("token", "")).strip():
+            continue
+        likely: dict[str, float] = {}
+        for one in top:
+            token, value = (one.get("token"), one.get("logprob")) if isinstance(one, dict) else (None, None)
+            if isinstance(token, str) and isinstance(value, (int, float)) and value <= 0:
+                likely[token.strip()] = likely.get(token.strip(), 0.0) + math.exp(value)
+        return likely
+    return {}
 
 
 def _only_thinks(service: Service) -> tuple[str, str]:

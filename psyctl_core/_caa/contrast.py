@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from psyctl_core._caa import answers
 from psyctl_core._caa.prompts import answer_request
@@ -39,27 +39,55 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A scenario that gave no pair, and why; empty where an earlier process wrote the reason down."""
+    """A scenario that gave no pair that is kept.
+
+    Attributes:
+        scenario: The scenario.
+        reason: Why; empty where an earlier process wrote the reason down.
+        pair: The pair that a judge rejected, with its scores, or ``None``.
+    """
 
     scenario: Scenario
     reason: str
+    pair: ContrastivePair | None = None
 
 
-Task: TypeAlias = Generator[Sequence[ChatRequest], Sequence[Completion], "ContrastivePair | Rejected"]
+class Ask(NamedTuple):
+    """What a task wants to know.
+
+    Attributes:
+        requests: The questions.
+        by_judge: Whether the judge asks, and not the pair's writer.
+    """
+
+    requests: Sequence[ChatRequest]
+    by_judge: bool = False
+
+
+Task: TypeAlias = Generator[Ask, Sequence[Completion], "ContrastivePair | Rejected"]
 """Yields what to ask, is sent the answers in the same order, may ask again, and returns what came of it."""
 
+Judging: TypeAlias = Callable[[ContrastivePair], Task]
+"""A task that goes on from a pair: with what a judge makes of it."""
 
-def contrast(scenario: Scenario, conditions: Sequence[Condition], sampling: Sampling) -> Task:
-    """Ask for a scenario's answer under each condition, and put the answers together.
+
+def contrast(
+    scenario: Scenario, conditions: Sequence[Condition], sampling: Sampling, judging: Judging | None = None
+) -> Task:
+    """Ask for a scenario's answer under each condition, put the answers together, and have the pair judged.
 
     Args:
         scenario: What is asked about.
         conditions: The positive one and the neutral one.
         sampling: How answers are drawn.
+        judging: The judge's part, or ``None``.
     """
     requests = [request_of(scenario, condition, sampling) for condition in conditions]
-    completions = yield requests
-    return pair_of(scenario, conditions, requests, completions)
+    completions = yield Ask(requests)
+    outcome = pair_of(scenario, conditions, requests, completions)
+    if judging is not None and isinstance(outcome, ContrastivePair):
+        outcome = yield from judging(outcome)
+    return outcome
 
 
 def request_of(scenario: Scenario, condition: Condition, sampling: Sampling) -> ChatRequest:

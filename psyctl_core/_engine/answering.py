@@ -32,6 +32,7 @@ class Answerer:
         budget: What may be spent.
         meter: Where answers are counted.
         stop: Whether the user wants to stop.
+        is_started: Whether somebody else starts the backend.
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class Answerer:
         budget: Budget,
         meter: Meter,
         stop: Stop,
+        *,
+        is_started: bool = False,
     ) -> None:
         self._backend = backend
         self._runner = runner
@@ -51,7 +54,7 @@ class Answerer:
         self._budget = budget
         self._meter = meter
         self._stop = stop
-        self._started = False
+        self._started = is_started
         self._asked: dict[str, Asked] = {}
         self._found: deque[Completion] = deque()
         self._rest: Iterator[Asked] | None = None

@@ -34,6 +34,8 @@ class BuildConfig:
         checkpoint_interval: Records between two checkpoints; ``None`` reads ``PSYCTL_CHECKPOINT_INTERVAL``
             or takes 100.
         block_size: Requests that a backend with blocks is handed at once; ``None`` goes by its speed.
+        judge_backend: Who answers the judge; ``None`` is whoever answers the scenarios.
+        max_scenarios: Scenarios that are asked about at most; ``None`` for all that the limit takes.
     """
 
     personality: str
@@ -44,10 +46,17 @@ class BuildConfig:
     max_cost: float | None = None
     checkpoint_interval: int | None = None
     block_size: int | None = None
+    judge_backend: Selection | None = None
+    max_scenarios: int | None = None
 
     def traits(self) -> tuple[Trait, ...]:
         """The traits that are named. Raises UsageError."""
         return parse_traits(self.personality)
+
+    @property
+    def kinds(self) -> list[KindName]:
+        """The kinds of component that the job uses: all but the optional ones that are left out."""
+        return [kind for kind in KINDS if kind in self.components or not KINDS[kind].is_optional]
 
     def selection(self, kind: KindName) -> Selection:
         """The component of a kind.
@@ -99,6 +108,10 @@ class BuildConfig:
             raise UsageError(f"A budget of ${self.max_cost:g} pays for nothing.", "Give --max-cost above 0.")
         if self.block_size is not None and self.block_size < 1:
             raise UsageError(f"A block of {self.block_size} requests is empty.", "Give --block-size 1 or more.")
+        if self.max_scenarios is not None and self.max_scenarios < 1:
+            raise UsageError(f"{self.max_scenarios} scenarios leave nothing to ask.", "Give --max-scenarios 1 or more.")
+        if self.judge_backend is not None and "judge" not in self.components:
+            raise UsageError("A backend is given for a judge, and no judge.", "Add --judge NAME, such as rubric.")
         self.interval()
 
     def as_json(self) -> dict[str, JsonValue]:
@@ -110,9 +123,14 @@ class BuildConfig:
             "max_cost": self.max_cost,
             "checkpoint_interval": self.checkpoint_interval,
             "block_size": self.block_size,
+            **({"max_scenarios": self.max_scenarios} if self.max_scenarios else {}),
+            **{kind: _as_json(self.selection(kind)) for kind in self.kinds},
         }
-        for kind in KINDS:
-            selection = self.selection(kind)
-            options = settings(selection.config) if selection.config is not None else {}
-            row[kind] = {"component": selection.name, "settings": options}
+        if self.judge_backend is not None:
+            row["judge_backend"] = _as_json(self.judge_backend)
         return row
+
+
+def _as_json(selection: Selection) -> JsonValue:
+    options = settings(selection.config) if selection.config is not None else {}
+    return {"component": selection.name, "settings": options}

@@ -10,6 +10,7 @@ from psyctl_core._caa.question import to_record
 from psyctl_core._caa.traits import Trait
 from psyctl_core._engine.eligibility import Lane
 from psyctl_core._engine.scheduler import Kept, Outcome
+from psyctl_core._engine.scores import rank_correlation, scores_of, summary
 from psyctl_core._plugins.guard import GuardedSink, GuardedWriter
 from psyctl_core._store.runs import Run
 from psyctl_core.components import Checkpoint, SinkTarget
@@ -74,6 +75,11 @@ class Dataset:
         self.exhausted = self._safe.exhausted and not self._written
         self._saved = found
         self.found_records = self.num_generated
+
+    @property
+    def scenarios_before(self) -> int:
+        """Scenarios before the offset from which it goes on."""
+        return self._safe.accepted + sum(self._safe.rejected.values())
 
     @property
     def saved_offset(self) -> int:
@@ -164,7 +170,7 @@ class Dataset:
         reason = rejected.reason or recorded or NOT_RECORDED
         self.rejected[reason] += 1
         if reason != recorded:
-            self.run.reject(rejected.scenario.offset, rejected.scenario.id, reason)
+            self.run.reject(rejected.scenario.offset, rejected.scenario.id, reason, rejected.pair)
 
     def _mark(self) -> None:
         """Note that a run may go on from here."""
@@ -180,6 +186,26 @@ class Dataset:
         self.writer.checkpoint(checkpoint)
         self._saved = checkpoint
         self.save()
+
+    def sum_up_scores(self) -> None:
+        """Note in run.json how a judge's scores are spread, accepted and rejected pairs together."""
+        judged = [
+            (scores, record.positive_text)
+            for record in (self._sink.read(self._target) if self.num_generated else ())
+            if (scores := scores_of(record.metadata)) is not None
+        ]
+        judged += [
+            (scores, text)
+            for metadata, text in self.run.rejected_pairs()
+            if (scores := scores_of(metadata)) is not None
+        ]
+        self.run.scores = summary([scores for scores, _ in judged])
+        lengths = [
+            (value, float(len(text))) for scores, text in judged if (value := scores.get("positive")) is not None
+        ]
+        follows = rank_correlation(lengths)
+        if follows is not None:
+            self.run.scores["positive_follows_length"] = round(follows, 3)
 
     def save(self) -> None:
         """Save run.json with the statistics so far. Raises OutputError."""

@@ -16,36 +16,40 @@ from pathlib import Path
 import importlib_metadata
 from packaging.requirements import InvalidRequirement, Requirement
 
-from psyctl_core._caa.contrast import Rejected, Task, conditions_of, contrast
+from psyctl_core._caa.contrast import Task, conditions_of, contrast
 from psyctl_core._caa.prompts import PROMPT_VERSION
 from psyctl_core._caa.question import FORMAT_VERSION
 from psyctl_core._caa.traits import Trait
+from psyctl_core._engine.acceptance import Acceptance
 from psyctl_core._engine.answering import Answerer
 from psyctl_core._engine.blocks import Blocks
 from psyctl_core._engine.config import BuildConfig
 from psyctl_core._engine.dataset import Dataset
-from psyctl_core._engine.personas import describe_all
+from psyctl_core._engine.judging import judged_by
+from psyctl_core._engine.personas import describe_all, describe_guides
 from psyctl_core._engine.progress import Callback, Meter
 from psyctl_core._engine.runner import LocalRunner
-from psyctl_core._engine.scheduler import Outcome, Scheduler
+from psyctl_core._engine.scheduler import Rounds, Scheduler
 from psyctl_core._engine.stopping import Stop
-from psyctl_core._plugins.guard import GuardedBackend, GuardedPrompter, GuardedSink, GuardedSource
-from psyctl_core._plugins.kinds import KINDS
+from psyctl_core._plugins.guard import GuardedBackend, GuardedJudge, GuardedPrompter, GuardedSink, GuardedSource
 from psyctl_core._plugins.registry import discover
 from psyctl_core._plugins.selection import Choice, resolve
 from psyctl_core._store import runs
 from psyctl_core._store.journal import Journal
 from psyctl_core.budget import Budget
 from psyctl_core.components import Context, KindName
-from psyctl_core.errors import BackendError, PsyctlError, SourceError
+from psyctl_core.errors import PsyctlError, SourceError
 from psyctl_core.records import NEUTRAL, JsonValue, Scenario, SkippedRow
 
 log = logging.getLogger("psyctl")
 
-MAX_REJECTED = 100
-"""Scenarios in a row without a pair after which going on would only waste time or money."""
-
 _WITHOUT_BACKEND: tuple[KindName, ...] = ("source", "prompter", "sink")
+
+JUDGED_AT = 1_024
+"""Judge's requests that wait for their turn: each turn's end leaves connections idle."""
+
+JUDGED_AT_LOCALLY = 128
+"""The same where a model computes here: nothing is written before its pairs are judged."""
 
 PRUNE_EVERY = 1_000
 """Rows committed between two times that the journal drops what it need not keep any longer."""
@@ -63,6 +67,9 @@ class Job:
         prompter: How personas are described.
         backend: Who answers.
         sink: Where records go.
+        judge: Who accepts pairs, or ``None``.
+        judge_backend: Who answers the judge; the backend itself, unless another was chosen.
+        judge_choice: Who supplies that other one.
     """
 
     config: BuildConfig
@@ -72,6 +79,9 @@ class Job:
     prompter: GuardedPrompter
     backend: GuardedBackend
     sink: GuardedSink
+    judge: GuardedJudge | None
+    judge_backend: GuardedBackend
+    judge_choice: Choice | None
 
     @property
     def folders(self) -> list[Path]:
@@ -102,11 +112,18 @@ def prepared(config: BuildConfig) -> Iterator[Job]:
             backend = made_backend(resolve(registry, "backend", handed_over))
         traits = config.traits()
         config.check()
-        choices = {kind: resolve(registry, kind, config.selection(kind)) for kind in KINDS}
+        choices = {kind: resolve(registry, kind, config.selection(kind)) for kind in config.kinds}
+        judge_choice = resolve(registry, "backend", config.judge_backend) if config.judge_backend else None
         source, prompter, sink = (choices[kind].make(context) for kind in _WITHOUT_BACKEND)
+        judge = choices["judge"].make(context) if "judge" in choices else None
         backend = backend or made_backend(choices["backend"])
-        complete = dataclasses.replace(config, components={kind: choice.selection for kind, choice in choices.items()})
-        yield Job(complete, traits, choices, source, prompter, backend, sink)
+        judge_backend = made_backend(judge_choice) if judge_choice else backend
+        complete = dataclasses.replace(
+            config,
+            components={kind: choice.selection for kind, choice in choices.items()},
+            judge_backend=judge_choice.selection if judge_choice else None,
+        )
+        yield Job(complete, traits, choices, source, prompter, backend, sink, judge, judge_backend, judge_choice)
 
 
 @contextlib.contextmanager
@@ -123,19 +140,19 @@ def closed_after(close: Callable[[], None]) -> Iterator[None]:
 
 def identity_of(job: Job, trait: Trait) -> dict[str, JsonValue]:
     """What decides the trait's dataset: each component, its settings, and what it says of itself, side by side."""
-    parts: dict[KindName, GuardedSource | GuardedPrompter | GuardedBackend | GuardedSink] = {
-        "source": job.source,
-        "prompter": job.prompter,
-        "backend": job.backend,
-        "sink": job.sink,
+    parts: dict[str, tuple[Choice, Mapping[str, JsonValue]]] = {
+        "source": (job.choices["source"], job.source.identity()),
+        "prompter": (job.choices["prompter"], job.prompter.identity()),
+        "backend": (job.choices["backend"], job.backend.identity()),
+        "sink": (job.choices["sink"], job.sink.identity()),
     }
+    if job.judge is not None:
+        parts["judge"] = job.choices["judge"], job.judge.identity()
+    if job.judge_choice is not None:
+        parts["judge_backend"] = job.judge_choice, job.judge_backend.identity()
     identity: dict[str, JsonValue] = {
-        kind: {
-            "component": job.choices[kind].label,
-            "settings": job.choices[kind].settings(identity=True),
-            "own": part.identity(),
-        }
-        for kind, part in parts.items()
+        part: {"component": choice.label, "settings": choice.settings(identity=True), "own": own}
+        for part, (choice, own) in parts.items()
     }
     identity |= {
         "trait": trait.name,
@@ -236,50 +253,93 @@ class Work:
             dataset.run.status = "running"
             dataset.save()
         lanes = [dataset.lane(self._limit) for dataset in lacking]
-        answerer = self._answerer()
-        make_task = self._describe(answerer)
+        answerer, judging = self._answerers()
+        make_task = self._describe(answerer, judging)
         answerer.start()
         blocks = self._blocks(answerer)
         start = min(lane.start for lane in lanes)
-        rejected_in_a_row: Counter[str] = Counter()
+        bound = _Bound(self._job.config.max_scenarios, max(dataset.scenarios_before for dataset in lacking))
+        acceptance = Acceptance()
         with contextlib.closing(self._job.source.scenarios(start)) as items, self.meter.phase("generating"):
-            scheduler = Scheduler(items, lanes, make_task, answerer.answers, blocks.scenarios if blocks else None)
+            scheduler = Scheduler(
+                bound.within(items),
+                lanes,
+                make_task,
+                answerer.answers,
+                blocks.scenarios if blocks else None,
+                self._rounds(answerer, judging),
+            )
             with contextlib.closing(scheduler.outcomes()) as outcomes:
                 for committed, outcome in enumerate(outcomes, 1):
                     with self._stop.deferred():
                         for dataset in lacking:
                             dataset.commit(outcome)
-                        _count_rejected(outcome, rejected_in_a_row)
+                        acceptance.note(outcome)
                         if committed % PRUNE_EVERY == 0:
                             self._prune([d for d in lacking if d.trait.slug in scheduler.lacking()])
                     self.meter.held = scheduler.held
                     self.meter.tell()
         for dataset in lacking:
-            if scheduler.exhausted and dataset.trait.slug in scheduler.lacking():
+            if scheduler.exhausted and not bound.is_reached and dataset.trait.slug in scheduler.lacking():
                 dataset.finish()
         if not scheduler.scenarios and start == 0:
             raise no_scenario(self._job, lacking[0].skipped)
 
-    def _answerer(self) -> Answerer:
+    def _answerers(self) -> tuple[Answerer, Answerer]:
+        """Who answers scenarios and who answers the judge, the same one where both are one flow; one budget."""
         job = self._job
-        limits = [limit for limit in (job.config.max_cost, job.backend.max_cost) if limit is not None]
-        own = job.backend.max_cost is not None and job.backend.max_cost == min(limits)
-        flag = f"--{job.backend.origin.name}-max-cost" if own else "--max-cost"
-        budget = Budget(min(limits, default=None), flag, self.usage.likely_cost())
-        runner = LocalRunner(job.backend, self._stop)
-        return Answerer(job.backend, runner, self._journal, self.usage, budget, self.meter, self._stop)
+        own = {
+            f"--{prefix}{backend.origin.name}-max-cost": backend.max_cost
+            for prefix, backend in (("", job.backend), ("judge-", job.judge_backend))
+            if backend.max_cost is not None
+        }
+        limits = {
+            flag: limit for flag, limit in {**own, "--max-cost": job.config.max_cost}.items() if limit is not None
+        }
+        flag = min(limits, key=lambda name: limits[name], default="--max-cost")
+        budget = Budget(limits.get(flag), flag, self.usage.likely_cost())
 
-    def _describe(self, answerer: Answerer) -> Callable[[Scenario, str], Task]:
+        def answerer(backend: GuardedBackend, journal: Journal, *, is_started: bool = False) -> Answerer:
+            runner = LocalRunner(backend, self._stop)
+            return Answerer(backend, runner, journal, self.usage, budget, self.meter, self._stop, is_started=is_started)
+
+        writer = answerer(job.backend, self._journal)
+        if job.judge_choice is not None:
+            identity = self._datasets[0].run.identity["judge_backend"]
+            return writer, answerer(job.judge_backend, self._journal.of(identity))
+        if job.judge is not None:
+            log.warning(
+                "The judge asks the model that wrote the answers, which likes its own: --judge-backend names another."
+            )
+            if job.backend.is_free:  # a local model: two kinds of requests in one batch would slow down both
+                writer.start()
+                return writer, answerer(job.backend, self._journal, is_started=True)
+        return writer, writer
+
+    def _rounds(self, answerer: Answerer, judging: Answerer) -> Rounds | None:
+        if judging is answerer:
+            return None
+        is_local = self._job.backend.is_free or self._job.judge_backend.is_free
+        begin_at = JUDGED_AT_LOCALLY if is_local else JUDGED_AT
+        return Rounds(judging.answers, self._job.judge_backend.block, begin_at)
+
+    def _describe(self, answerer: Answerer, judging: Answerer) -> Callable[[Scenario, str], Task]:
         """Describe the personas that are not described yet; what makes a scenario's task from them."""
         job = self._job
         with self.meter.phase("describing"):
             personas, neutral = describe_all(
                 self._datasets, job.prompter, answerer, job.backend.origin, job.config.sampling
             )
+            judged = None
+            if job.judge is not None:
+                guides = describe_guides(
+                    self._datasets, job.judge, judging, job.judge_backend.origin, job.config.sampling
+                )
+                judged = judged_by(job.judge, guides, job.config.sampling.seed)
         conditions = conditions_of({trait.slug: trait.name for trait in job.traits}, personas, neutral)
 
         def make_task(scenario: Scenario, slug: str) -> Task:
-            return contrast(scenario, conditions[slug], job.config.sampling)
+            return contrast(scenario, conditions[slug], job.config.sampling, judged)
 
         return make_task
 
@@ -305,11 +365,15 @@ class Work:
     def _save(self) -> None:
         with self.meter.phase("saving"):
             self.usage.seconds = self._seconds_before + self.meter.seconds
-            adapted = self._job.backend.adaptations()
+            adapted = {"backend": self._job.backend.adaptations()}
+            if self._job.judge_choice is not None:
+                adapted["judge_backend"] = self._job.judge_backend.adaptations()
             for dataset in self._datasets:
-                if adapted:
-                    settings = dataset.run.settings
-                    dataset.run.settings = {**settings, "backend": {**settings["backend"], "adaptations": adapted}}
+                settings = dataset.run.settings
+                told = {part: {**settings[part], "adaptations": said} for part, said in adapted.items() if said}
+                dataset.run.settings = {**settings, **told}
+                if self._job.judge is not None:
+                    dataset.sum_up_scores()
                 dataset.run.status = "stopped" if dataset.lacks(self._limit) else "complete"
                 dataset.checkpoint()
                 dataset.save()
@@ -330,25 +394,23 @@ class Work:
         self._journal.close()
 
 
-def _count_rejected(outcome: Outcome, in_a_row: Counter[str]) -> None:
-    """Keep count of scenarios without a pair.
+class _Bound:
+    """Ends the source once so many scenarios were asked about, those of earlier processes included."""
 
-    Raises:
-        BackendError: There were too many in a row.
-    """
-    for result in outcome.results.values():
-        if isinstance(result, SkippedRow) or (isinstance(result, Rejected) and not result.reason):
-            continue  # it says nothing about the answers of this run
-        if not isinstance(result, Rejected):
-            in_a_row.clear()
-            continue
-        in_a_row[result.reason] += 1
-        if in_a_row.total() >= MAX_REJECTED:
-            reasons = ", ".join(f"{reason}: {n}" for reason, n in in_a_row.most_common())
-            raise BackendError(
-                f"{MAX_REJECTED} scenarios in a row gave no usable pair ({reasons}).",
-                "Try another model, more --max-tokens, or --prompter static; what is written so far is kept.",
-            )
+    def __init__(self, most: int | None, before: int) -> None:
+        self._most = most
+        self._count = before
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether no more are asked about."""
+        return self._most is not None and self._count >= self._most
+
+    def within(self, items: Iterator[Scenario | SkippedRow]) -> Iterator[Scenario | SkippedRow]:
+        """The items up to the bound."""
+        while not self.is_reached and (item := next(items, None)) is not None:
+            self._count += isinstance(item, Scenario)
+            yield item
 
 
 def _say_what_is_saved(dataset: Dataset) -> None:

@@ -18,6 +18,25 @@ MAX_OPEN = 10_000
 """Rows read and not committed yet, at most: bounds memory while one answer is late."""
 
 
+Answers: TypeAlias = Callable[[Callable[[], "Block | None"]], Generator[Completion, None, None]]
+"""Answers block after block; see :meth:`~psyctl_core._engine.answering.Answerer.answers`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """How a judge is asked in turns with the writer.
+
+    Attributes:
+        answers: Who answers it.
+        block: How many of its requests are computed together at most; 0 where they flow.
+        begin_at: How many of them wait before the writer pauses for them.
+    """
+
+    answers: Answers
+    block: int
+    begin_at: int
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A scenario whose record an earlier process wrote."""
@@ -103,6 +122,7 @@ class Scheduler:
         answers: Answers the blocks that it is given; see :meth:`Answerer.answers`.
         block_scenarios: How many scenarios the block that begins at an offset is cut to; ``None`` where
             requests flow.
+        judging: How the judge's requests are answered; ``None`` where they are in one flow with the others.
     """
 
     def __init__(
@@ -110,17 +130,20 @@ class Scheduler:
         items: Iterator[Scenario | SkippedRow],
         lanes: Sequence[Lane],
         task: Callable[[Scenario, str], Task],
-        answers: Callable[[Callable[[], Block | None]], Generator[Completion, None, None]],
+        answers: Answers,
         block_scenarios: Callable[[int], int] | None = None,
+        judging: Rounds | None = None,
     ) -> None:
         self._items = items
         self._lanes = lanes
         self._task = task
         self._answers = answers
         self._block_scenarios = block_scenarios
+        self._judging = judging
         self._pending: deque[_Open | SkippedRow] = deque()
         self._in_flight: dict[str, _Open] = {}
         self._backlog: deque[Asked] = deque()
+        self._to_judge: deque[Asked] = deque()
         self._unclaimed = 0
         self._next_offset = min((lane.start for lane in lanes), default=0)
         self.exhausted = False
@@ -130,11 +153,16 @@ class Scheduler:
     def outcomes(self) -> Generator[Outcome, None, None]:
         """What became of each row, in order, until every dataset has what it lacks or the source has no more."""
         while self._wants_more() or self._pending:
-            with closing(self._answers(self._next_block)) as completions:
-                for completion in completions:
-                    self._receive(completion)
-                    yield from self._ready()
+            yield from self._round(self._answers, self._next_block)
+            if self._judging is not None:
+                yield from self._round(self._judging.answers, self._next_to_judge)
             yield from self._ready()
+
+    def _round(self, answers: Answers, next_block: Callable[[], Block | None]) -> Iterator[Outcome]:
+        with closing(answers(next_block)) as completions:
+            for completion in completions:
+                self._receive(completion)
+                yield from self._ready()
 
     def lacking(self) -> list[str]:
         """The ids of the datasets that are not full."""
@@ -151,7 +179,7 @@ class Scheduler:
 
     def _flow(self) -> Iterator[Asked]:
         """Requests for as long as there are any, for a backend that takes them as room appears."""
-        while True:
+        while self._judging is None or len(self._to_judge) < self._judging.begin_at:
             self._claim_unclaimed()
             if self._backlog:
                 yield self._backlog.popleft()
@@ -164,8 +192,11 @@ class Scheduler:
         """The requests of one block: the backlog, then the next scenarios, cut by offset alone.
 
         A block that an earlier process committed in part is asked again whole, because answers may depend on
-        which requests are computed together; one that it committed wholly is not asked at all.
+        which requests are computed together; one that it committed wholly is not asked at all. What the last block
+        gave is judged before the next one is begun.
         """
+        if self._to_judge:
+            return []
         self._claim_unclaimed()
         block: list[_Open] = []
         if self._wants_more():
@@ -178,6 +209,16 @@ class Scheduler:
         requests = list(self._backlog)
         self._backlog.clear()
         return requests
+
+    def _next_to_judge(self) -> Block | None:
+        waiting = self._to_judge
+        if self._judging is not None and self._judging.block:
+            return [waiting.popleft() for _ in range(min(self._judging.block, len(waiting)))] or None
+        return self._flow_to_judge() if waiting else None
+
+    def _flow_to_judge(self) -> Iterator[Asked]:
+        while self._to_judge:
+            yield self._to_judge.popleft()
 
     def _wants_more(self) -> bool:
         return not self.exhausted and len(self._pending) < MAX_OPEN and any(lane.has_room for lane in self._lanes)
@@ -232,17 +273,19 @@ class Scheduler:
         running = opened.running[id]
         while (answers := opened.answers_to(running.requests)) is not None:
             try:
-                running.requests = running.task.send(answers) if running.has_begun else next(running.task)
+                ask = running.task.send(answers) if running.has_begun else next(running.task)
             except StopIteration as done:
                 del opened.running[id]
                 opened.results[id] = done.value
                 return
             running.has_begun = True
+            running.requests = ask.requests
+            backlog = self._to_judge if ask.by_judge and self._judging is not None else self._backlog
             for request in running.requests:
                 if request.id not in opened.answers:
                     opened.answers[request.id] = None
                     self._in_flight[request.id] = opened
-                    self._backlog.append(Asked(request, opened.scenario.offset))
+                    backlog.append(Asked(request, opened.scenario.offset))
 
     # What comes back.
 

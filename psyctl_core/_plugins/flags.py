@@ -16,9 +16,9 @@ FLAG_TYPES = (str, int, float, bool, Path)
 FLAGS_OF_THE_CORE = frozenset(
     f"--{name}"
     for name in (
-        "help", "version", "no-plugins", "personality", "output", "limit-samples", "source", "prompter", "backend",
-        "sink", "seed", "temperature", "max-tokens", "max-cost", "block-size", "checkpoint-interval", "fresh",
-        "dry-run", "quiet", "debug", "count", "personas", "rows", "json",
+        "help", "version", "no-plugins", "personality", "output", "limit-samples", "max-scenarios", "source",
+        "prompter", "backend", "judge", "judge-backend", "sink", "seed", "temperature", "max-tokens", "max-cost",
+        "block-size", "checkpoint-interval", "fresh", "dry-run", "quiet", "debug", "count", "personas", "rows", "json",
     )
 )  # fmt: skip
 """The options that commands have without any component; none of a component's may be spelled so."""

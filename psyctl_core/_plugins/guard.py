@@ -5,8 +5,9 @@ Behind the guard everything is trusted and typed. No other module checks or blam
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from psyctl_core.components import (
     InferenceBackend,
     Inspection,
     OutputSink,
+    PairJudge,
     PersonalityPrompter,
     ScenarioSource,
     SinkTarget,
@@ -33,12 +35,14 @@ from psyctl_core.records import (
     CaaRecord,
     ChatRequest,
     Completion,
+    ContrastivePair,
     FinishReason,
     JsonValue,
     Persona,
     Scenario,
     SkippedRow,
     Turn,
+    Verdict,
 )
 
 T = TypeVar("T")
@@ -59,7 +63,8 @@ class Origin:
     """Who supplies something.
 
     Attributes:
-        kind: ``source``, ``prompter``, ``backend``, ``sink`` or ``command``; ``plugin`` where it is none of them.
+        kind: ``source``, ``prompter``, ``backend``, ``judge``, ``sink`` or ``command``; ``plugin`` where it is none
+            of them.
         name: The component's name, or the entry point's.
         distribution: The pip name of who supplies it.
         version: That distribution's version; empty for a component that a program handed over, whose
@@ -267,6 +272,68 @@ class GuardedBackend(GuardedComponent[InferenceBackend]):
             self._component.close()
 
 
+class GuardedJudge(GuardedComponent[PairJudge]):
+    """A judge whose requests and verdicts are checked."""
+
+    def guide(self, trait: str, ask: Ask) -> str:
+        """What it must know of a trait, fit to be stored.
+
+        Raises:
+            PluginError: The judge fails, or returns no text.
+        """
+        with blamed(self.origin):
+            guide = self._component.guide(trait, ask)
+        if not isinstance(guide, str):
+            raise self.origin.misdeed(f"gave a {type(guide).__name__} as its guide for {trait}")
+        return storable(guide)
+
+    def requests(self, pair: ContrastivePair, guide: str) -> Sequence[ChatRequest]:
+        """What it asks about a pair.
+
+        Raises:
+            PluginError: The judge fails, or asks nothing.
+        """
+        with blamed(self.origin):
+            asked = self._component.requests(pair, guide)
+        return self._checked(asked)
+
+    def verdict(
+        self, pair: ContrastivePair, guide: str, completions: Sequence[Completion]
+    ) -> Verdict | Sequence[ChatRequest]:
+        """What it says of the pair, or what it asks in addition.
+
+        Raises:
+            PluginError: The judge fails, or returns neither.
+        """
+        with blamed(self.origin):
+            said = self._component.verdict(pair, guide, completions)
+        return self._sane(said) if isinstance(said, Verdict) else self._checked(said)
+
+    def decide(self, scores: Mapping[str, float | None]) -> Verdict | None:
+        """The verdict that follows from scores found before; ``None`` where only asking tells."""
+        try:
+            with blamed(self.origin):
+                return self._sane(self._component.decide(scores))
+        except PluginError as error:
+            if isinstance(error.__cause__, NotImplementedError):
+                return None
+            raise
+
+    def _checked(self, asked: object) -> Sequence[ChatRequest]:
+        requests = list(asked) if isinstance(asked, Sequence) and not isinstance(asked, str) else []
+        if not requests or not all(isinstance(request, ChatRequest) for request in requests):
+            raise self.origin.misdeed(f"gave {type(asked).__name__} where requests or a verdict are wanted")
+        return requests
+
+    def _sane(self, verdict: Verdict) -> Verdict:
+        odd = [name for name, value in verdict.scores.items() if not (value is None or _is_number(value))]
+        if odd or not isinstance(verdict.reason, str):
+            raise self.origin.misdeed(
+                f"gave {odd[0]}={verdict.scores[odd[0]]!r} as a score" if odd else "gave no reason"
+            )
+        return replace(verdict, reason=storable(verdict.reason), scores=dict(verdict.scores))
+
+
 class GuardedWriter(_Guarded[DatasetWriter]):
     """An open dataset whose records are checked on the way in."""
 
@@ -355,6 +422,10 @@ class GuardedSink(GuardedComponent[OutputSink]):
         """What lies there."""
         with blamed(self.origin):
             return self._component.inspect(target)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def checked_instance(instance: Any, protocol: type[Any], origin: Origin) -> Any:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from psyctl_core._plugins.guard import GuardedBackend, GuardedPrompter, GuardedSink, GuardedSource
+from psyctl_core._plugins.guard import GuardedBackend, GuardedJudge, GuardedPrompter, GuardedSink, GuardedSource
 from psyctl_core.components import (
     InferenceBackend,
     KindName,
     OutputSink,
+    PairJudge,
     PersonalityPrompter,
     ScenarioSource,
 )
@@ -26,6 +27,7 @@ class Kind:
         guard: What wraps each where it is made.
         default: The component's name that is used where nothing is said; empty where nothing is guessed.
         help: What they decide, for ``--help``.
+        is_optional: Whether a run may do without.
     """
 
     hook: str
@@ -33,6 +35,7 @@ class Kind:
     guard: type[Any]
     default: str
     help: str
+    is_optional: bool = False
 
 
 KINDS: Mapping[KindName, Kind] = {
@@ -41,6 +44,7 @@ KINDS: Mapping[KindName, Kind] = {
         "psyctl_personality_prompters", PersonalityPrompter, GuardedPrompter, "p2", "How personas are described"
     ),
     "backend": Kind("psyctl_inference_backends", InferenceBackend, GuardedBackend, "", "Who answers"),
+    "judge": Kind("psyctl_pair_judges", PairJudge, GuardedJudge, "", "Who accepts pairs", is_optional=True),
     "sink": Kind("psyctl_output_sinks", OutputSink, GuardedSink, "jsonl", "Where pairs go"),
 }
 """Backends have no default: they may cost money or gigabytes."""

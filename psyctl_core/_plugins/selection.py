@@ -119,7 +119,11 @@ def choose(
     Raises:
         UsageError: Something is unknown, ambiguous, unused or missing.
     """
-    chosen = {kind: _chosen(registry, kind, names.get(kind), given) for kind in kinds}
+    chosen = {
+        kind: _chosen(registry, kind, names.get(kind), given)
+        for kind in kinds
+        if kind in names or not KINDS[kind].is_optional
+    }
     values: dict[KindName, dict[str, Any]] = {kind: {} for kind in chosen}
     for spelling, value in given.items():
         kind, flag = _owner(registry, chosen, spelling)
@@ -200,9 +204,9 @@ def _owner(registry: Registry, chosen: Mapping[KindName, Registered], spelling: 
     for other in registry.usable():
         if any(flag.spelling == spelling for flag in flags_of(other.component)):
             kind_name, name = other.origin.kind, other.origin.name
-            used = chosen[kind_name].origin.name  # type: ignore[index]
+            used = next((f"is '{c.origin.name}'" for kind, c in chosen.items() if kind == kind_name), "is left out")
             raise UsageError(
-                f"{spelling} belongs to the {kind_name} '{name}', but the {kind_name} is '{used}'.",
+                f"{spelling} belongs to the {kind_name} '{name}', but the {kind_name} {used}.",
                 f"Add --{kind_name} {name}, or leave {spelling} out.",
             )
     raise UsageError(f"No component has the flag {spelling}.", "See `psyctl dataset.build.caa --help`.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -57,7 +58,7 @@ class Journal:
     def __init__(self, folder: Path, backend: Mapping[str, Any], usage: Usage) -> None:
         self._path = folder / FILE
         self._errors = _Errors(self._path)
-        self._backend = hashlib.sha256(json.dumps(backend, sort_keys=True).encode())
+        self._backend = _digest(backend)
         with self._errors:
             self._db = self._open(usage)
             self._kept = {key for (key,) in self._db.execute("SELECT key FROM completions")}
@@ -67,6 +68,12 @@ class Journal:
                 base = self._base()
                 self._set_base(dataclasses.replace(base, lost_requests=base.lost_requests + self.lost))
                 self._under_way.set(0)
+
+    def of(self, backend: Mapping[str, Any]) -> Journal:
+        """The same journal for the answers of another backend."""
+        other = copy.copy(self)
+        other._backend = _digest(backend)
+        return other
 
     def usage(self) -> Usage:
         """What the run has used in all, to the last completion."""
@@ -172,8 +179,12 @@ class Journal:
             request.seed,
         )
         digest = self._backend.copy()
-        digest.update(json.dumps(asked).encode())
+        digest.update(json.dumps([*asked, request.choices] if request.choices else asked).encode())
         return digest.hexdigest()
+
+
+def _digest(backend: Mapping[str, Any]) -> hashlib._Hash:
+    return hashlib.sha256(json.dumps(backend, sort_keys=True).encode())
 
 
 def _sum(usage: Usage, totals: tuple[float | None, ...]) -> Usage:

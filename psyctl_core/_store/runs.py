@@ -7,7 +7,7 @@ import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 from psyctl_core import schema
 from psyctl_core.errors import OutputError
 from psyctl_core.files import open_to_append, write_atomically, writing
-from psyctl_core.records import Persona, Usage
+from psyctl_core.records import ContrastivePair, JsonValue, Metadata, Persona, Usage
 
 PREFIX = "caa_dataset"
 NAME_FORMAT = f"{PREFIX}_%Y%m%d_%H%M%S"
@@ -37,6 +37,8 @@ class Run:
         versions: Distributions and Python, for the record.
         personas: Under ``positive`` and ``neutral``, as far as described.
         usage: Totals over all resumes.
+        guides: What the judge was told of the trait, under its name.
+        scores: How the judge's scores are spread.
         status: ``running``, ``stopped`` or ``complete``.
         created: Local time, ISO 8601.
     """
@@ -49,6 +51,8 @@ class Run:
     versions: Mapping[str, str] = field(default_factory=dict)
     personas: dict[str, Persona] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
+    guides: dict[str, str] = field(default_factory=dict)
+    scores: dict[str, JsonValue] = field(default_factory=dict)
     status: str = "running"
     created: str = field(default_factory=lambda: now())
 
@@ -79,7 +83,9 @@ class Run:
                 "rejected": dict(rejected),
                 "skipped": dict(skipped),
                 **dataclasses.asdict(self.usage),
+                **({"scores": self.scores} if self.scores else {}),
             },
+            **({"guides": self.guides} if self.guides else {}),
         }
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -99,17 +105,25 @@ class Run:
         entries = [json.loads(line) for line in whole]
         return {entry["id"]: entry["reason"] for entry in entries if entry["place"] >= offset}
 
-    def reject(self, offset: int, scenario_id: str, reason: str) -> None:
-        """Append one rejected scenario to the rejects.
+    def reject(self, offset: int, scenario_id: str, reason: str, pair: ContrastivePair | None = None) -> None:
+        """Append one rejected scenario to the rejects, with the pair that it gave, if it gave one.
 
         Raises:
             OutputError: It cannot be written.
         """
-        entry = {"place": offset, "id": scenario_id, "reason": reason}
+        entry: dict[str, Any] = {"place": offset, "id": scenario_id, "reason": reason}
+        if pair is not None:
+            entry |= {"positive_text": pair.positive, "neutral_text": pair.neutral, "metadata": pair.metadata}
         path = self.path / REJECTS_FILE
         line = json.dumps(entry, ensure_ascii=False) + "\n"
         with writing(path), open_to_append(path) as file:
             file.write(line.encode("utf-8", errors="replace"))
+
+    def rejected_pairs(self) -> Iterator[tuple[Metadata, str]]:
+        """Metadata and positive text of each rejected pair."""
+        for entry in map(json.loads, filter(_is_json, _lines(self.path / REJECTS_FILE))):
+            if isinstance(entry.get("metadata"), dict):
+                yield entry["metadata"], str(entry.get("positive_text", ""))
 
     def forget_reject(self, scenario_id: str) -> None:
         """Take a scenario out of the rejects. Raises OutputError."""
@@ -201,6 +215,8 @@ def _from_json(path: Path, data: Mapping[str, Any]) -> Run:
             role: Persona(p["trait"], p["description"], tuple(p["keywords"])) for role, p in data["personas"].items()
         },
         usage=Usage(**{f.name: statistics[f.name] for f in dataclasses.fields(Usage) if f.name in statistics}),
+        guides=dict(data.get("guides", {})),
+        scores=dict(statistics.get("scores", {})),
         status=data["status"],
         created=data["created"],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +14,9 @@ from psyctl_core._caa.traits import BIG_FIVE, DARK_TRIAD
 from psyctl_core._plugins.flags import flags_of
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import Registry
-from psyctl_core._plugins.selection import choose
+from psyctl_core._plugins.selection import Selection, choose
 from psyctl_core.components import KindName
+from psyctl_core.errors import UsageError
 from psyctl_core.terminal import visible
 
 if TYPE_CHECKING:
@@ -61,6 +62,19 @@ Backend = Annotated[
     str | None, _option("Who answers (default: follows from --model or --openrouter-api-key).", COMPONENTS)
 ]
 Sink = Annotated[str | None, _option(_names("sink"), COMPONENTS)]
+Judge = Annotated[
+    str | None,
+    _option("Who accepts pairs (default: nobody), such as rubric; the limit counts accepted ones.", COMPONENTS),
+]
+JudgeBackend = Annotated[
+    str | None,
+    _option(
+        "Who answers the judge (default: whoever answers the scenarios); its options under --judge-…, such as "
+        "--judge-model.",
+        COMPONENTS,
+    ),
+]
+MaxScenarios = Annotated[int | None, _option("Scenarios to ask about at most, whatever is accepted.", RUN)]
 Seed = Annotated[int, _option("Decides answer positions and sampling.", GENERATION)]
 Temperature = Annotated[float, _option("0 decodes greedily.", GENERATION)]
 MaxTokens = Annotated[int, _option("New tokens an answer may have at most.", GENERATION)]
@@ -83,14 +97,18 @@ Debug = Annotated[bool, _option("Show details, and the traceback of an error.", 
 def command(registry: Registry) -> Callable[..., None]:
     """The command with the flags of what is installed."""
     extra, spellings = component_parameters(registry)
+    of_judge, judge_spellings = component_parameters(registry, "backend", prefix="judge-", hidden=True)
 
     def build(
         personality: Personality,
         output: Output,
         limit_samples: LimitSamples = None,
+        max_scenarios: MaxScenarios = None,
         source: Source = None,
         prompter: Prompter = None,
         backend: Backend = None,
+        judge: Judge = None,
+        judge_backend: JudgeBackend = None,
         sink: Sink = None,
         seed: Seed = 0,
         temperature: Temperature = 0.0,
@@ -110,8 +128,10 @@ def command(registry: Registry) -> Callable[..., None]:
         """
         from psyctl_core import BuildConfig, Sampling  # not before a run is wanted: help must be quick
 
-        names = {"source": source, "prompter": prompter, "backend": backend, "sink": sink}
-        given = {spellings[name]: value for name, value in flags.items() if value is not None}
+        names = {"source": source, "prompter": prompter, "backend": backend, "judge": judge, "sink": sink}
+        typed = {name: value for name, value in flags.items() if value is not None}
+        given = {spellings[name]: value for name, value in typed.items() if name in spellings}
+        for_judge = {judge_spellings[name]: value for name, value in typed.items() if name in judge_spellings}
         config = BuildConfig(
             personality,
             output.expanduser(),
@@ -121,10 +141,23 @@ def command(registry: Registry) -> Callable[..., None]:
             max_cost,
             checkpoint_interval,
             block_size,
+            _judge_backend(registry, judge_backend, for_judge),
+            max_scenarios,
         )
         _run(config, fresh=fresh, dry_run=dry_run, quiet=quiet, debug=debug)
 
-    return with_parameters(build, extra)
+    return with_parameters(build, [*extra, *(p for p in of_judge if p.name not in spellings)])
+
+
+def _judge_backend(registry: Registry, name: str | None, given: Mapping[str, Any]) -> Selection | None:
+    """The judge's own backend, if one is asked for. Raises UsageError."""
+    if name is None and not given:
+        return None
+    try:
+        return choose(registry, {"backend": name} if name else {}, given, ["backend"])["backend"]
+    except UsageError as error:
+        message = f"The judge's backend cannot be chosen: {error.message}"
+        raise UsageError(message, f"Each of its options has --judge- before its name. {error.hint}") from error
 
 
 def _run(config: BuildConfig, *, fresh: bool, dry_run: bool, quiet: bool, debug: bool) -> None:
@@ -150,21 +183,22 @@ def with_parameters(command: Callable[..., None], extra: Sequence[inspect.Parame
 
 
 def component_parameters(
-    registry: Registry, kind: KindName | None = None, *, hidden: bool = False
+    registry: Registry, kind: KindName | None = None, *, prefix: str = "", hidden: bool = False
 ) -> tuple[list[inspect.Parameter], dict[str, str]]:
     """A parameter for each flag of each component, of one kind or all, and the flag each parameter stands for.
 
-    With ``hidden`` the command's help leaves them out.
+    With ``hidden`` the command's help leaves them out. ``prefix`` stands before each flag's name.
     """
     parameters: dict[str, inspect.Parameter] = {}
     spellings = {}
     for registered in registry.usable(kind):
         panel = f"{registered.origin.kind.capitalize()} '{registered.origin.name}'"
         for flag in flags_of(registered.component):
-            name = flag.spelling.lstrip("-").replace("-", "_")
+            spelling = f"--{prefix}{flag.spelling[2:]}"
+            name = spelling.lstrip("-").replace("-", "_")
             if name in parameters:
                 continue
-            both = f"{flag.spelling}/--no-{flag.spelling[2:]}" if flag.type is bool else flag.spelling
+            both = f"{spelling}/--no-{spelling[2:]}" if flag.type is bool else spelling
             option = typer.Option(
                 both,
                 help=flag.help,

@@ -155,7 +155,42 @@ def _dataset_rows(dataset: DatasetReport) -> list[tuple[str, str]]:
         ("Pairs", f"{dataset.pairs} ({dataset.new_pairs} new)"),
         ("Rejected", _counts(dataset.rejected)),
         *([("Rows skipped", _counts(dataset.skipped))] if dataset.skipped else []),
+        *([("Scores", _scores(dataset.scores))] if dataset.scores else []),
     ]
+
+
+FOLLOWS_LENGTH = 0.4
+"""Rank correlation of score and length above which a judge rather counts words."""
+
+
+LEAST_DIFFERENCE = 5.0
+"""Points between the sides' medians below which a judge sees no difference."""
+
+
+def _hardly_differ(scores: Mapping[str, Any]) -> bool:
+    sides = [scores.get(name, {}) for name in ("positive", "neutral")]
+    return all("p50" in side for side in sides) and abs(sides[0]["p50"] - sides[1]["p50"]) < LEAST_DIFFERENCE
+
+
+def _scores(scores: Mapping[str, Any]) -> str:
+    """How a judge's scores are spread, and whether they follow the length of the answers."""
+    parts = []
+    for name, figures in scores.items():
+        if not isinstance(figures, Mapping):
+            continue
+        unscored = f", {figures['unscored']} unscored" if figures["unscored"] else ""
+        spread = (
+            f"{figures['p10']:.0f}-{figures['p90']:.0f}, median {figures['p50']:.0f}" if "mean" in figures else "none"
+        )
+        parts.append(f"{name} {spread}{unscored}")
+    if _hardly_differ(scores):
+        parts.append("the judge hardly tells the sides apart: take a larger model for it")
+    follows = scores.get("positive_follows_length")
+    if follows is not None and abs(follows) > FOLLOWS_LENGTH:
+        parts.append(
+            f"they follow the answers' length (rank correlation {follows:.2f}): look at them before trusting them"
+        )
+    return "; ".join(parts)
 
 
 def _pass_rows(report: Report) -> list[tuple[str, str]]:
@@ -213,7 +248,12 @@ def run_status(status: RunStatus) -> None:
         rows.append(("Requests", f"{statistics['requests']} ({statistics['failed_requests']} failed)"))
         cost = statistics["cost"]
         rows.append(("Cost", "unknown" if cost is None else f"${cost:.6f}"))
-        rows += [(kind.capitalize(), _component(identity.get(kind, {}))) for kind in KINDS]
+        parts: list[tuple[str, str]] = [
+            (kind.capitalize(), kind) for kind in KINDS if kind in identity or not KINDS[kind].is_optional
+        ]
+        parts += [("Judge's backend", "judge_backend")] if "judge_backend" in identity else []
+        rows += [(label, _component(identity.get(part, {}))) for label, part in parts]
+        rows += [("Scores", _scores(statistics["scores"]))] if statistics.get("scores") else []
         rows.append(("Sampling", _inline(identity.get("sampling", {}))))
     for role, persona in status.run.get("personas", {}).items():
         rows.append(("Persona" if role == "positive" else f"Persona, {role}", persona["description"]))
@@ -235,6 +275,15 @@ def _inline(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
+def _judge_rows(found: Plan) -> list[tuple[str, str]]:
+    asked = "unknown" if found.judge_requests is None else f"{found.judge_requests}, and more for each rejected pair"
+    rows = [("Judge asks", found.judge_backend), ("Its requests", asked)]
+    if found.judge_estimate is not None and found.judge_estimate.cost is not None:
+        each = " for every 1,000 scenarios" if found.judge_requests is None else ""
+        rows.append(("Its cost", f"at most about ${found.judge_estimate.cost:.4f}{each}"))
+    return rows
+
+
 def plan(found: Plan) -> None:
     """Print what a run would do."""
     wanted = "all the source gives" if found.limit is None else str(found.limit)
@@ -254,6 +303,8 @@ def plan(found: Plan) -> None:
         each = " for every 1,000 scenarios" if found.requests is None else ""
         rows.append(("Tokens", f"about {e.prompt_tokens} read, at most {e.completion_tokens} generated{each}"))
         rows.append(("Cost", "unknown" if e.cost is None else f"at most about ${e.cost:.4f}{each}"))
+    if found.judge_backend:
+        rows += _judge_rows(found)
     _print_rows(rows)
     for trait, prompts in found.persona_prompts.items():
         for number, messages in enumerate(prompts, 1):

@@ -19,7 +19,7 @@ CONDITIONS = conditions_of(
 
 def run(*completions: Completion, scenario=None):
     task = contrast(scenario or fake_scenario(3), CONDITIONS, Sampling(40, 0.5, 7))
-    requests = next(task)
+    requests = next(task).requests
     with pytest.raises(StopIteration) as done:
         task.send([replace(c, id=r.id) for c, r in zip(completions, requests, strict=True)])
     return requests, done.value.value

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psyctl_core import ChatRequest, Completion, ContrastivePair, Message, SkippedRow
-from psyctl_core._caa.contrast import Rejected
+from psyctl_core._caa.contrast import Ask, Rejected
 from psyctl_core._engine.eligibility import Lane
 from psyctl_core._engine.scheduler import Kept, Outcome, Scheduler
 from psyctl_core.testing.fakes import fake_scenario
@@ -49,7 +49,7 @@ def contrast(bad: frozenset[tuple[int, str]]):
     """A task that asks for both sides; the given scenarios of the given datasets come to nothing."""
 
     def task(scenario, id):
-        completions = yield ask(scenario, "neutral", id)
+        completions = yield Ask(ask(scenario, "neutral", id))
         assert [completion.id for completion in completions] == [
             f"{scenario.offset}:neutral",
             f"{scenario.offset}:{id}",
@@ -99,9 +99,9 @@ def test_nothing_is_asked_beyond_what_could_be_accepted():
 
 def test_a_task_may_ask_again_and_waits_its_turn():
     def judged(scenario, id):
-        yield ask(scenario, "neutral", id)
-        (verdict,) = yield ask(scenario, f"judge-{id}")
-        again = yield ask(scenario, "neutral")  # known already: answered at once
+        yield Ask(ask(scenario, "neutral", id))
+        (verdict,) = yield Ask(ask(scenario, f"judge-{id}"))
+        again = yield Ask(ask(scenario, "neutral"))  # known already: answered at once
         assert [completion.text for completion in again] == ["Hello."]
         return ContrastivePair(scenario, id, verdict.id, "B")
 

@@ -1,0 +1,315 @@
+"""A judge accepts or rejects pairs: by its scores alone, asked once, topped up to the limit, kept with the data."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from psyctl_core import (
+    BackendError,
+    ChatRequest,
+    Completion,
+    Context,
+    ContrastivePair,
+    Message,
+    PairJudge,
+    PluginError,
+    UsageError,
+    Verdict,
+)
+from psyctl_core._engine.scores import rank_correlation, spread, summary
+from psyctl_core.testing import FakeBackend, FakeSource
+from psyctl_core.testing.fakes import fake_answer, fake_scenario
+from psyctl_rubric import RubricConfig
+from psyctl_rubric.judge import NOT_JUDGED, RubricJudge, score
+
+
+def rubric(**options) -> RubricJudge:
+    return RubricJudge(RubricConfig(**options), Context())
+
+
+def noisy(request: ChatRequest) -> Completion:
+    """A judge's digit that follows from the line it is shown, by a noise that is known."""
+    asked = request.messages[-1].content
+    line = asked.rsplit("The line:", 1)[1]
+    digit = hashlib.sha256(line.encode()).digest()[0] % 10 if "How strongly" in asked else 9
+    return Completion(request.id, str(digit), prompt_tokens=1, completion_tokens=1, cost=request.temperature)
+
+
+def both(request: ChatRequest) -> Completion:
+    """Writer and judge in one backend."""
+    return noisy(request) if ":judge:" in request.id else fake_answer(request)
+
+
+def digit_of(text: str) -> int:
+    line = f'\nKim: "{text}"\n\nHow strongly does this line show Extroversion? Answer with one digit from 0 to 9.'
+    return hashlib.sha256(line.encode()).digest()[0] % 10
+
+
+def rejects(path) -> list[dict]:
+    return [json.loads(line) for line in (path.with_suffix(".run") / "rejects.jsonl").read_text().splitlines()]
+
+
+def test_which_pairs_are_accepted_is_exactly_what_the_scores_say(run):
+    done = run(limit_samples=20, judge=rubric(), backend=FakeBackend(answer=both))
+    records = [json.loads(line) for line in done.lines]
+    assert len(records) == 20
+    rejected = rejects(done.paths[0])
+    assert len(rejected) > 20
+    for row in [*records, *rejected]:
+        positive, neutral = digit_of(row["positive_text"]) / 9 * 100, digit_of(row["neutral_text"]) / 9 * 100
+        scores = row["metadata"]["judge"]["scores"]
+        assert (scores["positive"], scores["neutral"]) == (round(positive, 2), round(neutral, 2))
+        accepted = positive >= 50 and neutral < 50 and positive - neutral >= 25
+        assert accepted == (row in records)
+    expected = {"trait not shown", "neutral shows the trait", "too little contrast"}
+    assert {row["reason"] for row in rejected} == expected
+    taken = sorted(int(row["id"].split("-")[1]) for row in [*records, *rejected])
+    assert taken == list(range(taken[-1] + 1))  # the first scenarios in order, none left out
+
+
+@pytest.mark.parametrize("separate", [False, True])
+@pytest.mark.parametrize("block", [0, 6])
+def test_thirty_kills_judge_nothing_twice_and_end_with_the_same_bytes(run, tmp_path_factory, separate, block):
+    options = {"limit_samples": 12, "checkpoint_interval": 3}
+    whole = run(output=tmp_path_factory.mktemp("whole"), judge=rubric(), backend=FakeBackend(answer=both), **options)
+    output = tmp_path_factory.mktemp("killed")
+    order = random.Random(block)
+    answered: list[str] = []
+    for _ in range(30):
+        kills = {"dies_after": order.randrange(1, 9), "block": block}
+        writer = FakeBackend(answer=both, **kills)
+        judged_by = {"judge_backend": FakeBackend(answer=noisy, **kills)} if separate else {}
+        with contextlib.suppress(PluginError):
+            run(output=output, judge=rubric(), backend=writer, **judged_by, **options)
+        new = writer.answered + (judged_by["judge_backend"].answered if separate else [])
+        if not block:
+            assert not set(new) & set(answered)
+        answered += new
+    judged_by = {"judge_backend": FakeBackend(answer=noisy, block=block)} if separate else {}
+    end = run(output=output, judge=rubric(), backend=FakeBackend(answer=both, block=block), **judged_by, **options)
+    assert end.lines == whole.lines
+
+
+@pytest.mark.slow
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    in_flight=st.integers(1, 30), seed=st.integers(0, 99), block=st.sampled_from([0, 4, 10]),
+    judge_block=st.sampled_from([None, 0, 4]), traits=st.sampled_from(["Extroversion", "Extroversion, Openness"]),
+)  # fmt: skip
+def test_the_order_in_which_answers_and_verdicts_come_changes_nothing(
+    run, tmp_path_factory, in_flight, seed, block, judge_block, traits
+):
+    whole = run(traits, output=tmp_path_factory.mktemp("a"), judge=rubric(), backend=FakeBackend(answer=both),
+                limit_samples=5)  # fmt: skip
+    backend = FakeBackend(answer=both, in_flight=in_flight, order_seed=seed, block=block)
+    other = {} if judge_block is None else {"judge_backend": FakeBackend(answer=noisy, block=judge_block)}
+    again = run(traits, output=tmp_path_factory.mktemp("b"), judge=rubric(), backend=backend, limit_samples=5, **other)
+    assert again.lines == whole.lines
+    assert len(set(backend.answered)) == len(backend.answered)
+
+
+def test_a_judge_of_its_own_gets_its_requests_and_the_writer_none_of_them(run):
+    judge_backend = FakeBackend(answer=noisy)
+    done = run(limit_samples=5, judge=rubric(), judge_backend=judge_backend)
+    assert judge_backend.answered
+    assert all(":judge:" in id for id in judge_backend.answered)
+    assert not any(":judge:" in id for id in done.backend.answered)
+    assert judge_backend.starts == judge_backend.closes == 1
+    saved = json.loads(next(done.paths[0].with_suffix(".run").glob("run.json")).read_text())
+    assert saved["identity"]["judge_backend"]["component"]["name"] == "FakeBackend"
+    assert saved["statistics"]["requests"] == len(judge_backend.answered) + len(done.backend.answered)
+
+
+def test_a_model_that_grades_itself_is_said(run, caplog):
+    run(limit_samples=2, judge=rubric(), backend=FakeBackend(answer=both))
+    assert "likes its own" in caplog.text
+    caplog.clear()
+    run(limit_samples=2, judge=rubric(), judge_backend=FakeBackend(answer=noisy))
+    assert "likes its own" not in caplog.text
+
+
+def test_the_budget_is_one_for_writer_and_judge(run, tmp_path):
+    def dear(request):
+        completion = noisy(request) if ":judge:" in request.id else fake_answer(request)
+        return Completion(completion.id, completion.text, cost=0.01)
+
+    writer, other = FakeBackend(answer=dear, in_flight=1), FakeBackend(answer=dear, in_flight=1)
+    run(judge=rubric(), backend=writer, judge_backend=other, limit_samples=10, max_cost=0.4, raises=BackendError)
+    saved = json.loads(next(tmp_path.rglob("run.json")).read_text())
+    assert 0.35 <= saved["statistics"]["cost"] <= 0.4  # what an answer may cost is set aside before it is asked for
+    assert len(writer.answered) == 20
+    assert 15 <= len(other.answered) <= 20
+
+
+@pytest.mark.parametrize("text", ["I would say it is quite strong.", "", "95", "450°F", "-", "ten"])
+def test_a_judge_without_scores_rejects_and_ends_the_run_after_twenty(run, text):
+    def useless(request):
+        return Completion(request.id, text) if ":judge:" in request.id else fake_answer(request)
+
+    done = run(judge=rubric(), backend=FakeBackend(answer=useless), raises=BackendError)
+    assert "could not score 20 pairs in a row" in str(done.error)
+    assert not done.lines
+
+
+def test_what_has_no_score_is_asked_once_more_and_counted_apart(run):
+    def shy(request):
+        if ":judge:" not in request.id:
+            return fake_answer(request)
+        return noisy(request) if "no explanation" in request.messages[-1].content else Completion(request.id, "Well.")
+
+    done = run(limit_samples=3, judge=rubric(), backend=FakeBackend(answer=shy))
+    assert len(done.lines) == 3
+
+
+def test_failed_verdicts_reject_the_pair_as_not_judged(run):
+    def failing(request):
+        if ":judge:" not in request.id:
+            return fake_answer(request)
+        place = int(request.id.split(":")[0])
+        return Completion(request.id, "", "error", error="moderation") if place % 3 == 0 else noisy(request)
+
+    done = run(limit_samples=6, judge=rubric(), backend=FakeBackend(answer=failing))
+    reasons = {int(row["id"].split("-")[1]): row["reason"] for row in rejects(done.paths[0])}
+    assert all(reasons[place] == NOT_JUDGED for place in reasons if place % 3 == 0)
+    assert NOT_JUDGED in reasons.values()
+
+
+def test_hardly_anything_accepted_ends_the_run_with_the_scores_spread(run):
+    def stern(request):
+        if ":judge:" not in request.id:
+            return fake_answer(request)
+        place = int(request.id.split(":")[0])
+        asked = request.messages[-1].content
+        digit = 9 if place % 20 == 0 and "Answer a" in asked else 3
+        return Completion(request.id, str(digit))
+
+    done = run(judge=rubric(), backend=FakeBackend(answer=stern), source=FakeSource(2000), raises=BackendError)
+    assert "scenarios in a row" in str(done.error) or "of the last 500" in str(done.error)
+    assert "median 33" in str(done.error)
+
+
+def test_a_bound_on_scenarios_ends_the_run_and_can_be_raised(run):
+    first = run(limit_samples=50, judge=rubric(), backend=FakeBackend(answer=both), max_scenarios=30)
+    seen = len(first.lines) + len(rejects(first.paths[0]))
+    assert seen == 30
+    again = run(limit_samples=50, judge=rubric(), backend=FakeBackend(answer=both), max_scenarios=30)
+    assert not again.backend.answered
+    more = run(limit_samples=50, judge=rubric(), backend=FakeBackend(answer=both), max_scenarios=45)
+    assert more.lines[: len(first.lines)] == first.lines
+    assert len(more.lines) + len(rejects(more.paths[0])) == 45
+
+
+def test_other_thresholds_begin_another_file_and_no_judge_leaves_the_identity_as_it_was(run):
+    run(limit_samples=2, judge=rubric(), backend=FakeBackend(answer=both))
+    both_files = run(limit_samples=2, judge=rubric(positive=30), backend=FakeBackend(answer=both))
+    assert len(both_files.paths) == 1  # an object handed over is known by its class alone
+    plain = run(limit_samples=2)
+    assert len(plain.paths) == 2
+    saved = [json.loads(p.read_text()) for p in plain.paths[0].parent.glob("*.run/run.json")]
+    assert sorted("judge" in run_file["identity"] for run_file in saved) == [False, True]
+
+
+def test_a_backend_for_no_judge_is_refused(run):
+    done = run(judge_backend=FakeBackend(), raises=UsageError)
+    assert "no judge" in str(done.error)
+
+
+class Endless(PairJudge):
+    def requests(self, pair, guide):
+        return [ChatRequest("", (Message("user", "?"),))]
+
+    def verdict(self, pair, guide, completions):
+        return self.requests(pair, guide)
+
+
+class Odd(Endless):
+    def verdict(self, pair, guide, completions):
+        return Verdict("", {"positive": float("nan")})
+
+
+class Mute(Endless):
+    def requests(self, pair, guide):
+        return []
+
+
+@pytest.mark.parametrize(("judge", "said"), [(Endless, "4 times"), (Odd, "positive=nan"), (Mute, "list")])
+def test_a_judge_that_breaks_its_contract_is_blamed(run, judge, said):
+    done = run(judge=judge(), raises=PluginError)
+    assert said in str(done.error)
+    assert judge.__name__ in str(done.error)
+
+
+def test_the_guide_of_an_unknown_trait_is_asked_for_once_and_kept(run):
+    def answer(request):
+        if "scoring guides" in request.messages[0].content:
+            return Completion(request.id, "very punctual.\n5: on time.\n0: late.")
+        if request.id.startswith("persona:"):
+            return fake_answer(request)
+        return both(request)
+
+    prompter = "p2"
+    first = run("Punctuality", limit_samples=2, judge=rubric(), prompter=prompter, backend=FakeBackend(answer=answer))
+    saved = json.loads(next(first.paths[0].parent.glob("*.run/run.json")).read_text())
+    assert saved["guides"]["Punctuality"].startswith("very punctual")
+    more = run("Punctuality", limit_samples=4, judge=rubric(), prompter=prompter, backend=FakeBackend(answer=answer))
+    assert not any(request.id.startswith("persona:") for request in more.backend.asked)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("7", 77.78), (" 7.", 77.78), ("Score: 9", 100.0), ("score is 0", 0.0), ("**8**", 88.89), ("7/9", 77.78),
+        ('{"score": 5}', 55.56), ("4.5", 50.0), ("10", None), ("450°F", None), ("7th", None), ("the 7", None),
+        ("", None), ("95%", None), ("9 out of 10", 100.0),
+    ],
+)  # fmt: skip
+def test_the_number_is_read_where_the_answer_begins(text, expected):
+    assert score(Completion("", text)) == expected
+
+
+@given(st.lists(st.floats(0.001, 1), min_size=10, max_size=10))
+def test_the_score_is_the_mean_of_the_digits_by_their_probability(weights):
+    total = sum(weights)
+    likely = {str(digit): weight / total for digit, weight in enumerate(weights)}
+    expected = sum(int(digit) * p for digit, p in likely.items()) * 100 / 9
+    assert score(Completion("", "nonsense", metadata={"choices": likely})) == pytest.approx(expected, abs=0.01)
+
+
+def test_digits_with_little_of_the_probability_are_no_score():
+    assert score(Completion("", "3", metadata={"choices": {"9": 0.2}})) == 33.33
+    assert score(Completion("", "3", metadata={"choices": {"9": 0.3}})) == 100.0
+
+
+def test_each_answer_is_judged_alone_and_the_persona_is_not_shown():
+    pair = ContrastivePair(fake_scenario(3), "Extroversion", "Come along!", "No.")
+    asked = rubric().requests(pair, "9: a\n5: b\n0: c")
+    assert len(asked) == 4
+    for request in asked:
+        shown = "".join(message.content for message in request.messages)
+        assert ("Come along!" in shown) != ("No." in shown)
+        assert "Kim" in shown
+    assert asked[0].messages[0] == asked[1].messages[0]  # shared, so that caches serve it
+    assert len(rubric(fit=0).requests(pair, "")) == 2
+
+
+def test_scores_are_summed_up_and_length_is_compared():
+    scores = [{"positive": float(n), "neutral": None} for n in range(11)]
+    found = summary(scores)
+    assert found["positive"] == {"scored": 11, "unscored": 0, "mean": 5.0, "p10": 1.0, "p50": 5.0, "p90": 9.0}
+    assert found["neutral"] == {"scored": 0, "unscored": 11}
+    assert spread(scores) == "positive 1-9 (median 5), neutral never scored"
+    assert rank_correlation([(1, 10), (2, 20), (3, 900)]) == pytest.approx(1)
+    assert rank_correlation([(1, 3), (2, 2), (3, 1)]) == pytest.approx(-1)
+    assert rank_correlation([(1, 1), (1, 2), (1, 3)]) is None
+
+
+def test_a_threshold_out_of_range_is_refused():
+    with pytest.raises(UsageError, match="--rubric-fit 120"):
+        RubricConfig(fit=120)
