@@ -17,6 +17,7 @@ import importlib_metadata
 from psyctl_core import hookspecs
 from psyctl_core._plugins.flags import flags_of
 from psyctl_core._plugins.guard import (
+    GuardedJudge,
     GuardedPrompter,
     GuardedSink,
     GuardedSource,
@@ -27,7 +28,7 @@ from psyctl_core._plugins.registry import BrokenPlugin, Entry, Registered, Regis
 from psyctl_core._plugins.selection import config_of
 from psyctl_core.components import Context, SinkTarget
 from psyctl_core.errors import PluginError, PsyctlError, UsageError
-from psyctl_core.records import CHARACTER, NEUTRAL, Message, Scenario, SkippedRow
+from psyctl_core.records import CHARACTER, NEUTRAL, ContrastivePair, Message, Scenario, SkippedRow
 
 HOOKS = (*(kind.hook for kind in KINDS.values()), hookspecs.psyctl_commands.__name__)
 
@@ -126,6 +127,8 @@ def _component(found: Registered, given: Mapping[str, Any]) -> Iterator[Finding]
             yield _persona(made)
         if isinstance(made, GuardedSink):
             yield _sink(made)
+        if isinstance(made, GuardedJudge):
+            yield _judge(made)
     except PluginError as error:
         yield Finding("problem", error.message)
     except PsyctlError as error:
@@ -166,6 +169,13 @@ def _persona(prompter: GuardedPrompter) -> Finding:
             "problem", f"{prompter.origin}: its neutral person is not a Persona with {CHARACTER} in it: {persona!r}"
         )
     return Finding("ok", f"{prompter.origin}: describes the neutral person: {persona.description}")
+
+
+def _judge(judge: GuardedJudge) -> Finding:
+    scenario = Scenario("check", 0, "Robin and Kim wait for a bus.", "Kim")
+    pair = ContrastivePair(scenario, "Extroversion", "Come along, all of you!", "It is the right bus.")
+    requests = judge.requests(pair, "")
+    return Finding("ok", f"{judge.origin}: asks {len(requests)} things about a pair")
 
 
 def _sink(sink: GuardedSink) -> Finding:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from psyctl_core.testing.contracts import BackendContract, PrompterContract, SinkContract, SourceContract
+from psyctl_core.testing.contracts import (
+    BackendContract,
+    JudgeContract,
+    PrompterContract,
+    SinkContract,
+    SourceContract,
+)
 from psyctl_core.testing.fakes import FakeBackend, FakePrompter, FakeSource, MemorySink
 
 __all__ = [
@@ -10,6 +16,7 @@ __all__ = [
     "FakeBackend",
     "FakePrompter",
     "FakeSource",
+    "JudgeContract",
     "MemorySink",
     "PrompterContract",
     "SinkContract",

@@ -16,13 +16,15 @@ import json
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count, islice, pairwise
 from pathlib import Path
 from typing import Any
 
 from psyctl_core._caa.prompts import answer_request
+from psyctl_core._engine.judging import MAX_ROUNDS
 from psyctl_core._plugins.guard import completion_problem, item_problem
 from psyctl_core.api import build_caa
 from psyctl_core.budget import Budget
@@ -32,12 +34,24 @@ from psyctl_core.components import (
     Identity,
     InferenceBackend,
     OutputSink,
+    PairJudge,
     PersonalityPrompter,
     ScenarioSource,
     SinkTarget,
 )
 from psyctl_core.errors import PsyctlError
-from psyctl_core.records import CHARACTER, NEUTRAL, CaaRecord, ChatRequest, Message, Persona, Scenario
+from psyctl_core.records import (
+    CHARACTER,
+    NEUTRAL,
+    CaaRecord,
+    ChatRequest,
+    Completion,
+    ContrastivePair,
+    Message,
+    Persona,
+    Scenario,
+    Verdict,
+)
 from psyctl_core.testing.fakes import FakeBackend, FakePrompter, FakeSource, fake_scenario
 
 PAGE = "docs/reference/plugin-contract.md"
@@ -58,6 +72,9 @@ RULES = {
     "backend-room": "Requests are pulled as room appears, not all at once.",
     "backend-thread": "Requests are pulled from the thread that iterates.",
     "backend-leave": "generate() can be left in the middle, called again, and leaves no thread behind after close().",
+    "judge-asks": "requests() asks something about a pair, the same for the same pair and guide.",
+    "judge-verdict": "A judge comes to a Verdict within four rounds, whatever is answered, and the same for the same.",
+    "judge-decides": "decide() makes of a verdict's scores the same verdict, or raises NotImplementedError.",
     "sink-untouched": "A sink touches nothing before open().",
     "sink-new": "A new dataset has no checkpoint and no records.",
     "sink-kept": "A record is safe when write() returns, whatever then happens to the process.",
@@ -299,6 +316,64 @@ class BackendContract:
             _rule("backend-leave", not thread.is_alive() or thread.daemon, f"the thread {thread.name} goes on")
 
 
+class JudgeContract:
+    """What every judge must do.
+
+    Override :meth:`judge`, and :meth:`answer` where it wants other answers than a digit.
+    """
+
+    def judge(self) -> PairJudge:
+        """A new judge, with the same config each time."""
+        raise NotImplementedError("say which judge to test: def judge(self): return MyJudge(config, context)")
+
+    def answer(self, request: ChatRequest) -> Completion:
+        """What a model is taken to answer."""
+        return Completion(request.id, "7")
+
+    def _judged(self, answer: Callable[[ChatRequest], Completion]) -> Verdict | None:
+        judge, pair = self.judge(), sample_pair()
+        asked: Sequence[ChatRequest] = judge.requests(pair, "A guide.")
+        completions: list[Completion] = []
+        for _ in range(MAX_ROUNDS):
+            completions += map(answer, asked)
+            said = judge.verdict(pair, "A guide.", completions)
+            if isinstance(said, Verdict):
+                return said
+            asked = said
+        return None
+
+    def test_the_identity_is_json(self) -> None:
+        """identity-json."""
+        _check_identity(self.judge().identity(), self.judge().identity())
+
+    def test_it_asks_about_a_pair(self) -> None:
+        """judge-asks."""
+        first, second = (list(self.judge().requests(sample_pair(), "A guide.")) for _ in range(2))
+        _rule("judge-asks", all(isinstance(request, ChatRequest) for request in first) and bool(first), first)
+        _rule("judge-asks", first == second, second)
+
+    def test_it_comes_to_a_verdict(self) -> None:
+        """judge-verdict."""
+
+        def failed(request: ChatRequest) -> Completion:
+            return Completion(request.id, "", "error", error="moderation")
+
+        def silent(request: ChatRequest) -> Completion:
+            return Completion(request.id, "")
+
+        for answer in (self.answer, failed, silent):
+            first, second = self._judged(answer), self._judged(answer)
+            _rule("judge-verdict", first is not None and first == second, (first, second))
+
+    def test_it_decides_by_scores_as_by_answers(self) -> None:
+        """judge-decides."""
+        verdict = self._judged(self.answer)
+        assert verdict is not None
+        with suppress(NotImplementedError):
+            again = self.judge().decide(verdict.scores)
+            _rule("judge-decides", again == verdict, again)
+
+
 class SinkContract:
     """What psyctl relies on in a sink."""
 
@@ -438,6 +513,11 @@ class SinkContract:
 
 def _files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def sample_pair() -> ContrastivePair:
+    """A pair to judge."""
+    return ContrastivePair(fake_scenario(3), "Extroversion", "Come along, all of you!", "It is the right bus.")
 
 
 def sample_record(number: int) -> CaaRecord:

@@ -63,6 +63,7 @@ OTHERS_OPTIONS = (
     "--tensor-parallel-size",  # vllm serve
     "--chats-path", "--file", "--diary-path", "--diary-shout", "--no-diary-shout", "--diary-tone", "--situations-path",
     "--something-path", "--sqlite-table",  # the example plugins
+    "--judge-",  # before a backend's option
 )  # fmt: skip
 
 

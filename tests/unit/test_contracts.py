@@ -9,7 +9,7 @@ from itertools import islice
 
 import pytest
 
-from psyctl_core import Completion, Context, Persona, Scenario, SkippedRow, Turn
+from psyctl_core import ChatRequest, Completion, Context, Message, Persona, Scenario, SkippedRow, Turn, Verdict
 from psyctl_core.components import (
     Checkpoint,
     DatasetWriter,
@@ -24,6 +24,7 @@ from psyctl_core.testing import (
     FakeBackend,
     FakePrompter,
     FakeSource,
+    JudgeContract,
     MemorySink,
     PrompterContract,
     SinkContract,
@@ -35,6 +36,8 @@ from psyctl_jsonl import JsonlConfig
 from psyctl_jsonl.sink import JsonlSink
 from psyctl_p2 import P2Config
 from psyctl_p2.prompter import P2Prompter
+from psyctl_rubric import RubricConfig
+from psyctl_rubric.judge import RubricJudge
 from psyctl_soda import StarterConfig
 from psyctl_soda.starter import StarterSource
 from psyctl_static import StaticConfig
@@ -76,6 +79,11 @@ class TestFakeBackendInBlocks(BackendContract):
         return FakeBackend(block=4)
 
 
+class TestRubric(JudgeContract):
+    def judge(self):
+        return RubricJudge(RubricConfig(), Context())
+
+
 class TestJsonl(SinkContract):
     def sink(self, folder):
         return JsonlSink(JsonlConfig(), Context())
@@ -104,6 +112,15 @@ class BadSource(FakeSource):
 
     def scenarios(self, start):
         return (self.change(item) for item in super().scenarios(self.start(start)))
+
+
+class BadJudge(RubricJudge):
+    """Does as a good judge does but for what is given."""
+
+    def __init__(self, **bent):
+        super().__init__(RubricConfig(), Context())
+        for name, value in bent.items():
+            setattr(self, name, value)
 
 
 class OneWalk(ScenarioSource):
@@ -237,6 +254,10 @@ def backend(make, **settings):
     return made
 
 
+def judge(**bent):
+    return contract(JudgeContract, judge=lambda: BadJudge(**bent))
+
+
 def sink(**bent):
     kept = {}
     return contract(SinkContract, sink=lambda folder: BadSink(kept, **bent))
@@ -291,6 +312,15 @@ BAD = {
     "backend-room": (backend(greedy, most_ahead=20), "test_requests_are_pulled_as_room_appears"),
     "backend-thread": (backend(in_another_thread), "test_requests_are_pulled_from_the_thread_that_iterates"),
     "backend-leave": (contract(BackendContract, backend=Once), "test_it_can_be_left_and_closed"),
+    "judge-asks": (judge(requests=lambda pair, guide: []), "test_it_asks_about_a_pair"),
+    "judge-verdict": (
+        judge(verdict=lambda pair, guide, completions: [ChatRequest("", (Message("user", "?"),))]),
+        "test_it_comes_to_a_verdict",
+    ),
+    "judge-decides": (
+        judge(decide=lambda scores: Verdict("too good", scores), verdict=lambda *_: Verdict("", {"positive": 1.0})),
+        "test_it_decides_by_scores_as_by_answers",
+    ),
     "sink-untouched": (None, "test_it_touches_nothing_before_open"),
     "sink-new": (sink(checkpoint=Checkpoint(1, 1, 1)), "test_a_new_dataset_is_empty"),
     "sink-kept": (sink(late=True), "test_records_outlive_the_process"),
