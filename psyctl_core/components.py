@@ -217,7 +217,7 @@ class PairJudge(Protocol):
         return ""
 
     def requests(self, pair: ContrastivePair, guide: str) -> Sequence[ChatRequest]:
-        """What it asks about a pair. Ids and seeds are psyctl's: it gives each request its own."""
+        """What it asks about a pair, if anything. Ids and seeds are psyctl's: it gives each request its own."""
         ...
 
     def verdict(
@@ -233,13 +233,13 @@ class PairJudge(Protocol):
         """
         ...
 
-    def decide(self, scores: Mapping[str, float | None]) -> Verdict:
+    def decide(self, scores: Mapping[str, float | None]) -> Verdict | None:
         """The verdict that follows from scores found before, so that other thresholds need no asking.
 
-        Raises:
-            NotImplementedError: Only asking tells.
+        ``None`` where only asking tells.
         """
-        raise NotImplementedError
+        del scores
+        return None
 
 
 @dataclass(frozen=True, slots=True)

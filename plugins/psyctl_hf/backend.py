@@ -74,7 +74,7 @@ class HfBackend(InferenceBackend):
         Which requests of a block are computed together follows from the block alone.
         """
         generator = self._loaded()
-        for _, group in groupby(requests, key=lambda r: (r.max_tokens, r.temperature, r.stop, r.choices)):
+        for _, group in groupby(requests, key=_settings_of):
             yield from self._in_batches(Intake(generator, group))
 
     def close(self) -> None:
@@ -143,3 +143,9 @@ class HfBackend(InferenceBackend):
         if self._most_rows and self._calm >= self._patience:
             self._most_rows, self._calm = self._most_rows * 2, 0
             log.info("%d blocks fitted: trying up to %d prompts at once.", self._patience, self._most_rows)
+
+
+def _settings_of(request: ChatRequest) -> tuple[object, ...]:
+    """What requests must share to be computed together."""
+    begun = request.prefill if request.choices else ""
+    return request.max_tokens, request.temperature, request.stop, request.choices, begun

@@ -177,11 +177,11 @@ class Generator:
         """How likely each choice is, the choices alone compared, from one pass over the prompts; nothing is generated.
 
         Args:
-            asked: Requests of the same choices, each of which :meth:`can_weigh`.
+            asked: Requests of the same choices and beginning of the answer, which it :meth:`can_weigh`.
         """
-        choices = asked[0][0].choices
-        tokens = self._choice_tokens(asked[0][0]) or []
-        _, prompts = _apart(asked)
+        first = asked[0][0]
+        begun, tokens = self._choice_tokens(first) or ("", [])
+        prompts = self.encode([replace(request, prefill=begun) for request, _ in asked])
         with torch.inference_mode():
             found = [
                 (number, row)
@@ -189,18 +189,22 @@ class Generator:
                 for number, row in zip(numbers, logits[:, tokens].softmax(-1).tolist(), strict=True)
             ]
         for number, row in found:
-            request, ids = asked[number]
-            likely: dict[str, JsonValue] = dict(zip(choices, row, strict=True))
-            best = choices[max(range(len(row)), key=row.__getitem__)]
-            yield Completion(request.id, best, "stop", len(ids), 0, metadata={"choices": likely})
+            likely: dict[str, JsonValue] = dict(zip(first.choices, row, strict=True))
+            best = first.choices[max(range(len(row)), key=row.__getitem__)]
+            read = len(prompts[number])
+            yield Completion(asked[number][0].id, best, "stop", read, 0, metadata={"choices": likely})
 
-    def _choice_tokens(self, request: ChatRequest) -> list[int] | None:
-        """The token of each choice behind the request's prompt; ``None`` where one is none or several."""
-        (prompt,) = self.encode([request])
-        longer = self.encode([replace(request, prefill=request.prefill + choice) for choice in request.choices])
-        if any(ids[:-1] != prompt for ids in longer):
-            return None
-        return [ids[-1] for ids in longer]
+    def _choice_tokens(self, request: ChatRequest) -> tuple[str, list[int]] | None:
+        """How the answer is begun, and the token of each choice behind that; ``None`` where one is none or several.
+
+        Some tokenizers write a blank and what follows as one token, others as two.
+        """
+        for begun, blank in ((request.prefill, ""), (request.prefill.rstrip(), " ")):
+            (prompt,) = self.encode([replace(request, prefill=begun)])
+            longer = self.encode([replace(request, prefill=f"{begun}{blank}{choice}") for choice in request.choices])
+            if all(ids[:-1] == prompt for ids in longer):
+                return begun, [ids[-1] for ids in longer]
+        return None
 
     def _completion(self, request: ChatRequest, prompt: list[int], answer: Answer) -> Completion:
         return Completion(

@@ -36,6 +36,7 @@ class BuildConfig:
         block_size: Requests that a backend with blocks is handed at once; ``None`` goes by its speed.
         judge_backend: Who answers the judge; ``None`` is whoever answers the scenarios.
         max_scenarios: Scenarios that are asked about at most; ``None`` for all that the limit takes.
+        gives_up: Whether the run ends where hardly any scenario gives a pair.
     """
 
     personality: str
@@ -48,6 +49,7 @@ class BuildConfig:
     block_size: int | None = None
     judge_backend: Selection | None = None
     max_scenarios: int | None = None
+    gives_up: bool = True
 
     def traits(self) -> tuple[Trait, ...]:
         """The traits that are named. Raises UsageError."""

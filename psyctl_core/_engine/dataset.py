@@ -12,7 +12,7 @@ from psyctl_core._engine.eligibility import Lane
 from psyctl_core._engine.scheduler import Kept, Outcome
 from psyctl_core._engine.scores import rank_correlation, scores_of, summary
 from psyctl_core._plugins.guard import GuardedSink, GuardedWriter
-from psyctl_core._store.runs import Run
+from psyctl_core._store.runs import Run, rejected_pairs
 from psyctl_core.components import Checkpoint, SinkTarget
 from psyctl_core.errors import OutputError
 from psyctl_core.records import ContrastivePair, Scenario, SkippedRow
@@ -195,9 +195,9 @@ class Dataset:
             if (scores := scores_of(record.metadata)) is not None
         ]
         judged += [
-            (scores, text)
-            for metadata, text in self.run.rejected_pairs()
-            if (scores := scores_of(metadata)) is not None
+            (scores, pair.positive_text)
+            for pair in rejected_pairs(self.run.path)
+            if (scores := scores_of(pair.metadata)) is not None
         ]
         self.run.scores = summary([scores for scores, _ in judged])
         lengths = [

@@ -51,6 +51,9 @@ JUDGED_AT = 1_024
 JUDGED_AT_LOCALLY = 128
 """The same where a model computes here: nothing is written before its pairs are judged."""
 
+MAX_TOLD = 5
+"""Changed settings that are named where a run cannot be continued."""
+
 PRUNE_EVERY = 1_000
 """Rows committed between two times that the journal drops what it need not keep any longer."""
 
@@ -180,7 +183,9 @@ def open_datasets(job: Job, *, fresh: bool) -> list[Dataset]:
         if run is None:
             run = runs.Run(folder, name, trait.name, identity)
             if others:
-                changed = "; ".join(runs.differences(others[0].identity, identity))
+                changes = runs.differences(others[0].identity, identity)
+                more = f"; and {len(changes) - MAX_TOLD} more" if len(changes) > MAX_TOLD else ""
+                changed = "; ".join(changes[:MAX_TOLD]) + more
                 log.warning("%s was made with other settings (%s): starting %s.", others[0].name, changed, name)
         run.settings, run.versions = settings, versions
         datasets.append(Dataset(trait, run, job.sink, interval=interval, seed=job.config.sampling.seed))
@@ -274,7 +279,8 @@ class Work:
                     with self._stop.deferred():
                         for dataset in lacking:
                             dataset.commit(outcome)
-                        acceptance.note(outcome)
+                        if self._job.config.gives_up:
+                            acceptance.note(outcome)
                         if committed % PRUNE_EVERY == 0:
                             self._prune([d for d in lacking if d.trait.slug in scheduler.lacking()])
                     self.meter.held = scheduler.held

@@ -33,8 +33,8 @@ def judged_by(judge: GuardedJudge, guides: Mapping[str, str], seed: int) -> Judg
         asked = judge.requests(pair, guide)
         completions: list[Completion] = []
         for _ in range(MAX_ROUNDS):
-            requests = [_own(request, pair.scenario.offset, seed) for request in asked]
-            completions += yield Ask(requests, by_judge=True)
+            if requests := [_own(request, pair.scenario.offset, seed) for request in asked]:
+                completions += yield Ask(requests, by_judge=True)
             said = judge.verdict(pair, guide, completions)
             if isinstance(said, Verdict):
                 return with_verdict(pair, said, judge.origin.name)

@@ -19,13 +19,17 @@ FLAGS_OF_THE_CORE = frozenset(
         "help", "version", "no-plugins", "personality", "output", "limit-samples", "max-scenarios", "source",
         "prompter", "backend", "judge", "judge-backend", "sink", "seed", "temperature", "max-tokens", "max-cost",
         "block-size", "checkpoint-interval", "fresh", "dry-run", "quiet", "debug", "count", "personas", "rows", "json",
+        "check",
     )
 )  # fmt: skip
 """The options that commands have without any component; none of a component's may be spelled so."""
 
 COMMANDS_OF_THE_CORE = frozenset(
-    ("dataset.build.caa", "dataset.show", "dataset.status", "source.preview", "plugins.list", "plugins.check")
-)
+    (
+        "dataset.build.caa", "dataset.judge", "dataset.show", "dataset.status", "source.preview", "plugins.list",
+        "plugins.check",
+    )
+)  # fmt: skip
 """The commands that no plugin may take the place of."""
 
 

@@ -291,7 +291,7 @@ class GuardedJudge(GuardedComponent[PairJudge]):
         """What it asks about a pair.
 
         Raises:
-            PluginError: The judge fails, or asks nothing.
+            PluginError: The judge fails, or gives something else than requests.
         """
         with blamed(self.origin):
             asked = self._component.requests(pair, guide)
@@ -307,22 +307,24 @@ class GuardedJudge(GuardedComponent[PairJudge]):
         """
         with blamed(self.origin):
             said = self._component.verdict(pair, guide, completions)
-        return self._sane(said) if isinstance(said, Verdict) else self._checked(said)
+        if isinstance(said, Verdict):
+            return self._sane(said)
+        if not (asked := self._checked(said)):
+            raise self.origin.misdeed("gave neither a verdict nor anything to ask")
+        return asked
 
     def decide(self, scores: Mapping[str, float | None]) -> Verdict | None:
         """The verdict that follows from scores found before; ``None`` where only asking tells."""
-        try:
-            with blamed(self.origin):
-                return self._sane(self._component.decide(scores))
-        except PluginError as error:
-            if isinstance(error.__cause__, NotImplementedError):
-                return None
-            raise
+        with blamed(self.origin):
+            verdict = self._component.decide(scores)
+        return None if verdict is None else self._sane(verdict)
 
     def _checked(self, asked: object) -> Sequence[ChatRequest]:
-        requests = list(asked) if isinstance(asked, Sequence) and not isinstance(asked, str) else []
-        if not requests or not all(isinstance(request, ChatRequest) for request in requests):
-            raise self.origin.misdeed(f"gave {type(asked).__name__} where requests or a verdict are wanted")
+        given = list(asked) if isinstance(asked, Sequence) and not isinstance(asked, str) else [asked]
+        requests = [request for request in given if isinstance(request, ChatRequest)]
+        if len(requests) < len(given):
+            odd = next(request for request in given if not isinstance(request, ChatRequest))
+            raise self.origin.misdeed(f"gave a {type(odd).__name__} where a ChatRequest is wanted")
         return requests
 
     def _sane(self, verdict: Verdict) -> Verdict:

@@ -92,7 +92,8 @@ def resolve(registry: Registry, kind: KindName, selection: Selection) -> Choice:
     """
     if selection.instance is not None:
         own = type(selection.instance)
-        return Choice(Origin(kind, own.__qualname__, own.__module__, ""), None, None, selection.instance)
+        name = selection.name or own.__qualname__
+        return Choice(Origin(kind, name, own.__module__, ""), None, None, selection.instance)
     config = selection.config
     registered = registry.get(kind, selection.name) if selection.name else registry.of_config(kind, config)
     if config is None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from psyctl_core import schema
+from psyctl_core._caa.question import situation_text
 from psyctl_core.errors import OutputError
 from psyctl_core.files import open_to_append, write_atomically, writing
 from psyctl_core.records import ContrastivePair, JsonValue, Metadata, Persona, Usage
@@ -22,6 +23,19 @@ PREFIX = "caa_dataset"
 NAME_FORMAT = f"{PREFIX}_%Y%m%d_%H%M%S"
 RUN_FILE = "run.json"
 REJECTS_FILE = "rejects.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedPair:
+    """A pair that a judge rejected, as the rejects keep it."""
+
+    id: str
+    reason: str
+    character: str
+    situation: str
+    positive_text: str
+    neutral_text: str
+    metadata: Metadata
 
 
 @dataclass(slots=True)
@@ -113,17 +127,18 @@ class Run:
         """
         entry: dict[str, Any] = {"place": offset, "id": scenario_id, "reason": reason}
         if pair is not None:
-            entry |= {"positive_text": pair.positive, "neutral_text": pair.neutral, "metadata": pair.metadata}
+            entry |= {
+                "trait": pair.trait,
+                "character": pair.scenario.character,
+                "situation": situation_text(pair.scenario),
+                "positive_text": pair.positive,
+                "neutral_text": pair.neutral,
+                "metadata": pair.metadata,
+            }
         path = self.path / REJECTS_FILE
         line = json.dumps(entry, ensure_ascii=False) + "\n"
         with writing(path), open_to_append(path) as file:
             file.write(line.encode("utf-8", errors="replace"))
-
-    def rejected_pairs(self) -> Iterator[tuple[Metadata, str]]:
-        """Metadata and positive text of each rejected pair."""
-        for entry in map(json.loads, filter(_is_json, _lines(self.path / REJECTS_FILE))):
-            if isinstance(entry.get("metadata"), dict):
-                yield entry["metadata"], str(entry.get("positive_text", ""))
 
     def forget_reject(self, scenario_id: str) -> None:
         """Take a scenario out of the rejects. Raises OutputError."""
@@ -139,6 +154,14 @@ class Run:
 def now() -> str:
     """Local time to the microsecond, ISO 8601, as in the specification's checkpoint."""
     return datetime.now().isoformat()
+
+
+def rejected_pairs(run_folder: Path) -> Iterator[RejectedPair]:
+    """The pairs that a judge rejected, in the order of rejecting."""
+    for entry in map(json.loads, filter(_is_json, _lines(run_folder / REJECTS_FILE))):
+        texts = {name: entry.get(name) for name in ("character", "situation", "positive_text", "neutral_text")}
+        if all(isinstance(text, str) for text in texts.values()) and isinstance(entry.get("metadata"), dict):
+            yield RejectedPair(entry["id"], entry["reason"], metadata=entry["metadata"], **texts)
 
 
 def find_runs(folder: Path, trait: str) -> list[Run]:

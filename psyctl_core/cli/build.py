@@ -141,7 +141,7 @@ def command(registry: Registry) -> Callable[..., None]:
             max_cost,
             checkpoint_interval,
             block_size,
-            _judge_backend(registry, judge_backend, for_judge),
+            judge_backend_of(registry, judge_backend, for_judge),
             max_scenarios,
         )
         _run(config, fresh=fresh, dry_run=dry_run, quiet=quiet, debug=debug)
@@ -149,7 +149,7 @@ def command(registry: Registry) -> Callable[..., None]:
     return with_parameters(build, [*extra, *(p for p in of_judge if p.name not in spellings)])
 
 
-def _judge_backend(registry: Registry, name: str | None, given: Mapping[str, Any]) -> Selection | None:
+def judge_backend_of(registry: Registry, name: str | None, given: Mapping[str, Any]) -> Selection | None:
     """The judge's own backend, if one is asked for. Raises UsageError."""
     if name is None and not given:
         return None

@@ -143,7 +143,7 @@ def summary(report: Report, *, quiet: bool) -> None:
             say(dataset.location)
         return
     for dataset in report.datasets:
-        _print_rows([*_dataset_rows(dataset), *_pass_rows(report)])
+        print_rows([*_dataset_rows(dataset), *_pass_rows(report)])
     say(_next_step(report))
 
 
@@ -258,7 +258,7 @@ def run_status(status: RunStatus) -> None:
     for role, persona in status.run.get("personas", {}).items():
         rows.append(("Persona" if role == "positive" else f"Persona, {role}", persona["description"]))
     rows += [("Problem", problem) for problem in status.problems]
-    _print_rows(rows)
+    print_rows(rows)
 
 
 def _component(identity: Mapping[str, Any]) -> str:
@@ -305,7 +305,7 @@ def plan(found: Plan) -> None:
         rows.append(("Cost", "unknown" if e.cost is None else f"at most about ${e.cost:.4f}{each}"))
     if found.judge_backend:
         rows += _judge_rows(found)
-    _print_rows(rows)
+    print_rows(rows)
     for trait, prompts in found.persona_prompts.items():
         for number, messages in enumerate(prompts, 1):
             _section(f"Persona prompt {number}, {trait}", [(m.role, m.content) for m in messages])
@@ -324,7 +324,8 @@ def _section(title: str, parts: list[tuple[str, str]]) -> None:
     say()
 
 
-def _print_rows(rows: list[tuple[str, str]]) -> None:
+def print_rows(rows: list[tuple[str, str]]) -> None:
+    """Print labels and values in two columns, as wide as the terminal."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

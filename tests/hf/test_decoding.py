@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -331,3 +332,70 @@ def test_an_unpacked_copy_answers_like_the_original(backend, requests, answers, 
     monkeypatch.setattr(unpacked, "MOST_BYTES", 10)
     unpacked.keep(tmp_path / "other", generator._tokenizer, generator._model)
     assert not (tmp_path / "other").exists()
+
+
+DIGITS = tuple("0123456789")
+
+
+def digits_asked(requests, count: int, prefill="Score=", choices=DIGITS):
+    return [replace(r, prefill=prefill, choices=choices, stop=()) for r in requests(count, max_tokens=4)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_choices_are_weighed_against_each_other_in_one_pass_and_nothing_is_generated(
+    backend, requests, tiny_model, dtype
+):
+    made = backend(tiny_model, dtype=dtype)
+    generator = made._loaded()
+    asked = digits_asked(requests, 11)
+    assert generator.can_weigh(asked[0])
+    done = {c.id: c for c in made.generate(iter(asked))}
+    assert len(done) == len(asked)
+    begun, tokens = generator._choice_tokens(asked[0])
+    for request in asked:
+        (ids,) = generator.encode([replace(request, prefill=begun)])
+        for digit, token in zip(DIGITS, tokens, strict=True):
+            assert generator._tokenizer.decode([*ids, token]).endswith(f"Score={digit}")
+        logits = generator._model(input_ids=torch.tensor([ids])).logits[0, -1].float()
+        expected = dict(zip(DIGITS, logits[tokens].softmax(-1).tolist(), strict=True))
+        found = done[request.id]
+        tolerance = 1e-4 if dtype == "float32" else 0.02
+        assert found.metadata["choices"] == pytest.approx(expected, abs=tolerance)
+        assert found.text == max(DIGITS, key=lambda digit: found.metadata["choices"][digit])
+        assert found.completion_tokens == 0
+
+
+def test_a_blank_and_a_choice_may_be_one_token_or_two(backend, requests, tiny_model):
+    generator = backend(tiny_model)._loaded()
+    vocabulary = generator._tokenizer.get_vocab()
+    together = tuple(digit for digit in DIGITS if f"Ġ{digit}" in vocabulary)
+    apart = tuple(digit for digit in DIGITS if digit not in together)
+    assert together
+    assert apart
+    for choices, begun in ((together, "Score:"), (apart, "Score: ")):
+        (request,) = digits_asked(requests, 1, "Score: ", choices)
+        assert generator.can_weigh(request)
+        assert generator._choice_tokens(request)[0] == begun
+    (request,) = digits_asked(requests, 1, "Score: ")
+    assert not generator.can_weigh(request)  # they could not be compared
+
+
+def test_choices_of_several_tokens_are_answered_with_text(backend, requests, tiny_model):
+    made = backend(tiny_model)
+    asked = [replace(r, choices=("certainly not", "perhaps")) for r in requests(3, max_tokens=4)]
+    done = list(made.generate(iter(asked)))
+    assert len(done) == 3
+    assert not any(c.metadata for c in done)
+    assert all(c.completion_tokens for c in done)
+
+
+def test_choices_and_answers_may_take_turns(backend, requests, answers, tiny_model):
+    made = backend(tiny_model)
+    plain = requests(6)
+    mixed = [each for pair in zip(digits_asked(requests, 6), plain, strict=True) for each in pair]
+    mixed = [replace(r, id=f"{r.id}:{len(r.choices)}") for r in mixed]
+    done = {c.id: c for c in made.generate(iter(mixed))}
+    assert len(done) == 12
+    assert {i: done[f"{i}:0"].text for i in map(str, range(6))} == {
+        i: t for i, (t, _) in answers(tiny_model, plain).items()
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import requests
@@ -494,3 +495,34 @@ def test_a_model_that_only_thinks_is_helped_by_another_setting_than_the_one_it_h
     service = Service("The server", "--openai", "http://localhost:8000/v1", "a", "", priced=False, reasoning=set_to)
     thought = {"choices": [{"message": {"content": "", "reasoning_content": "Hm."}}]}
     assert hint in sort_reply(reply(200, thought), service).hint
+
+
+def with_logprobs(content, *places):
+    body = json.loads(answer(content).body)
+    body["choices"][0]["logprobs"] = {"content": list(places)}
+    return sort_reply(reply(200, body), OPENROUTER)
+
+
+def place(token, **likely):
+    top = [{"token": text, "logprob": value} for text, value in likely.items()]
+    return {"token": token, "logprob": -0.1, "top_logprobs": top}
+
+
+def test_probabilities_are_those_of_the_first_token_that_says_something():
+    found = with_logprobs(" 7", place(" ", x=-0.5), place("7", **{"7": -0.5, " 7": -2.0, "8": -3.0, "Score": -4.0}))
+    assert found.likely["7"] == pytest.approx(math.exp(-0.5) + math.exp(-2.0))
+    assert found.likely["8"] == pytest.approx(math.exp(-3.0))
+    assert sum(found.likely.values()) <= 1.01
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [None, [], {"content": None}, {"content": [7]}, {"content": [{"token": "7"}]},
+     {"content": [{"token": "7", "top_logprobs": [None, {"token": 7, "logprob": -1}, {"token": "7", "logprob": "x"},
+                                                  {"token": "7", "logprob": 3}]}]}],
+)  # fmt: skip
+def test_probabilities_that_make_no_sense_are_none(logprobs):
+    body = json.loads(answer("7").body)
+    body["choices"][0]["logprobs"] = logprobs
+    found = sort_reply(reply(200, body), OPENROUTER)
+    assert (found.text, found.likely) == ("7", {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -148,3 +149,9 @@ def test_no_budget_means_any_sum():
     for _ in range(100):
         budget.settle(budget.reserve(REQUEST), 1.0)
     assert budget.budget.spent == 100.0
+
+
+def test_where_the_answer_is_one_of_some_choices_their_probabilities_are_asked_for():
+    sent = body(dataclasses.replace(REQUEST, choices=("0", "1")))
+    assert (sent["logprobs"], sent["top_logprobs"]) == (True, 20)
+    assert "logprobs" not in body()

@@ -312,7 +312,10 @@ BAD = {
     "backend-room": (backend(greedy, most_ahead=20), "test_requests_are_pulled_as_room_appears"),
     "backend-thread": (backend(in_another_thread), "test_requests_are_pulled_from_the_thread_that_iterates"),
     "backend-leave": (contract(BackendContract, backend=Once), "test_it_can_be_left_and_closed"),
-    "judge-asks": (judge(requests=lambda pair, guide: []), "test_it_asks_about_a_pair"),
+    "judge-asks": (
+        judge(requests=lambda pair, guide: [ChatRequest(str(next(numbers)), ())]),
+        "test_it_asks_about_a_pair",
+    ),
     "judge-verdict": (
         judge(verdict=lambda pair, guide, completions: [ChatRequest("", (Message("user", "?"),))]),
         "test_it_comes_to_a_verdict",

@@ -1,4 +1,7 @@
-"""A judge accepts or rejects pairs: by its scores alone, asked once, topped up to the limit, kept with the data."""
+"""A judge accepts or rejects pairs: by its scores alone, asked once, topped up to the limit, kept with the data.
+
+A finished dataset is judged into a new file, and a judge is compared with a person.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ import contextlib
 import hashlib
 import json
 import random
+import sys
+from io import StringIO
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,12 +24,18 @@ from psyctl_core import (
     Context,
     ContrastivePair,
     Message,
+    OutputError,
     PairJudge,
     PluginError,
     UsageError,
     Verdict,
 )
+from psyctl_core._engine import labels
+from psyctl_core._engine.reading import find_datasets
+from psyctl_core._engine.rejudging import begun_from, recorded
 from psyctl_core._engine.scores import rank_correlation, spread, summary
+from psyctl_core._plugins.registry import discover
+from psyctl_core.cli.app import make_app
 from psyctl_core.testing import FakeBackend, FakeSource
 from psyctl_core.testing.fakes import fake_answer, fake_scenario
 from psyctl_rubric import RubricConfig
@@ -235,11 +247,11 @@ class Odd(Endless):
 
 
 class Mute(Endless):
-    def requests(self, pair, guide):
+    def verdict(self, pair, guide, completions):
         return []
 
 
-@pytest.mark.parametrize(("judge", "said"), [(Endless, "4 times"), (Odd, "positive=nan"), (Mute, "list")])
+@pytest.mark.parametrize(("judge", "said"), [(Endless, "4 times"), (Odd, "positive=nan"), (Mute, "neither a verdict")])
 def test_a_judge_that_breaks_its_contract_is_blamed(run, judge, said):
     done = run(judge=judge(), raises=PluginError)
     assert said in str(done.error)
@@ -313,3 +325,129 @@ def test_scores_are_summed_up_and_length_is_compared():
 def test_a_threshold_out_of_range_is_refused():
     with pytest.raises(UsageError, match="--rubric-fit 120"):
         RubricConfig(fit=120)
+
+
+@pytest.fixture
+def judged(run):
+    """A dataset that the rubric judged."""
+    return run(limit_samples=8, judge="rubric", backend=FakeBackend(answer=both)).paths[0]
+
+
+def rejudge(*words: str) -> None:
+    make_app()(["dataset.judge", *words], standalone_mode=False)
+
+
+def newest(folder: Path) -> Path:
+    return max(folder.glob("caa_dataset_*.jsonl"))
+
+
+def rows(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_other_thresholds_need_no_asking_and_accept_what_was_rejected(judged, capsys):
+    before, text = rows(judged) + rejects(judged), judged.read_bytes()
+    rejudge(str(judged), "--rubric-positive", "30", "--rubric-difference", "5")
+    found = rows(newest(judged.parent))
+    assert judged.read_bytes() == text
+    expected = {
+        row["id"] for row in before
+        if (s := row["metadata"]["judge"]["scores"])["positive"] >= 30 and s["neutral"] < 50
+        and s["positive"] - s["neutral"] >= 5
+    }  # fmt: skip
+    assert {row["id"] for row in found} == expected
+    assert len(found) > 8
+    by_id = {row["id"]: row for row in before}
+    for row in found:
+        old = by_id[row["id"]]
+        for name in ("trait", "character", "situation", "positive_text", "neutral_text"):
+            assert row[name] == old[name]
+        assert row["metadata"]["judge"] == old["metadata"]["judge"]
+    assert sorted(row["positive"] for row in found[: len(found) // 2 * 2]) == sorted(["(1", "(2"] * (len(found) // 2))
+    saved = json.loads((newest(judged.parent).with_suffix(".run") / "run.json").read_text())
+    assert saved["personas"]["positive"]["description"]
+
+
+def test_an_unjudged_dataset_needs_somebody_who_answers_the_judge(run):
+    path = run(limit_samples=5).paths[0]
+    with pytest.raises(UsageError, match=r"5 of 5 pairs .* have no scores of 'rubric'"):
+        rejudge(str(path))
+    assert newest(path.parent) == path
+
+
+def test_labels_are_kept_and_compared(judged, capsys, monkeypatch):
+    count = len(rows(judged)) + len(rejects(judged))
+    monkeypatch.setattr(sys, "stdin", StringIO("1\n2\n0\n"))
+    rejudge(str(judged), "--check", "40")
+    told = capsys.readouterr().out
+    assert "Labelled" in told
+    assert told.count("  1. Kim: ") == 4  # the fourth is not answered
+    kept = labels.read_labels(judged.with_suffix(".run"))
+    assert len(kept) == 3
+    monkeypatch.setattr(sys, "stdin", StringIO("1\n" * count))
+    rejudge(str(judged), "--check", str(count))
+    told = capsys.readouterr().out
+    assert f"{count}: " in told
+    assert len(labels.read_labels(judged.with_suffix(".run"))) == count
+    assert told.index("Agreement") < told.index("Precision") < told.index("From 0 apart")
+    monkeypatch.setattr(sys, "stdin", StringIO("1\n"))
+    rejudge(str(judged), "--check", "5")
+    assert "  1. Kim: " not in capsys.readouterr().out  # all are labelled
+
+
+def test_agreement_is_what_person_and_judge_have_in_common(judged):
+    registry = discover()
+
+    (dataset,) = find_datasets(judged, registry)
+    pairs = recorded(dataset).pairs
+    said = {pair.id: "right" if pair in list(dataset) else "wrong" for pair in pairs}
+    told = dict(labels.agreement(labels.labelled(pairs, said)))
+    assert told["Agreement"] == f"{len(pairs)} of {len(pairs)} (100 %)"
+    assert told["Precision"].startswith("8 of 8 (100 %)")
+    assert not labels.differing(labels.labelled(pairs, said))
+    other = {id: "wrong" if label == "right" else "right" for id, label in said.items()}
+    assert dict(labels.agreement(labels.labelled(pairs, other)))["Agreement"] == f"0 of {len(pairs)} (0 %)"
+
+
+def test_a_person_sees_no_sides_and_either_may_stand_first(judged):
+
+    (dataset,) = find_datasets(judged, discover())
+    seen = []
+
+    def show(pair, first):
+        seen.append(first)
+        return "1"
+
+    found = list(labels.ask_for_labels(recorded(dataset).pairs, {}, 20, 0, show))
+    assert {True, False} == set(seen)
+    assert [label for _, label in found] == ["right" if first else "wrong" for first in seen]
+
+
+def test_labels_that_are_none_are_named(tmp_path):
+    (tmp_path / labels.FILE).write_text('{"id": "a", "label": "good"}\n{"id": "b", "label": "right"}\n')
+    with pytest.raises(OutputError, match=r"Line 1 of .*labels.jsonl is not a label"):
+        labels.read_labels(tmp_path)
+    (tmp_path / labels.FILE).write_text('{"id": "b", "label": "right"}\n{"id": "c", "la')
+    assert labels.read_labels(tmp_path) == {"b": "right"}
+
+
+def test_a_judging_that_was_stopped_goes_on_from_the_same_pairs(run, judged, monkeypatch):
+    """The folder's newest dataset is then the unfinished one."""
+
+    rejudge(str(judged), "--rubric-positive", "30", "--limit-samples", "2")
+    made = newest(judged.parent)
+    file = made.with_suffix(".run") / "run.json"
+    saved = json.loads(file.read_text())
+    assert saved["status"] == "complete"
+    registry = discover()
+    (dataset,) = find_datasets(judged.parent, registry)
+    assert begun_from(dataset, registry).target.name == made.stem
+    file.write_text(json.dumps({**saved, "status": "stopped"}))
+    (dataset,) = find_datasets(judged.parent, registry)
+    assert begun_from(dataset, registry).target.name == judged.stem
+
+
+def test_what_a_judge_of_another_name_scored_is_asked_anew(run):
+    done = run(limit_samples=3, judge=rubric(), backend=FakeBackend(answer=both))
+    with pytest.raises(UsageError, match="have no scores of 'rubric'"):
+        rejudge(str(done.paths[0]))  # an object's name is its class
