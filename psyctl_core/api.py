@@ -234,6 +234,7 @@ def build_caa(
     judge: str | Config | Selection | PairJudge | None = None,
     judge_backend: str | Config | Selection | InferenceBackend | None = None,
     max_scenarios: int | None = None,
+    strict: bool = False,
     fresh: bool = False,
     progress: Callback | None = None,
 ) -> Report:
@@ -258,6 +259,7 @@ def build_caa(
         judge: Who accepts pairs; with one, ``limit_samples`` counts the accepted ones.
         judge_backend: Who answers the judge; ``None`` is ``backend``.
         max_scenarios: Scenarios to ask about at most, resumes included; ``None`` for as many as it takes.
+        strict: End where the first 20 pairs' sides hardly differ, instead of saying so and going on.
         fresh: Start another file even where one could be continued.
         progress: Called with a ``Progress`` after every answer, every scenario and every change of phase.
 
@@ -278,6 +280,7 @@ def build_caa(
         block_size,
         None if judge_backend is None else selection_of("backend", judge_backend),
         max_scenarios,
+        strict=strict,
     )
     return build(config, fresh=fresh, progress=progress)
 

@@ -37,6 +37,7 @@ class BuildConfig:
         judge_backend: Who answers the judge; ``None`` is whoever answers the scenarios.
         max_scenarios: Scenarios that are asked about at most; ``None`` for all that the limit takes.
         gives_up: Whether the run ends where hardly any scenario gives a pair.
+        strict: Whether it ends where the first pairs' sides hardly differ.
     """
 
     personality: str
@@ -50,6 +51,7 @@ class BuildConfig:
     judge_backend: Selection | None = None
     max_scenarios: int | None = None
     gives_up: bool = True
+    strict: bool = False
 
     def traits(self) -> tuple[Trait, ...]:
         """The traits that are named. Raises UsageError."""

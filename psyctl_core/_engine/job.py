@@ -31,6 +31,8 @@ from psyctl_core._engine.progress import Callback, Meter
 from psyctl_core._engine.runner import LocalRunner
 from psyctl_core._engine.scheduler import Rounds, Scheduler
 from psyctl_core._engine.stopping import Stop
+from psyctl_core._engine.trial import PAIRS as TRIAL_PAIRS
+from psyctl_core._engine.trial import Trial
 from psyctl_core._plugins.guard import GuardedBackend, GuardedJudge, GuardedPrompter, GuardedSink, GuardedSource
 from psyctl_core._plugins.registry import discover
 from psyctl_core._plugins.selection import Choice, resolve
@@ -265,6 +267,7 @@ class Work:
         start = min(lane.start for lane in lanes)
         bound = _Bound(self._job.config.max_scenarios, max(dataset.scenarios_before for dataset in lacking))
         acceptance = Acceptance()
+        trials = {dataset.trait.slug: self._trial(dataset) for dataset in lacking}
         with contextlib.closing(self._job.source.scenarios(start)) as items, self.meter.phase("generating"):
             scheduler = Scheduler(
                 bound.within(items),
@@ -281,6 +284,8 @@ class Work:
                             dataset.commit(outcome)
                         if self._job.config.gives_up:
                             acceptance.note(outcome)
+                            for slug, trial in trials.items():
+                                trial.note(outcome.results.get(slug))
                         if committed % PRUNE_EVERY == 0:
                             self._prune([d for d in lacking if d.trait.slug in scheduler.lacking()])
                     self.meter.held = scheduler.held
@@ -321,6 +326,10 @@ class Work:
                 writer.start()
                 return writer, answerer(job.backend, self._journal, is_started=True)
         return writer, writer
+
+    def _trial(self, dataset: Dataset) -> Trial:
+        is_over = dataset.num_generated >= TRIAL_PAIRS
+        return Trial(dataset.trait.name, is_strict=self._job.config.strict, is_over=is_over)
 
     def _rounds(self, answerer: Answerer, judging: Answerer) -> Rounds | None:
         if judging is answerer:

@@ -18,7 +18,7 @@ FLAGS_OF_THE_CORE = frozenset(
     for name in (
         "help", "version", "no-plugins", "personality", "output", "limit-samples", "max-scenarios", "source",
         "prompter", "backend", "judge", "judge-backend", "sink", "seed", "temperature", "max-tokens", "max-cost",
-        "block-size", "checkpoint-interval", "fresh", "dry-run", "quiet", "debug", "count", "personas", "rows", "json",
+        "block-size", "checkpoint-interval", "strict", "fresh", "dry-run", "quiet", "debug", "count", "personas", "rows", "json",
         "check",
     )
 )  # fmt: skip

@@ -88,6 +88,7 @@ BlockSize = Annotated[
     int | None,
     _option("Requests a local model is handed at once (default: about 30 s of work); what a stop may lose.", RUN),
 ]
+Strict = Annotated[bool, _option("Stop where the first 20 pairs' sides hardly differ.", RUN, "--strict")]
 Fresh = Annotated[bool, _option("Start another file, even where one could go on.", RUN, "--fresh")]
 DryRun = Annotated[bool, _option("Show what would happen; ask and write nothing.", RUN, "--dry-run")]
 Quiet = Annotated[bool, _option("Print errors and the datasets' paths only.", RUN, "--quiet")]
@@ -116,6 +117,7 @@ def command(registry: Registry) -> Callable[..., None]:
         max_cost: MaxCost = None,
         checkpoint_interval: CheckpointInterval = None,
         block_size: BlockSize = None,
+        strict: Strict = False,
         fresh: Fresh = False,
         dry_run: DryRun = False,
         quiet: Quiet = False,
@@ -143,6 +145,7 @@ def command(registry: Registry) -> Callable[..., None]:
             block_size,
             judge_backend_of(registry, judge_backend, for_judge),
             max_scenarios,
+            strict=strict,
         )
         _run(config, fresh=fresh, dry_run=dry_run, quiet=quiet, debug=debug)
 
