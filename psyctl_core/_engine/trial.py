@@ -22,12 +22,15 @@ PAIRS = 20
 """Pairs after which it is looked."""
 
 LEAST_RIGHT = 14
-"""So many of them must be told apart by their words: as many or more are by chance in 6 of 100 trials."""
+"""So many of them must be told apart by their words; by chance that happens in one of ten trials."""
 
 LEAST_DIFFERENCE = 10.0
 """Points of 100 by which a judge must find the trait stronger in the positive answers, on average."""
 
-HINT = "Look at the personas above, and try --prompter static, personas of your own with --persona-file, or a larger model."
+HINT = (
+    "Look at the personas above, and try --prompter static, personas of your own with --persona-file, or a larger "
+    "model."
+)
 
 _WORD = re.compile(r"\w+(?:['’]\w+)?")
 

@@ -18,8 +18,8 @@ FLAGS_OF_THE_CORE = frozenset(
     for name in (
         "help", "version", "no-plugins", "personality", "output", "limit-samples", "max-scenarios", "source",
         "prompter", "backend", "judge", "judge-backend", "sink", "seed", "temperature", "max-tokens", "max-cost",
-        "block-size", "checkpoint-interval", "strict", "fresh", "dry-run", "quiet", "debug", "count", "personas", "rows", "json",
-        "check",
+        "block-size", "checkpoint-interval", "fresh", "dry-run", "quiet", "debug", "count", "personas", "rows", "json",
+        "check", "strict",
     )
 )  # fmt: skip
 """The options that commands have without any component; none of a component's may be spelled so."""

@@ -8,6 +8,7 @@ import pytest
 
 from psyctl_core import BackendError, Completion
 from psyctl_core._engine.trial import LEAST_RIGHT, PAIRS, told_apart
+from psyctl_core.terminal import NOTICE
 from psyctl_core.testing import FakeBackend
 
 WORDS = ["tea", "rain", "bus", "late", "maybe", "here", "good", "well", "some", "then", "time", "walk", "look", "home"]
@@ -36,6 +37,7 @@ def test_sides_that_do_not_differ_are_said_once(run, caplog):
 
 
 def test_sides_that_differ_are_no_reason_to_warn(run, caplog):
+    caplog.set_level(NOTICE, "psyctl")
     run(limit_samples=25, backend=speaking(1), strict=True)
     assert "hardly differ" not in caplog.text
     assert "are told apart by their words" in caplog.text
@@ -72,7 +74,7 @@ def test_by_chance_half_are_told_apart_and_few_trials_reach_the_bound():
         texts = [" ".join(order.sample(WORDS, 6)) for _ in range(2 * PAIRS)]
         found.append(told_apart(list(zip(texts[::2], texts[1::2], strict=True))))
     assert 8 < sum(found) / len(found) < 11
-    assert sum(right >= LEAST_RIGHT for right in found) / len(found) < 0.1
+    assert sum(right >= LEAST_RIGHT for right in found) / len(found) < 0.15
 
 
 @pytest.mark.parametrize("pairs", [[], [("", "")], [("Hi.", "Hi.")], [("a b", "a b")] * 3])
