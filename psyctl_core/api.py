@@ -259,7 +259,7 @@ def build_caa(
         judge: Who accepts pairs; with one, ``limit_samples`` counts the accepted ones.
         judge_backend: Who answers the judge; ``None`` is ``backend``.
         max_scenarios: Scenarios to ask about at most, resumes included; ``None`` for as many as it takes.
-        strict: End where the first 20 pairs' sides hardly differ, instead of saying so and going on.
+        strict: End where the first 40 pairs' sides hardly differ, instead of saying so and going on.
         fresh: Start another file even where one could be continued.
         progress: Called with a ``Progress`` after every answer, every scenario and every change of phase.
 

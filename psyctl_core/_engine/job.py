@@ -31,8 +31,7 @@ from psyctl_core._engine.progress import Callback, Meter
 from psyctl_core._engine.runner import LocalRunner
 from psyctl_core._engine.scheduler import Rounds, Scheduler
 from psyctl_core._engine.stopping import Stop
-from psyctl_core._engine.trial import PAIRS as TRIAL_PAIRS
-from psyctl_core._engine.trial import Trial
+from psyctl_core._engine.trial import LOOKS, Trial
 from psyctl_core._plugins.guard import GuardedBackend, GuardedJudge, GuardedPrompter, GuardedSink, GuardedSource
 from psyctl_core._plugins.registry import discover
 from psyctl_core._plugins.selection import Choice, resolve
@@ -328,7 +327,7 @@ class Work:
         return writer, writer
 
     def _trial(self, dataset: Dataset) -> Trial:
-        is_over = dataset.num_generated >= TRIAL_PAIRS
+        is_over = dataset.num_generated >= min(LOOKS)
         return Trial(dataset.trait.name, is_strict=self._job.config.strict, is_over=is_over)
 
     def _rounds(self, answerer: Answerer, judging: Answerer) -> Rounds | None:

@@ -18,11 +18,11 @@ from psyctl_core.terminal import NOTICE
 
 log = logging.getLogger("psyctl")
 
-PAIRS = 20
-"""Pairs after which it is looked."""
+LOOKS = {20: 15, 40: 25}
+"""Pairs after which it is looked, and how many of them must be told apart; twice, since twenty pairs tell little.
 
-LEAST_RIGHT = 14
-"""So many of them must be told apart by their words; by chance that happens in one of ten trials."""
+By chance one of ten trials passes; of sides that differ a little, such as a small model's, few fail both times.
+"""
 
 LEAST_DIFFERENCE = 10.0
 """Points of 100 by which a judge must find the trait stronger in the positive answers, on average."""
@@ -63,7 +63,7 @@ class Trial:
     Args:
         trait: The dataset's trait.
         is_strict: Whether a run ends whose sides do not differ.
-        is_over: Whether an earlier process has seen enough pairs.
+        is_over: Whether an earlier process has seen some of the pairs.
     """
 
     def __init__(self, trait: str, *, is_strict: bool, is_over: bool) -> None:
@@ -82,16 +82,18 @@ class Trial:
         if self._is_over or not isinstance(pair, ContrastivePair):
             return
         self._pairs.append(pair)
-        if len(self._pairs) == PAIRS:
-            self._is_over = True
+        if len(self._pairs) in LOOKS:
             self._look()
 
     def _look(self) -> None:
         told, is_enough = self._finding()
+        self._is_over = is_enough or len(self._pairs) == max(LOOKS)
         if is_enough:
-            log.log(NOTICE, "The first %d pairs of %s: %s.", PAIRS, self._trait, told)
-            return
-        message = f"The two sides of {self._trait} hardly differ in the first {PAIRS} pairs: {told}."
+            log.log(NOTICE, "The first %d pairs of %s: %s.", len(self._pairs), self._trait, told)
+        elif self._is_over:
+            self._warn(f"The two sides of {self._trait} hardly differ in the first {len(self._pairs)} pairs: {told}.")
+
+    def _warn(self, message: str) -> None:
         if self._is_strict:
             raise BackendError(message, f"{HINT} What is written so far is kept; without --strict the run goes on.")
         log.warning("%s %s", message, HINT)
@@ -104,4 +106,5 @@ class Trial:
             mean = fmean(apart)
             return f"the judge finds {mean:.0f} points of 100 between them", mean >= LEAST_DIFFERENCE
         right = told_apart([(pair.positive, pair.neutral) for pair in self._pairs])
-        return f"{right:g} of {PAIRS} are told apart by their words", right >= LEAST_RIGHT
+        count = len(self._pairs)
+        return f"{right:g} of {count} are told apart by their words", right >= LOOKS[count]

@@ -88,7 +88,7 @@ BlockSize = Annotated[
     int | None,
     _option("Requests a local model is handed at once (default: about 30 s of work); what a stop may lose.", RUN),
 ]
-Strict = Annotated[bool, _option("Stop where the first 20 pairs' sides hardly differ.", RUN, "--strict")]
+Strict = Annotated[bool, _option("Stop where the first 40 pairs' sides hardly differ.", RUN, "--strict")]
 Fresh = Annotated[bool, _option("Start another file, even where one could go on.", RUN, "--fresh")]
 DryRun = Annotated[bool, _option("Show what would happen; ask and write nothing.", RUN, "--dry-run")]
 Quiet = Annotated[bool, _option("Print errors and the datasets' paths only.", RUN, "--quiet")]
