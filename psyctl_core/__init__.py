@@ -13,6 +13,7 @@ from psyctl_core.components import (
     Component,
     Context,
     DatasetWriter,
+    DescribesOthers,
     Estimate,
     Identity,
     InferenceBackend,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from psyctl_core.api import (
         BuildConfig,
         DatasetReport,
+        PersonaChoice,
         Plan,
         Progress,
         Report,
@@ -65,8 +67,8 @@ if TYPE_CHECKING:
     )
 
 _API = (
-    "BuildConfig", "DatasetReport", "Plan", "Progress", "Report", "Sampling", "Selection", "StoredDataset",
-    "build", "build_caa", "open_dataset", "plan", "plan_caa",
+    "BuildConfig", "DatasetReport", "PersonaChoice", "Plan", "Progress", "Report", "Sampling", "Selection",
+    "StoredDataset", "build", "build_caa", "open_dataset", "plan", "plan_caa",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 
@@ -86,6 +88,7 @@ __all__ = [
     "ContrastivePair",
     "DatasetReport",
     "DatasetWriter",
+    "DescribesOthers",
     "Estimate",
     "Identity",
     "InferenceBackend",
@@ -96,6 +99,7 @@ __all__ = [
     "OutputError",
     "OutputSink",
     "Persona",
+    "PersonaChoice",
     "PersonalityPrompter",
     "Plan",
     "PluginError",

@@ -9,10 +9,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from psyctl_core._caa.contrast import Condition, Sampling, request_of
+from psyctl_core._caa.cast import Cast
+from psyctl_core._caa.contrast import Sampling, request_of
+from psyctl_core._caa.given import Contrast, Descriptions, PersonaChoice, given
 from psyctl_core._engine.config import BuildConfig
 from psyctl_core._engine.dataset import Dataset
 from psyctl_core._engine.job import Job, Work, close_all, closed_after, no_scenario, open_datasets, prepared
+from psyctl_core._engine.personas import Wanted, wanted_personas
 from psyctl_core._engine.progress import Callback, Progress
 from psyctl_core._engine.reading import StoredDataset, find_datasets
 from psyctl_core._engine.stopping import stoppable
@@ -37,6 +40,7 @@ from psyctl_core.records import NEUTRAL, ChatRequest, JsonValue, Message, Person
 __all__ = [
     "BuildConfig",
     "DatasetReport",
+    "PersonaChoice",
     "Plan",
     "Progress",
     "Report",
@@ -98,8 +102,8 @@ class Plan:
         components: The chosen components by kind, as text.
         settings: Their options by kind, secrets left out.
         folders: The datasets' folders.
-        persona_prompts: What would be asked to describe the personas, by trait; empty where nothing is.
-        personas: The descriptions, where they are known without asking.
+        persona_prompts: What would be asked to describe the personas, by whom they are; empty where nothing is.
+        personas: The descriptions that are known without asking, likewise.
         example: The first scenario's request with the trait's persona.
         rows: Rows in the source, or ``None`` where unknown.
         requests: Answers a run would ask for if no pair were rejected, or ``None``.
@@ -165,6 +169,7 @@ def plan(config: BuildConfig) -> Plan:
     with prepared(config) as job:
         sampling, limit = config.sampling, config.limit_samples
         prompts, personas = _planned_personas(job)
+        cast = _first_cast(job, personas)
         skipped: Counter[str] = Counter()
         with closing(job.source.scenarios(0)) as items:
             for first in items:
@@ -175,17 +180,16 @@ def plan(config: BuildConfig) -> Plan:
                 raise no_scenario(job, skipped)
         rows = job.source.total()
         counts = [n for n in (limit, rows) if n is not None]
-        per_scenario = len(job.traits) + 1
+        per_scenario = job.answers_per_scenario
         requests = min(counts) * per_scenario + sum(map(len, prompts.values())) if counts else None
-        trait = job.traits[0]
-        example = request_of(first, Condition(trait.slug, trait.name, "positive", personas[trait.name]), sampling)
+        example = request_of(first, cast.conditions(first.offset)[1], sampling)
         return Plan(
             traits=tuple(trait.name for trait in job.traits),
             components={kind: str(choice.origin) for kind, choice in job.choices.items()},
             settings={kind: choice.settings() for kind, choice in job.choices.items()},
             folders=tuple(job.folders),
             persona_prompts=prompts,
-            personas={name: p.description for name, p in personas.items() if not prompts[name]},
+            personas={who.label: p.description for who, p in personas.items() if not prompts[who.label]},
             example=example,
             rows=rows,
             requests=requests,
@@ -209,6 +213,10 @@ def build_caa(
     max_cost: float | None = None,
     checkpoint_interval: int | None = None,
     block_size: int | None = None,
+    positive: Descriptions | Mapping[str, Descriptions] = (),
+    neutral: Descriptions = (),
+    contrast: Contrast = "neutral",
+    personas: int = 1,
     fresh: bool = False,
     progress: Callback | None = None,
 ) -> Report:
@@ -230,6 +238,11 @@ def build_caa(
         checkpoint_interval: Records between two checkpoints; ``None`` reads
             ``PSYCTL_CHECKPOINT_INTERVAL`` or takes 100.
         block_size: Requests that a backend with blocks is handed at once; ``None`` goes by its speed.
+        positive: Your own description of a person with the trait, or several, or by trait; ``{character}``
+            stands for the name.
+        neutral: Your own of the person that the trait is compared with, or several.
+        contrast: What the trait is compared with: the ``neutral`` person, or the ``opposite`` one.
+        personas: How many personas the prompter describes on each side, dealt to the scenarios in turn.
         fresh: Start another file even where one could be continued.
         progress: Called with a ``Progress`` after every answer, every scenario and every change of phase.
 
@@ -248,6 +261,7 @@ def build_caa(
         max_cost,
         checkpoint_interval,
         block_size,
+        given(positive, neutral, contrast=contrast, number=personas),
     )
     return build(config, fresh=fresh, progress=progress)
 
@@ -264,6 +278,10 @@ def plan_caa(
     seed: int = 0,
     temperature: float = 0.0,
     max_tokens: int = 64,
+    positive: Descriptions | Mapping[str, Descriptions] = (),
+    neutral: Descriptions = (),
+    contrast: Contrast = "neutral",
+    personas: int = 1,
 ) -> Plan:
     """Find out what :func:`build_caa` would do, without asking the backend or writing anything.
 
@@ -271,7 +289,9 @@ def plan_caa(
     """
     components = _selected({"source": source, "prompter": prompter, "backend": backend, "sink": sink})
     sampling = Sampling(max_tokens, temperature, seed)
-    return plan(BuildConfig(personality, Path(output).expanduser(), components, limit_samples, sampling))
+    choice = given(positive, neutral, contrast=contrast, number=personas)
+    folder = Path(output).expanduser()
+    return plan(BuildConfig(personality, folder, components, limit_samples, sampling, personas=choice))
 
 
 def open_dataset(output: str | Path, trait: str = "") -> StoredDataset:
@@ -323,11 +343,17 @@ def _dataset_report(dataset: Dataset) -> DatasetReport:
     )
 
 
-def _planned_personas(job: Job) -> tuple[dict[str, tuple[tuple[Message, ...], ...]], dict[str, Persona]]:
-    """What the prompter would ask to describe each trait and the neutral person, and what it would make of it."""
+def _planned_personas(job: Job) -> tuple[dict[str, tuple[tuple[Message, ...], ...]], dict[Wanted, Persona]]:
+    """What the prompter would ask to describe each persona, by its label, and what it would make of it."""
+    choice = job.config.personas
     prompts: dict[str, tuple[tuple[Message, ...], ...]] = {}
-    personas: dict[str, Persona] = {}
-    for name in [*(trait.name for trait in job.traits), NEUTRAL]:
+    personas: dict[Wanted, Persona] = {}
+    wanted = [who for trait in job.traits for who in wanted_personas(choice, trait.name)]
+    if choice.contrast == "opposite":
+        wanted += [who for trait in job.traits for who in wanted_personas(choice, trait.name, opposite=True)]
+    else:
+        wanted += wanted_personas(choice, NEUTRAL)
+    for who in wanted:
         heard: list[tuple[Message, ...]] = []
 
         def ask(
@@ -336,11 +362,23 @@ def _planned_personas(job: Job) -> tuple[dict[str, tuple[tuple[Message, ...], ..
             max_tokens: int,
             prefill: str = "",
             heard: list[tuple[Message, ...]] = heard,
+            trait: str = who.trait,
         ) -> str:
             del max_tokens, prefill
             heard.append(messages)
-            return "(the model's answer)"
+            return f"Here stands what the model answers about {trait}."
 
-        personas[name] = job.prompter.describe(name, ask)
-        prompts[name] = tuple(heard)
+        if who.given:
+            personas[who] = Persona(who.trait, who.given)
+        else:
+            personas[who] = job.prompter.describe(who.trait, ask, opposite=who.opposite, number=who.number)
+        prompts[who.label] = tuple(heard)
     return prompts, personas
+
+
+def _first_cast(job: Job, personas: Mapping[Wanted, Persona]) -> Cast:
+    """Who would answer for the first trait."""
+    trait, contrast = job.traits[0], job.config.personas.contrast
+    positive = tuple(p for who, p in personas.items() if who.trait == trait.name and not who.opposite)
+    neutral = tuple(p for who, p in personas.items() if who.opposite or who.trait == NEUTRAL)
+    return Cast(trait, positive, neutral, contrast)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -93,22 +93,3 @@ def pair_of(
     if answers.comparable(lines["positive"]) == answers.comparable(lines["neutral"]):
         return Rejected(scenario, answers.IDENTICAL)
     return ContrastivePair(scenario, conditions[0].trait, lines["positive"], lines["neutral"], metadata)
-
-
-def conditions_of(
-    traits: Mapping[str, str], personas: Mapping[str, Persona], neutral: Persona
-) -> dict[str, tuple[Condition, Condition]]:
-    """The two conditions of each trait, by the trait's slug.
-
-    Args:
-        traits: Their names by slug.
-        personas: Their personas by slug.
-        neutral: The persona that all of them are compared with; its answer to a scenario is shared.
-    """
-    return {
-        slug: (
-            Condition("neutral", name, "neutral", neutral),
-            Condition(slug, name, "positive", personas[slug]),
-        )
-        for slug, name in traits.items()
-    }

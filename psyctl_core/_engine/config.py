@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from psyctl_core._caa.contrast import Sampling
+from psyctl_core._caa.given import PersonaChoice
 from psyctl_core._caa.traits import Trait, parse_traits
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.selection import Selection
@@ -34,6 +35,7 @@ class BuildConfig:
         checkpoint_interval: Records between two checkpoints; ``None`` reads ``PSYCTL_CHECKPOINT_INTERVAL``
             or takes 100.
         block_size: Requests that a backend with blocks is handed at once; ``None`` goes by its speed.
+        personas: Who answers, and what the trait is compared with.
     """
 
     personality: str
@@ -44,6 +46,7 @@ class BuildConfig:
     max_cost: float | None = None
     checkpoint_interval: int | None = None
     block_size: int | None = None
+    personas: PersonaChoice = field(default_factory=PersonaChoice)
 
     def traits(self) -> tuple[Trait, ...]:
         """The traits that are named. Raises UsageError."""
@@ -111,6 +114,8 @@ class BuildConfig:
             "checkpoint_interval": self.checkpoint_interval,
             "block_size": self.block_size,
         }
+        if personas := self.personas.as_json():
+            row["personas"] = personas
         for kind in KINDS:
             selection = self.selection(kind)
             options = settings(selection.config) if selection.config is not None else {}

@@ -16,7 +16,8 @@ from pathlib import Path
 import importlib_metadata
 from packaging.requirements import InvalidRequirement, Requirement
 
-from psyctl_core._caa.contrast import Rejected, Task, conditions_of, contrast
+from psyctl_core._caa.cast import cast_task
+from psyctl_core._caa.contrast import Rejected, Task
 from psyctl_core._caa.prompts import PROMPT_VERSION
 from psyctl_core._caa.question import FORMAT_VERSION
 from psyctl_core._caa.traits import Trait
@@ -24,7 +25,7 @@ from psyctl_core._engine.answering import Answerer
 from psyctl_core._engine.blocks import Blocks
 from psyctl_core._engine.config import BuildConfig
 from psyctl_core._engine.dataset import Dataset
-from psyctl_core._engine.personas import describe_all
+from psyctl_core._engine.personas import Asking, describe_all
 from psyctl_core._engine.progress import Callback, Meter
 from psyctl_core._engine.runner import LocalRunner
 from psyctl_core._engine.scheduler import Outcome, Scheduler
@@ -74,6 +75,12 @@ class Job:
     sink: GuardedSink
 
     @property
+    def answers_per_scenario(self) -> int:
+        """Requests that one scenario takes: all traits share the neutral answer, and no opposite's."""
+        traits = len(self.traits)
+        return traits + 1 if self.config.personas.contrast == NEUTRAL else 2 * traits
+
+    @property
     def folders(self) -> list[Path]:
         """Each trait's folder: the output itself, or a folder of its own among several."""
         output = self.config.output
@@ -102,10 +109,12 @@ def prepared(config: BuildConfig) -> Iterator[Job]:
             backend = made_backend(resolve(registry, "backend", handed_over))
         traits = config.traits()
         config.check()
+        personas = config.personas.settled(traits)
         choices = {kind: resolve(registry, kind, config.selection(kind)) for kind in KINDS}
         source, prompter, sink = (choices[kind].make(context) for kind in _WITHOUT_BACKEND)
         backend = backend or made_backend(choices["backend"])
-        complete = dataclasses.replace(config, components={kind: choice.selection for kind, choice in choices.items()})
+        components = {kind: choice.selection for kind, choice in choices.items()}
+        complete = dataclasses.replace(config, components=components, personas=personas)
         yield Job(complete, traits, choices, source, prompter, backend, sink)
 
 
@@ -143,6 +152,8 @@ def identity_of(job: Job, trait: Trait) -> dict[str, JsonValue]:
         "sampling": dataclasses.asdict(job.config.sampling),
         "format": {"question": FORMAT_VERSION, "prompt": PROMPT_VERSION},
     }
+    if personas := job.config.personas.as_json():
+        identity["personas"] = personas
     plain: dict[str, JsonValue] = json.loads(json.dumps(identity))
     return plain
 
@@ -173,9 +184,10 @@ def open_datasets(job: Job, *, fresh: bool) -> list[Dataset]:
     except BaseException:
         close_all(datasets)
         raise
-    if (neutral := datasets[0].run.personas.get(NEUTRAL)) is not None:
+    if job.config.personas.contrast == NEUTRAL:
+        shared = {role: p for role, p in datasets[0].run.personas.items() if role.startswith(NEUTRAL)}
         for dataset in datasets:
-            dataset.run.personas[NEUTRAL] = neutral
+            dataset.run.personas |= shared
     return datasets
 
 
@@ -273,13 +285,11 @@ class Work:
         """Describe the personas that are not described yet; what makes a scenario's task from them."""
         job = self._job
         with self.meter.phase("describing"):
-            personas, neutral = describe_all(
-                self._datasets, job.prompter, answerer, job.backend.origin, job.config.sampling
-            )
-        conditions = conditions_of({trait.slug: trait.name for trait in job.traits}, personas, neutral)
+            asking = Asking(job.prompter, answerer, job.backend.origin, job.config.sampling)
+            casts = describe_all(self._datasets, job.config.personas, job.prompter, asking.persona)
 
         def make_task(scenario: Scenario, slug: str) -> Task:
-            return contrast(scenario, conditions[slug], job.config.sampling)
+            return cast_task(scenario, casts[slug], job.config.sampling)
 
         return make_task
 
@@ -291,8 +301,7 @@ class Work:
                     "--block-size has no effect: the %s takes requests as room appears.", self._job.backend.origin
                 )
             return None
-        per_scenario = len(self._job.traits) + 1
-        return Blocks(most, per_scenario, self._journal, answerer.speed, self._job.config.block_size)
+        return Blocks(most, self._job.answers_per_scenario, self._journal, answerer.speed, self._job.config.block_size)
 
     def _prune(self, lacking: Sequence[Dataset]) -> None:
         """Save how far the datasets are, and forget the answers from before that."""

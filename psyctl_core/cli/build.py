@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from psyctl_core._caa.given import Contrast, PersonaChoice, read_persona_file
 from psyctl_core._caa.traits import BIG_FIVE, DARK_TRIAD
 from psyctl_core._plugins.flags import flags_of
 from psyctl_core._plugins.kinds import KINDS
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 COMPONENTS = "Components"
 GENERATION = "Generation"
+PERSONAS = "Personas"
 RUN = "Run"
 
 
@@ -64,6 +67,11 @@ Sink = Annotated[str | None, _option(_names("sink"), COMPONENTS)]
 Seed = Annotated[int, _option("Decides answer positions and sampling.", GENERATION)]
 Temperature = Annotated[float, _option("0 decodes greedily.", GENERATION)]
 MaxTokens = Annotated[int, _option("New tokens an answer may have at most.", GENERATION)]
+PersonaFile = Annotated[Path | None, _option("JSON file with descriptions of your own, of either side.", PERSONAS)]
+ContrastWith = Annotated[
+    Contrast, _option("Who the trait is compared with: somebody neutral, or with little of it.", PERSONAS, "--contrast")
+]
+Personas = Annotated[int, _option("How many personas are described on each side, dealt to the scenarios.", PERSONAS)]
 MaxCost = Annotated[
     float | None, _option("US dollars the run may cost in all, resumes included; it stops before more is spent.", RUN)
 ]
@@ -95,6 +103,9 @@ def command(registry: Registry) -> Callable[..., None]:
         seed: Seed = 0,
         temperature: Temperature = 0.0,
         max_tokens: MaxTokens = 64,
+        persona_file: PersonaFile = None,
+        contrast: ContrastWith = "neutral",
+        personas: Personas = 1,
         max_cost: MaxCost = None,
         checkpoint_interval: CheckpointInterval = None,
         block_size: BlockSize = None,
@@ -112,6 +123,7 @@ def command(registry: Registry) -> Callable[..., None]:
 
         names = {"source": source, "prompter": prompter, "backend": backend, "sink": sink}
         given = {spellings[name]: value for name, value in flags.items() if value is not None}
+        own = read_persona_file(persona_file.expanduser()) if persona_file else PersonaChoice()
         config = BuildConfig(
             personality,
             output.expanduser(),
@@ -121,6 +133,7 @@ def command(registry: Registry) -> Callable[..., None]:
             max_cost,
             checkpoint_interval,
             block_size,
+            dataclasses.replace(own, contrast=contrast, number=personas),
         )
         _run(config, fresh=fresh, dry_run=dry_run, quiet=quiet, debug=debug)
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from psyctl_core._engine.personas import stored_personas
 from psyctl_core._engine.status import RunStatus
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core.api import DatasetReport, Plan, Progress, Report
@@ -215,8 +216,7 @@ def run_status(status: RunStatus) -> None:
         rows.append(("Cost", "unknown" if cost is None else f"${cost:.6f}"))
         rows += [(kind.capitalize(), _component(identity.get(kind, {}))) for kind in KINDS]
         rows.append(("Sampling", _inline(identity.get("sampling", {}))))
-    for role, persona in status.run.get("personas", {}).items():
-        rows.append(("Persona" if role == "positive" else f"Persona, {role}", persona["description"]))
+    rows += [(f"Persona, {who}", description) for who, description in stored_personas(status.run)]
     rows += [("Problem", problem) for problem in status.problems]
     _print_rows(rows)
 
