@@ -179,8 +179,18 @@ def test_the_command_reads_the_file(tmp_path, monkeypatch, capsys):
     path.write_text(json.dumps({"positive": "A \ud83d loud one", "neutral": PLAIN}), encoding="utf-8")
     started = []
     monkeypatch.setattr("psyctl_core.cli.build._run", lambda config, **_: started.append(config))
-    words = "dataset.build.caa --model embedded --personality Openness --output x --personas 3 --persona-file".split()
-    make_app()([*words, str(path)], standalone_mode=False)
+    words = [
+        "dataset.build.caa",
+        "--model",
+        "embedded",
+        "--personality",
+        "Openness",
+        "--output",
+        "x",
+        "--personas",
+        "3",
+    ]
+    make_app()([*words, "--persona-file", str(path)], standalone_mode=False)
     assert started[0].personas == PersonaChoice({"": ("A \ud83d loud one",)}, (PLAIN,), "neutral", 3)
 
 
