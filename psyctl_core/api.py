@@ -366,7 +366,7 @@ def _planned_personas(job: Job) -> tuple[dict[str, tuple[tuple[Message, ...], ..
         ) -> str:
             del max_tokens, prefill
             heard.append(messages)
-            return f"Here stands what the model answers about {trait}."
+            return f"the model's answer, which stands here once it was asked about {trait}."
 
         if who.given:
             personas[who] = Persona(who.trait, who.given)

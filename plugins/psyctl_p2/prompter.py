@@ -74,7 +74,7 @@ class P2Prompter(PersonalityPrompter):
             )
         persona, wrong = _attempt(trait, ask, opposite, SUBJECTS[number - 1], again=False)
         if wrong:
-            log.info("The description of %s %s: asking once more.", trait, wrong)
+            log.info("About %s the model gave %s: asking once more.", trait, wrong)
             second, wrong = _attempt(trait, ask, opposite, SUBJECTS[number - 1], again=True)
             persona = second or persona
         if persona is None:
@@ -84,7 +84,7 @@ class P2Prompter(PersonalityPrompter):
             )
         if wrong:
             log.warning(
-                "The model seems too small to describe %s%s: the description %s ('%.60s...'). Use --prompter static, "
+                "The model seems too small to describe %s%s: it gave %s ('%.60s...'). Use --prompter static, "
                 "your own words with --persona-file, or a larger model.",
                 "the opposite of " if opposite else "", trait, wrong, persona.description,
             )  # fmt: skip
@@ -110,7 +110,8 @@ def _attempt(trait: str, ask: Ask, opposite: bool, subject: str, *, again: bool)
     description = _description(text)
     if not description:
         return None, "no description"
-    return Persona(trait, description, keywords), flaw(text, trait, opposite=opposite)
+    wrong = flaw(text, trait, opposite=opposite)
+    return Persona(trait, description, keywords), wrong and f"a description that {wrong}"
 
 
 def _keywords(answer: str) -> tuple[str, ...]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 
 import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
-from psyctl_core import UsageError, open_dataset, plan_caa
+from psyctl_core import Context, UsageError, open_dataset, plan_caa
 from psyctl_core._caa.given import PersonaChoice, given, read_persona_file
-from psyctl_core._caa.traits import parse_traits
+from psyctl_core._caa.traits import KNOWN, parse_traits
 from psyctl_core.cli.app import make_app
+from psyctl_core.records import NEUTRAL
 from psyctl_core.testing import FakeBackend, FakePrompter, FakeSource
+from psyctl_p2.checks import flaw
+from psyctl_static import StaticConfig
+from psyctl_static.prompter import StaticPrompter
 
 LOUD, PLAIN = "{character} sings at the top of the voice.", "{character} hums now and then."
 
@@ -204,3 +209,101 @@ def test_stored_personas_are_read_again(run, tmp_path):
     done = run(positive=[LOUD, "b"], neutral=[PLAIN, "d"], limit_samples=1)
     personas = open_dataset(done.paths[0]).run["personas"]
     assert personas["positive 2"]["description"] == "About {character}: b"
+
+
+STATIC = StaticPrompter(StaticConfig(), Context())
+
+
+def shipped(trait: str, *, opposite: bool = False) -> list[str]:
+    return [STATIC.describe_other(trait, None, opposite=opposite, number=n).description for n in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("trait", [*KNOWN, NEUTRAL])
+def test_the_shipped_personas_are_alike_in_form_and_length_on_both_sides(trait):
+    sides = [shipped(trait), shipped(NEUTRAL)]
+    if trait != NEUTRAL:
+        sides.append(shipped(trait, opposite=True))
+    for own, *others in zip(*sides, strict=True):
+        for text in (own, *others):
+            assert re.fullmatch(r"\{character\} is [^.{]+\. \{character\} [^.]+\.", text)
+            assert 0.75 < len(text) / len(own) < 1.34, (own, text)
+    texts = [text for side in sides[::2] for text in side]
+    assert len(set(texts)) == len(texts)
+
+
+def test_the_opposite_shipped_descriptions_speak_of_the_low_pole():
+    for trait in KNOWN:
+        for text in shipped(trait, opposite=True):
+            assert flaw(text, trait, opposite=True) != "speaks of the trait itself", text
+        for text in shipped(trait):
+            assert flaw(text, trait) != "speaks of the trait's opposite", text
+
+
+def test_several_shipped_personas_are_dealt_and_shown(run, tmp_path, capsys):
+    done = run(personas=4, limit_samples=8)
+    for request in done.backend.asked:
+        offset, _, side = request.id.partition(":")
+        texts = shipped("neutral" if side == "neutral" else "Extroversion")
+        assert texts[int(offset) % 4].replace("{character}", "Kim") in request.messages[-1].content
+    make_app()(["dataset.show", str(tmp_path / "out"), "--personas", "--count", "1"], standalone_mode=False)
+    shown = capsys.readouterr().out
+    for label, text in {"Extroversion": "outgoing", "Extroversion 2": "sociable", "neutral 4": "unremark"}.items():
+        assert re.search(rf"^{label}: .*{text}", shown, re.MULTILINE)
+
+
+def test_more_personas_than_there_are_is_one_error_with_the_number_there_is(run):
+    done = run(personas=5, raises=UsageError)
+    assert done.error.message == "The static prompter has 4 descriptions of a side, and 5 are wanted."
+    assert done.paths == []
+
+
+def test_the_opposite_stands_in_the_neutral_column_and_the_record_says_so(run, tmp_path, capsys):
+    done = run("Extroversion, Openness", contrast="opposite", limit_samples=3)
+    assert len(done.backend.asked) == 2 * 2 * 3
+    assert {json.loads(line)["metadata"]["contrast"] for line in done.lines} == {"opposite"}
+    for trait, word in (("extroversion", "reserved"), ("openness", "conventional")):
+        own = [r.messages[-1].content for r in done.backend.asked if r.id.endswith(f":{trait}:opposite")]
+        assert len(own) == 3
+        assert all(f"Kim is {word}" in text for text in own)
+    make_app()(["dataset.show", str(tmp_path / "out"), "--personas"], standalone_mode=False)
+    assert "opposite: {character} is reserved" in capsys.readouterr().out
+
+
+def test_a_run_against_the_opposite_is_resumed_as_itself_and_mixes_with_no_other(run):
+    run(contrast="opposite", limit_samples=2)
+    assert len(run(contrast="opposite", limit_samples=4).paths) == 1
+    assert len(run(limit_samples=2).paths) == 2
+    assert len(run(personas=2, limit_samples=2).paths) == 3
+
+
+def test_defaults_are_no_part_of_the_identity(run, tmp_path):
+    run(limit_samples=1)
+    assert "personas" not in run_file(tmp_path)["identity"]
+    assert set(run_file(tmp_path)["personas"]) == {"positive", "neutral"}
+
+
+def test_a_prompter_with_one_description_refuses_in_one_line(run):
+    for own in ({"contrast": "opposite"}, {"personas": 2}):
+        error = run(prompter=FakePrompter(), raises=UsageError, **own).error
+        assert "FakePrompter' (from psyctl_core.testing.fakes) describes one person with" in error.message
+        assert "--prompter static" in error.hint
+
+
+def test_the_plan_counts_and_shows_the_opposites(tmp_path):
+    plan = plan_caa(
+        "Openness, Extroversion", tmp_path / "x", backend=FakeBackend(), source=FakeSource(9), prompter="static",
+        limit_samples=4, contrast="opposite", personas=2,
+    )  # fmt: skip
+    assert plan.requests == 4 * 4
+    assert list(plan.personas) == [
+        "Openness", "Openness 2", "Extroversion", "Extroversion 2", "opposite of Openness", "opposite of Openness 2",
+        "opposite of Extroversion", "opposite of Extroversion 2",
+    ]  # fmt: skip
+
+
+def test_a_plan_with_p2_asks_for_nothing_twice(tmp_path):
+    plan = plan_caa(
+        "Openness, Sarcasm", tmp_path / "x", backend=FakeBackend(), source=FakeSource(9), prompter="p2",
+        limit_samples=4, contrast="opposite", personas=2,
+    )  # fmt: skip
+    assert {len(prompts) for prompts in plan.persona_prompts.values()} == {2}
