@@ -171,7 +171,7 @@ def plan(config: BuildConfig) -> Plan:
         prompts, personas = _planned_personas(job)
         cast = _first_cast(job, personas)
         skipped: Counter[str] = Counter()
-        with closing(job.source.scenarios(0)) as items:
+        with closing(job.scenarios(0)) as items:
             for first in items:
                 if isinstance(first, Scenario):
                     break
@@ -179,7 +179,7 @@ def plan(config: BuildConfig) -> Plan:
             else:
                 raise no_scenario(job, skipped)
         rows = job.source.total()
-        counts = [n for n in (limit, rows) if n is not None]
+        counts = [n for n in (limit, rows and rows * config.answers_per_scene) if n is not None]
         per_scenario = job.answers_per_scenario
         requests = min(counts) * per_scenario + sum(map(len, prompts.values())) if counts else None
         example = request_of(first, cast.conditions(first.offset)[1], sampling)
@@ -217,6 +217,7 @@ def build_caa(
     neutral: Descriptions = (),
     contrast: Contrast = "neutral",
     personas: int = 1,
+    answers_per_scene: int = 1,
     fresh: bool = False,
     progress: Callback | None = None,
 ) -> Report:
@@ -243,6 +244,7 @@ def build_caa(
         neutral: Your own of the person that the trait is compared with, or several.
         contrast: What the trait is compared with: the ``neutral`` person, or the ``opposite`` one.
         personas: How many personas the prompter describes on each side, dealt to the scenarios in turn.
+        answers_per_scene: Pairs made of each scenario.
         fresh: Start another file even where one could be continued.
         progress: Called with a ``Progress`` after every answer, every scenario and every change of phase.
 
@@ -262,6 +264,7 @@ def build_caa(
         checkpoint_interval,
         block_size,
         given(positive, neutral, contrast=contrast, number=personas),
+        answers_per_scene,
     )
     return build(config, fresh=fresh, progress=progress)
 
@@ -282,6 +285,7 @@ def plan_caa(
     neutral: Descriptions = (),
     contrast: Contrast = "neutral",
     personas: int = 1,
+    answers_per_scene: int = 1,
 ) -> Plan:
     """Find out what :func:`build_caa` would do, without asking the backend or writing anything.
 
@@ -291,7 +295,17 @@ def plan_caa(
     sampling = Sampling(max_tokens, temperature, seed)
     choice = given(positive, neutral, contrast=contrast, number=personas)
     folder = Path(output).expanduser()
-    return plan(BuildConfig(personality, folder, components, limit_samples, sampling, personas=choice))
+    return plan(
+        BuildConfig(
+            personality,
+            folder,
+            components,
+            limit_samples,
+            sampling,
+            personas=choice,
+            answers_per_scene=answers_per_scene,
+        )
+    )
 
 
 def open_dataset(output: str | Path, trait: str = "") -> StoredDataset:

@@ -70,6 +70,11 @@ class PersonaChoice:
             log.log(NOTICE, "No neutral description is given: the prompter describes that side.")
         return choice
 
+    def pairs(self, traits: Sequence[Trait]) -> int:
+        """How many pairs of personas answer, of the trait that has the fewest."""
+        others = len(self.neutral) or self.number
+        return min(max(len(self.positive.get(trait.name, ())) or self.number, others) for trait in traits)
+
     def as_json(self) -> dict[str, JsonValue]:
         """What differs from the defaults; part of a run's identity."""
         row: dict[str, JsonValue] = {}

@@ -36,6 +36,7 @@ class BuildConfig:
             or takes 100.
         block_size: Requests that a backend with blocks is handed at once; ``None`` goes by its speed.
         personas: Who answers, and what the trait is compared with.
+        answers_per_scene: Pairs made of each scenario.
     """
 
     personality: str
@@ -47,6 +48,7 @@ class BuildConfig:
     checkpoint_interval: int | None = None
     block_size: int | None = None
     personas: PersonaChoice = field(default_factory=PersonaChoice)
+    answers_per_scene: int = 1
 
     def traits(self) -> tuple[Trait, ...]:
         """The traits that are named. Raises UsageError."""
@@ -104,6 +106,26 @@ class BuildConfig:
             raise UsageError(f"A block of {self.block_size} requests is empty.", "Give --block-size 1 or more.")
         self.interval()
 
+    def check_repeats(self, pairs: int) -> None:
+        """See that several answers to one scene can differ.
+
+        Args:
+            pairs: How many pairs of personas there are to answer.
+
+        Raises:
+            UsageError: They cannot.
+        """
+        if self.answers_per_scene < 1:
+            raise UsageError(
+                f"{self.answers_per_scene} answers a scene leave nothing to do.", "Give --answers-per-scene 1 or more."
+            )
+        if self.answers_per_scene > pairs and not self.sampling.temperature:
+            who = "one persona" if pairs == 1 else f"{pairs} personas"
+            raise UsageError(
+                f"{self.answers_per_scene} answers a scene at temperature 0 by {who} a side would be the same again.",
+                f"Give --temperature 0.7, or --personas {self.answers_per_scene}.",
+            )
+
     def as_json(self) -> dict[str, JsonValue]:
         """The job as JSON values: options under their names, components with their options, no secrets."""
         row: dict[str, JsonValue] = {
@@ -116,6 +138,8 @@ class BuildConfig:
         }
         if personas := self.personas.as_json():
             row["personas"] = personas
+        if self.answers_per_scene != 1:
+            row["answers_per_scene"] = self.answers_per_scene
         for kind in KINDS:
             selection = self.selection(kind)
             options = settings(selection.config) if selection.config is not None else {}

@@ -27,6 +27,7 @@ from psyctl_core._engine.config import BuildConfig
 from psyctl_core._engine.dataset import Dataset
 from psyctl_core._engine.personas import Asking, describe_all
 from psyctl_core._engine.progress import Callback, Meter
+from psyctl_core._engine.repeated import Items, repeated
 from psyctl_core._engine.runner import LocalRunner
 from psyctl_core._engine.scheduler import Outcome, Scheduler
 from psyctl_core._engine.stopping import Stop
@@ -80,6 +81,11 @@ class Job:
         traits = len(self.traits)
         return traits + 1 if self.config.personas.contrast == NEUTRAL else 2 * traits
 
+    def scenarios(self, start: int) -> Items:
+        """The source's items from an offset on, each scenario as often as it is to be answered."""
+        times = self.config.answers_per_scene
+        return self.source.scenarios(start) if times == 1 else repeated(self.source.scenarios, start, times)
+
     @property
     def folders(self) -> list[Path]:
         """Each trait's folder: the output itself, or a folder of its own among several."""
@@ -110,6 +116,7 @@ def prepared(config: BuildConfig) -> Iterator[Job]:
         traits = config.traits()
         config.check()
         personas = config.personas.settled(traits)
+        config.check_repeats(personas.pairs(traits))
         choices = {kind: resolve(registry, kind, config.selection(kind)) for kind in KINDS}
         source, prompter, sink = (choices[kind].make(context) for kind in _WITHOUT_BACKEND)
         backend = backend or made_backend(choices["backend"])
@@ -154,6 +161,8 @@ def identity_of(job: Job, trait: Trait) -> dict[str, JsonValue]:
     }
     if personas := job.config.personas.as_json():
         identity["personas"] = personas
+    if job.config.answers_per_scene != 1:
+        identity["answers_per_scene"] = job.config.answers_per_scene
     plain: dict[str, JsonValue] = json.loads(json.dumps(identity))
     return plain
 
@@ -254,7 +263,7 @@ class Work:
         blocks = self._blocks(answerer)
         start = min(lane.start for lane in lanes)
         rejected_in_a_row: Counter[str] = Counter()
-        with contextlib.closing(self._job.source.scenarios(start)) as items, self.meter.phase("generating"):
+        with contextlib.closing(self._job.scenarios(start)) as items, self.meter.phase("generating"):
             scheduler = Scheduler(items, lanes, make_task, answerer.answers, blocks.scenarios if blocks else None)
             with contextlib.closing(scheduler.outcomes()) as outcomes:
                 for committed, outcome in enumerate(outcomes, 1):

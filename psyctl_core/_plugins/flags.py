@@ -19,7 +19,7 @@ FLAGS_OF_THE_CORE = frozenset(
         "help", "version", "no-plugins", "personality", "output", "limit-samples", "source", "prompter", "backend",
         "sink", "seed", "temperature", "max-tokens", "max-cost", "block-size", "checkpoint-interval", "fresh",
         "dry-run", "quiet", "debug", "count", "personas", "rows", "json",
-        "persona-file", "contrast",
+        "persona-file", "contrast", "answers-per-scene",
     )
 )  # fmt: skip
 """The options that commands have without any component; none of a component's may be spelled so."""

@@ -72,6 +72,9 @@ ContrastWith = Annotated[
     Contrast, _option("Who the trait is compared with: somebody neutral, or with little of it.", PERSONAS, "--contrast")
 ]
 Personas = Annotated[int, _option("How many personas are described on each side, dealt to the scenarios.", PERSONAS)]
+AnswersPerScene = Annotated[
+    int, _option("Pairs made of each scene; they differ by sampling or by their personas.", GENERATION)
+]
 MaxCost = Annotated[
     float | None, _option("US dollars the run may cost in all, resumes included; it stops before more is spent.", RUN)
 ]
@@ -103,6 +106,7 @@ def command(registry: Registry) -> Callable[..., None]:
         seed: Seed = 0,
         temperature: Temperature = 0.0,
         max_tokens: MaxTokens = 64,
+        answers_per_scene: AnswersPerScene = 1,
         persona_file: PersonaFile = None,
         contrast: ContrastWith = "neutral",
         personas: Personas = 1,
@@ -134,6 +138,7 @@ def command(registry: Registry) -> Callable[..., None]:
             checkpoint_interval,
             block_size,
             dataclasses.replace(own, contrast=contrast, number=personas),
+            answers_per_scene,
         )
         _run(config, fresh=fresh, dry_run=dry_run, quiet=quiet, debug=debug)
 
