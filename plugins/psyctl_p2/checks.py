@@ -76,7 +76,10 @@ _AI = re.compile(
     r"\b(?:as|is|am|i'm) an? (?:AI|artificial intelligence)\b|\blanguage model|\bchatbot|\bAI assistant", re.I
 )
 _REFUSAL = re.compile(r"\W*(?:I'm|I am) (?:sorry|unable)|\W*I (?:cannot|can't|can not|won't|apologi[sz]e)\b", re.I)
-_PROMPT = re.compile(r"two (?:or three|short) sentences|description only|adjectives that describe|describe how", re.I)
+_PROMPT = re.compile(
+    r"two (?:or three|short) sentences|description only|adjectives that describe|describe how|person (?:high|low) in [^.:]+:",
+    re.I,
+)
 _SENTENCE_END = re.compile(r"[.!?。！？]")
 _NEGATED = re.compile(
     r"(?:\b(?:not(?! only)|never|no|nor|without|little|lack\w*|hardly|rarely|seldom|than)\b|n't\b)(?:\W+\w+){0,2}\W+$",

@@ -44,6 +44,7 @@ QUIET = "Alex is shy and quiet. They stay at home alone."
         ("I'm sorry, but I cannot describe outgoing people.", "Extroversion", "is a refusal"),
         ("Alex is outgoing and says: I cannot wait!", "Extroversion", ""),
         ("Sure. Write the description only. Alex is outgoing.", "Extroversion", "repeats the request"),
+        ("Alex is a person high in Extroversion: outgoing.", "Extroversion", "repeats the request"),
         ("Alex is outgoing and talkative and loves the company of", "Extroversion", "is cut off in its first sentence"),
         ("Alex is kind.", NEUTRAL, "is too short"),
         ("알렉스는 모든 사람과 쉽게 이야기하고 늘 먼저 인사를 건넨다.", "외향성", ""),
