@@ -72,12 +72,16 @@ MIN_WORDS = 4
 MIN_CHARACTERS = 20
 """A description under both says next to nothing; languages without spaces have one word and many characters."""
 
+REPEATS = 3
+"""So often a sentence stands in what a model writes that has run into a loop."""
+
 _AI = re.compile(
     r"\b(?:as|is|am|i'm) an? (?:AI|artificial intelligence)\b|\blanguage model|\bchatbot|\bAI assistant", re.I
 )
 _REFUSAL = re.compile(r"\W*(?:I'm|I am) (?:sorry|unable)|\W*I (?:cannot|can't|can not|won't|apologi[sz]e)\b", re.I)
 _PROMPT = re.compile(
-    r"two (?:or three|short) sentences|description only|adjectives that describe|describe how|person (?:high|low) in [^.:]+:",
+    r"two (?:or three|short) sentences|description only|adjectives that describe|describe how|"
+    r"person (?:high|low) in [^.:]+:",
     re.I,
 )
 _SENTENCE_END = re.compile(r"[.!?。！？]")
@@ -102,6 +106,9 @@ def flaw(text: str, trait: str, *, opposite: bool = False) -> str:
             return words
     if not _SENTENCE_END.search(text):
         return "is cut off in its first sentence"
+    sentences = [sentence.strip() for sentence in _SENTENCE_END.split(text)]
+    if any(sentence and sentences.count(sentence) >= REPEATS for sentence in sentences):
+        return "repeats itself"
     if len(text.split()) < MIN_WORDS and len(text) < MIN_CHARACTERS:
         return "is too short"
     return "" if trait == NEUTRAL else _pole_flaw(text, trait, opposite)

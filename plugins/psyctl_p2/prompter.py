@@ -75,8 +75,9 @@ class P2Prompter(PersonalityPrompter):
         persona, wrong = _attempt(trait, ask, opposite, SUBJECTS[number - 1], again=False)
         if wrong:
             log.info("About %s the model gave %s: asking once more.", trait, wrong)
-            second, wrong = _attempt(trait, ask, opposite, SUBJECTS[number - 1], again=True)
-            persona = second or persona
+            second, still = _attempt(trait, ask, opposite, SUBJECTS[number - 1], again=True)
+            if persona is None or (second and not still):  # of two that are wrong the first, asked for at more length
+                persona, wrong = second, still
         if persona is None:
             raise BackendError(
                 f"The model gave {wrong} for the {trait} persona.",

@@ -45,6 +45,7 @@ QUIET = "Alex is shy and quiet. They stay at home alone."
         ("Alex is outgoing and says: I cannot wait!", "Extroversion", ""),
         ("Sure. Write the description only. Alex is outgoing.", "Extroversion", "repeats the request"),
         ("Alex is a person high in Extroversion: outgoing.", "Extroversion", "repeats the request"),
+        ("Alex is outgoing. They laugh. They laugh. They laugh.", "Extroversion", "repeats itself"),
         ("Alex is outgoing and talkative and loves the company of", "Extroversion", "is cut off in its first sentence"),
         ("Alex is kind.", NEUTRAL, "is too short"),
         ("알렉스는 모든 사람과 쉽게 이야기하고 늘 먼저 인사를 건넨다.", "외향성", ""),
@@ -113,7 +114,7 @@ def test_no_keywords_are_asked_for_once_more():
 @pytest.mark.parametrize("second", [("",), ("shy", ""), ("shy", "Alex is a timid loner.")])
 def test_what_stays_wrong_is_used_and_told_in_one_line_with_the_ways_out(second, caplog):
     persona, asked = p2("shy", QUIET, *second)
-    assert "{character} is" in persona.description
+    assert persona.description.startswith("{character} is shy")
     assert len(asked) == 2 + len(second)
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     text = record.getMessage()
