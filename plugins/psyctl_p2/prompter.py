@@ -69,7 +69,7 @@ class P2Prompter(PersonalityPrompter):
         """
         if number > len(SUBJECTS):
             raise UsageError(
-                f"The prompter p2 knows {len(SUBJECTS)} ways to describe a person, and {number} are wanted.",
+                f"The prompter p2 knows {len(SUBJECTS)} ways to describe a person: there is no number {number}.",
                 f"Give --personas {len(SUBJECTS)} or less, or your own with --persona-file.",
             )
         persona, wrong = _attempt(trait, ask, opposite, SUBJECTS[number - 1], again=False)

@@ -95,7 +95,7 @@ class StaticPrompter(PersonalityPrompter):
         texts = OPPOSITES[trait] if opposite else (first, *PARAPHRASES[trait])
         if number > len(texts):
             raise UsageError(
-                f"The static prompter has {len(texts)} descriptions of a side, and {number} are wanted.",
+                f"The static prompter has {len(texts)} descriptions of a side: there is no number {number}.",
                 f"Give --personas {len(texts)} or less, --prompter p2, or your own with --persona-file.",
             )
         return Persona(trait, texts[number - 1], () if opposite else tuple(keywords.split(", ")))

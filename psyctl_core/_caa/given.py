@@ -68,6 +68,9 @@ class PersonaChoice:
                 log.log(NOTICE, "No description of %s is given: the prompter describes that side.", name)
         if not choice.neutral and choice.contrast == "neutral":
             log.log(NOTICE, "No neutral description is given: the prompter describes that side.")
+        sides = [*(choice.positive.get(name) for name in names), choice.neutral]
+        if choice.number != 1 and all(sides):
+            log.warning("--personas %d has no effect: both sides are given.", choice.number)
         return choice
 
     def pairs(self, traits: Sequence[Trait]) -> int:
@@ -119,7 +122,8 @@ def read_persona_file(path: Path) -> PersonaChoice:
         more = sorted({*side} - {POSITIVE}) if isinstance(side, dict) else []
         if not isinstance(side, dict) or POSITIVE not in side or more:
             wrong = f"has {', '.join(map(repr, more))}, which is not read there" if more else f"has no '{POSITIVE}'"
-            raise UsageError(f"In the persona file '{path}' {name or 'the whole'!r} {wrong}.", FORM)
+            where = f", under {name!r}," if name else ""
+            raise UsageError(f"The persona file '{path}'{where} {wrong}.", FORM)
         positive[name] = side[POSITIVE]
     return given(positive, neutral)
 

@@ -33,7 +33,8 @@ def command(registry: Registry) -> Callable[..., None]:
             for number, record in enumerate(islice(dataset, count), 1):
                 say(f"{number}. {record.situation}")
                 say(f"   {record.character}, {record.trait} {record.positive}): {record.positive_text}")
-                say(f"   {record.character}, neutral {record.neutral}): {record.neutral_text}\n")
+                other = record.metadata.get("contrast", "neutral")
+                say(f"   {record.character}, {other} {record.neutral}): {record.neutral_text}\n")
             if not number:
                 say(f"There are no pairs in {dataset.location} yet.")
 

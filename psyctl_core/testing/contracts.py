@@ -17,6 +17,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count, islice, pairwise
 from pathlib import Path
@@ -29,6 +30,7 @@ from psyctl_core.budget import Budget
 from psyctl_core.components import (
     Checkpoint,
     DatasetWriter,
+    DescribesOthers,
     Identity,
     InferenceBackend,
     OutputSink,
@@ -36,7 +38,7 @@ from psyctl_core.components import (
     ScenarioSource,
     SinkTarget,
 )
-from psyctl_core.errors import PsyctlError
+from psyctl_core.errors import PsyctlError, UsageError
 from psyctl_core.records import CHARACTER, NEUTRAL, CaaRecord, ChatRequest, Message, Persona, Scenario
 from psyctl_core.testing.fakes import FakeBackend, FakePrompter, FakeSource, fake_scenario
 
@@ -185,6 +187,20 @@ class PrompterContract:
             _rule("prompter-persona", isinstance(persona, Persona), repr(persona))
             _rule("prompter-persona", persona.trait == trait, f"'{persona.trait}' where '{trait}' was asked for")
             _rule("prompter-persona", persona.description.replace(CHARACTER, "").strip(), repr(persona))
+
+    def test_others_that_it_describes_are_personas_too(self) -> None:
+        """Rule prompter-persona, for a prompter with ``describe_other``; what it has not is a UsageError."""
+        prompter: object = self.prompter()
+        if not isinstance(prompter, DescribesOthers):
+            return
+        for trait in self.traits:
+            for opposite, number in ((False, 2), (True, 1)):
+                if opposite and trait == NEUTRAL:
+                    continue
+                with suppress(UsageError):
+                    persona = prompter.describe_other(trait, self._ask, opposite=opposite, number=number)
+                    _rule("prompter-persona", isinstance(persona, Persona), repr(persona))
+                    _rule("prompter-persona", persona.description.replace(CHARACTER, "").strip(), repr(persona))
 
     def test_it_asks_through_ask_alone(self, monkeypatch: Any) -> None:
         """Rule prompter-asks."""

@@ -152,8 +152,8 @@ def test_a_persona_file_has_one_trait_or_several(tmp_path, data, positive, neutr
         ("[" * 100_000, "is not JSON"),
         ("[]", "holds no descriptions"),
         ("{}", "holds no descriptions"),
-        ('{"Openness": "text"}', "'Openness' has no 'positive'"),
-        ('{"Openness": {"positive": "a", "neutral": "b"}}', "'Openness' has 'neutral', which is not read there"),
+        ('{"Openness": "text"}', "under 'Openness', has no 'positive'"),
+        ('{"Openness": {"positive": "a", "neutral": "b"}}', "under 'Openness', has 'neutral', which is not read there"),
         ('{"positive": {"a": 1}}', "no text"),
         ('{"positive": "a", "neutral": null}', "no text"),
         ('{"positive": "' + "a" * 1_000_001 + '"}', "at most 1,000,000 are read"),
@@ -197,6 +197,14 @@ def test_the_command_reads_the_file(tmp_path, monkeypatch, capsys):
     ]
     make_app()([*words, "--persona-file", str(path)], standalone_mode=False)
     assert started[0].personas == PersonaChoice({"": ("A \ud83d loud one",)}, (PLAIN,), "neutral", 3)
+
+
+def test_a_number_that_decides_nothing_is_said_to_have_no_effect(run, caplog):
+    run(positive=LOUD, neutral=PLAIN, personas=3, limit_samples=1)
+    assert "--personas 3 has no effect: both sides are given." in caplog.text
+    caplog.clear()
+    run(positive=LOUD, personas=3, limit_samples=1)
+    assert "no effect" not in caplog.text
 
 
 def test_descriptions_of_other_traits_are_said_to_be_unused(run, caplog):
@@ -253,12 +261,14 @@ def test_several_shipped_personas_are_dealt_and_shown(run, tmp_path, capsys):
 
 def test_more_personas_than_there_are_is_one_error_with_the_number_there_is(run):
     done = run(personas=5, raises=UsageError)
-    assert done.error.message == "The static prompter has 4 descriptions of a side, and 5 are wanted."
+    assert done.error.message == "The static prompter has 4 descriptions of a side: there is no number 5."
     assert done.paths == []
 
 
 def test_the_opposite_stands_in_the_neutral_column_and_the_record_says_so(run, tmp_path, capsys):
-    done = run("Extroversion, Openness", contrast="opposite", limit_samples=3)
+    backend = FakeBackend()
+    run("Extroversion, Openness", contrast="opposite", limit_samples=1, backend=backend)
+    done = run("Extroversion, Openness", contrast="opposite", limit_samples=3, backend=backend)  # it goes on
     assert len(done.backend.asked) == 2 * 2 * 3
     assert {json.loads(line)["metadata"]["contrast"] for line in done.lines} == {"opposite"}
     for trait, word in (("extroversion", "reserved"), ("openness", "conventional")):
@@ -266,7 +276,10 @@ def test_the_opposite_stands_in_the_neutral_column_and_the_record_says_so(run, t
         assert len(own) == 3
         assert all(f"Kim is {word}" in text for text in own)
     make_app()(["dataset.show", str(tmp_path / "out"), "--personas"], standalone_mode=False)
-    assert "opposite: {character} is reserved" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "opposite: {character} is reserved" in shown
+    assert "Kim, opposite (" in shown
+    assert "Kim, neutral (" not in shown
 
 
 def test_a_run_against_the_opposite_is_resumed_as_itself_and_mixes_with_no_other(run):
