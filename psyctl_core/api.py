@@ -226,8 +226,7 @@ def build_caa(
     Args:
         personality: One trait or several, comma-separated.
         output: The folder the datasets go to; several traits get a folder each in it.
-        backend: Who answers: a backend's name, its config such as ``HfConfig(model="embedded")``, both as a
-            ``Selection``, or an object that is one, which is closed in the end.
+        backend: Who answers: a name, a config, both as a ``Selection``, or an object, which is closed in the end.
         source: Where scenarios come from, likewise.
         prompter: How personas are described, likewise.
         sink: Where records go, likewise.
@@ -236,13 +235,11 @@ def build_caa(
         temperature: 0 decodes greedily.
         max_tokens: New tokens an answer may have at most.
         max_cost: US dollars that the run may cost in all, resumes included; ``None`` for any sum.
-        checkpoint_interval: Records between two checkpoints; ``None`` reads
-            ``PSYCTL_CHECKPOINT_INTERVAL`` or takes 100.
+        checkpoint_interval: Records between two checkpoints; ``None``: ``PSYCTL_CHECKPOINT_INTERVAL`` or 100.
         block_size: Requests that a backend with blocks is handed at once; ``None`` goes by its speed.
-        positive: Your own description of a person with the trait, or several, or by trait; ``{character}``
-            stands for the name.
-        neutral: Your own of the person that the trait is compared with, or several.
-        contrast: What the trait is compared with: the ``neutral`` person, or the ``opposite`` one.
+        positive: Descriptions of your own of a person with the trait; ``{character}`` stands for the name.
+        neutral: Those of the person that the trait is compared with.
+        contrast: Whether that is a ``neutral`` person or the ``opposite`` one.
         personas: How many personas the prompter describes on each side, dealt to the scenarios in turn.
         answers_per_scene: Pairs made of each scenario.
         fresh: Start another file even where one could be continued.
@@ -254,18 +251,12 @@ def build_caa(
     Raises:
         PsyctlError: With a message and a way out; what was written before stays and can be continued.
     """
+    components = _selected({"source": source, "prompter": prompter, "backend": backend, "sink": sink})
     config = BuildConfig(
-        personality,
-        Path(output).expanduser(),
-        _selected({"source": source, "prompter": prompter, "backend": backend, "sink": sink}),
-        limit_samples,
-        Sampling(max_tokens, temperature, seed),
-        max_cost,
-        checkpoint_interval,
-        block_size,
-        given(positive, neutral, contrast=contrast, number=personas),
+        personality, Path(output).expanduser(), components, limit_samples, Sampling(max_tokens, temperature, seed),
+        max_cost, checkpoint_interval, block_size, given(positive, neutral, contrast=contrast, number=personas),
         answers_per_scene,
-    )
+    )  # fmt: skip
     return build(config, fresh=fresh, progress=progress)
 
 
@@ -295,17 +286,10 @@ def plan_caa(
     sampling = Sampling(max_tokens, temperature, seed)
     choice = given(positive, neutral, contrast=contrast, number=personas)
     folder = Path(output).expanduser()
-    return plan(
-        BuildConfig(
-            personality,
-            folder,
-            components,
-            limit_samples,
-            sampling,
-            personas=choice,
-            answers_per_scene=answers_per_scene,
-        )
+    config = BuildConfig(
+        personality, folder, components, limit_samples, sampling, personas=choice, answers_per_scene=answers_per_scene
     )
+    return plan(config)
 
 
 def open_dataset(output: str | Path, trait: str = "") -> StoredDataset:
