@@ -10,7 +10,7 @@ import logging
 import re
 
 from psyctl_core.components import Ask, Context, Identity, PersonalityPrompter
-from psyctl_core.errors import BackendError, UsageError
+from psyctl_core.errors import BackendError
 from psyctl_core.records import CHARACTER, NEUTRAL, Message, Persona
 from psyctl_p2 import P2Config
 from psyctl_p2.checks import flaw
@@ -45,6 +45,8 @@ SUBJECTS = (
 class P2Prompter(PersonalityPrompter):
     """Asks twice per persona, for keywords and for a description made from them; twice more where that is wrong."""
 
+    descriptions = len(SUBJECTS)
+
     def __init__(self, config: P2Config, context: Context) -> None:
         del config, context
 
@@ -65,13 +67,7 @@ class P2Prompter(PersonalityPrompter):
 
         Raises:
             BackendError: The model gave no keywords or no description.
-            UsageError: There are no such words.
         """
-        if number > len(SUBJECTS):
-            raise UsageError(
-                f"The prompter p2 knows {len(SUBJECTS)} ways to describe a person: there is no number {number}.",
-                f"Give --personas {len(SUBJECTS)} or less, or your own with --persona-file.",
-            )
         persona, wrong = _attempt(trait, ask, opposite, SUBJECTS[number - 1], again=False)
         if wrong:
             log.info("About %s the model gave %s: asking once more.", trait, wrong)

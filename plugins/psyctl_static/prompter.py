@@ -63,6 +63,8 @@ KEYWORDS_AND_DESCRIPTIONS: dict[str, tuple[str, str]] = {
 class StaticPrompter(PersonalityPrompter):
     """Looks the description up."""
 
+    descriptions = 4
+
     def __init__(self, config: StaticConfig, context: Context) -> None:
         del config, context
 
@@ -93,9 +95,4 @@ class StaticPrompter(PersonalityPrompter):
             )
         keywords, first = KEYWORDS_AND_DESCRIPTIONS[trait]
         texts = OPPOSITES[trait] if opposite else (first, *PARAPHRASES[trait])
-        if number > len(texts):
-            raise UsageError(
-                f"The static prompter has {len(texts)} descriptions of a side: there is no number {number}.",
-                f"Give --personas {len(texts)} or less, --prompter p2, or your own with --persona-file.",
-            )
         return Persona(trait, texts[number - 1], () if opposite else tuple(keywords.split(", ")))

@@ -68,10 +68,13 @@ class PersonaChoice:
                 log.log(NOTICE, "No description of %s is given: the prompter describes that side.", name)
         if not choice.neutral and choice.contrast == "neutral":
             log.log(NOTICE, "No neutral description is given: the prompter describes that side.")
-        sides = [*(choice.positive.get(name) for name in names), choice.neutral]
-        if choice.number != 1 and all(sides):
+        if choice.number != 1 and choice.is_given(traits):
             log.warning("--personas %d has no effect: both sides are given.", choice.number)
         return choice
+
+    def is_given(self, traits: Sequence[Trait]) -> bool:
+        """Whether there is nobody left for the prompter to describe."""
+        return bool(self.neutral) and all(trait.name in self.positive for trait in traits)
 
     def pairs(self, traits: Sequence[Trait]) -> int:
         """How many pairs of personas answer, of the trait that has the fewest."""

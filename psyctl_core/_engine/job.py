@@ -119,6 +119,8 @@ def prepared(config: BuildConfig) -> Iterator[Job]:
         config.check_repeats(personas.pairs(traits))
         choices = {kind: resolve(registry, kind, config.selection(kind)) for kind in KINDS}
         source, prompter, sink = (choices[kind].make(context) for kind in _WITHOUT_BACKEND)
+        if not personas.is_given(traits):
+            prompter.check(opposite=personas.contrast == "opposite", number=personas.number)
         backend = backend or made_backend(choices["backend"])
         components = {kind: choice.selection for kind, choice in choices.items()}
         complete = dataclasses.replace(config, components=components, personas=personas)

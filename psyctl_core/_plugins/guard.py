@@ -176,21 +176,37 @@ class GuardedPrompter(GuardedComponent[PersonalityPrompter]):
             PluginError: The prompter fails, or returns no usable persona.
             UsageError: It has no such description.
         """
-        prompter: object = self._component
-        if not opposite and number == 1:
-            with blamed(self.origin):
+        with blamed(self.origin):
+            if opposite or number > 1:
+                persona = self._others(number).describe_other(trait, ask, opposite=opposite, number=number)
+            else:
                 persona = self._component.describe(trait, ask)
-        elif isinstance(prompter, DescribesOthers):
-            with blamed(self.origin):
-                persona = prompter.describe_other(trait, ask, opposite=opposite, number=number)
-        else:
-            raise UsageError(
-                f"The {self.origin} describes one person with {trait} and nobody else.",
-                "Leave out --contrast opposite and --personas, or take --prompter static or p2.",
-            )
         if wrong := persona_problem(persona):
             raise self.origin.misdeed(f"returned something unusable: {wrong}")
         return replace(persona, description=storable(persona.description)[:MAX_PERSONA_CHARACTERS])
+
+    def check(self, *, opposite: bool, number: int) -> None:
+        """See that it has as many descriptions, and opposites, before anything is asked.
+
+        Raises:
+            UsageError: It has not.
+        """
+        if opposite or number > 1:
+            self._others(number)
+
+    def _others(self, number: int) -> DescribesOthers:
+        prompter: object = self._component
+        if not isinstance(prompter, DescribesOthers):
+            raise UsageError(
+                f"The {self.origin} describes one person with each trait and nobody else.",
+                "Leave out --contrast opposite and --personas, or take --prompter static or p2.",
+            )
+        if number > prompter.descriptions:
+            raise UsageError(
+                f"The {self.origin} has {prompter.descriptions} descriptions of a person, and {number} are wanted.",
+                f"Give --personas {prompter.descriptions} or less, or your own with --persona-file.",
+            )
+        return prompter
 
 
 class GuardedBackend(GuardedComponent[InferenceBackend]):

@@ -194,9 +194,9 @@ class PrompterContract:
         if not isinstance(prompter, DescribesOthers):
             return
         for trait in self.traits:
-            for opposite, number in ((False, 2), (True, 1)):
-                if opposite and trait == NEUTRAL:
-                    continue
+            for opposite, number in ((False, prompter.descriptions), (True, 1)):
+                if trait == NEUTRAL if opposite else number == 1:
+                    continue  # there is no opposite of nobody, and the first is what describe() gives
                 with suppress(UsageError):
                     persona = prompter.describe_other(trait, self._ask, opposite=opposite, number=number)
                     _rule("prompter-persona", isinstance(persona, Persona), repr(persona))

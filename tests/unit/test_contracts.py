@@ -334,12 +334,15 @@ def test_islice_of_a_source_of_skipped_rows_is_fine():
 
 def test_what_a_prompter_says_of_others_is_looked_at_too():
     class Mute(BadPrompter):
+        descriptions = 1
+
         def describe_other(self, trait, ask, *, opposite, number):
-            if number > 1:
-                raise UsageError("there is no second one")
+            if trait == "Openness":
+                raise UsageError("there is no opposite of it")
             return Persona(trait, " ")
 
     made = contract(PrompterContract, prompter=lambda: Mute(lambda trait, ask: Persona(trait, "{character} is kind.")))
+    type(made).traits = ("Openness", "Extroversion", "neutral")
     made.test_it_describes_every_trait()
     with pytest.raises(AssertionError, match="prompter-persona"):
         made.test_others_that_it_describes_are_personas_too()

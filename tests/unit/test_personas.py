@@ -259,10 +259,11 @@ def test_several_shipped_personas_are_dealt_and_shown(run, tmp_path, capsys):
         assert re.search(rf"^{label}: .*{text}", shown, re.MULTILINE)
 
 
-def test_more_personas_than_there_are_is_one_error_with_the_number_there_is(run):
-    done = run(personas=5, raises=UsageError)
-    assert done.error.message == "The static prompter has 4 descriptions of a side: there is no number 5."
-    assert done.paths == []
+@pytest.mark.parametrize(("prompter", "most"), [("static", 4), ("p2", 6)])
+def test_more_personas_than_there_are_is_one_error_with_the_number_there_is(run, prompter, most):
+    done = run(personas=most + 1, prompter=prompter, raises=UsageError)
+    assert f"has {most} descriptions of a person, and {most + 1} are wanted." in done.error.message
+    assert done.backend.asked == done.paths == []
 
 
 def test_the_opposite_stands_in_the_neutral_column_and_the_record_says_so(run, tmp_path, capsys):
@@ -298,7 +299,7 @@ def test_defaults_are_no_part_of_the_identity(run, tmp_path):
 def test_a_prompter_with_one_description_refuses_in_one_line(run):
     for own in ({"contrast": "opposite"}, {"personas": 2}):
         error = run(prompter=FakePrompter(), raises=UsageError, **own).error
-        assert "FakePrompter' (from psyctl_core.testing.fakes) describes one person with" in error.message
+        assert "FakePrompter' (from psyctl_core.testing.fakes) describes one person with each" in error.message
         assert "--prompter static" in error.hint
 
 
