@@ -40,7 +40,7 @@ LIMITS = {
 DISTRIBUTION = "psyctl"
 """Whose components are documented here; what else is installed has documentation of its own."""
 
-BUILDING = ("BuildConfig", "Selection", "Sampling", "Progress", "build", "plan", "open_dataset")
+BUILDING = ("BuildConfig", "Selection", "Sampling", "PersonaChoice", "Progress", "build", "plan", "open_dataset")
 RECORDS = ("Scenario", "Turn", "SkippedRow", "Persona", "Message", "ChatRequest", "Completion", "CaaRecord")
 CONTRACT = ("Component", "Command", "Context", "SinkTarget", "Checkpoint", "Inspection", "Estimate")
 

@@ -13,6 +13,7 @@ from psyctl_core.components import (
     Component,
     Context,
     DatasetWriter,
+    DescribesOthers,
     Estimate,
     Identity,
     InferenceBackend,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from psyctl_core.api import (
         BuildConfig,
         DatasetReport,
+        PersonaChoice,
         Plan,
         Progress,
         Report,
@@ -67,8 +69,8 @@ if TYPE_CHECKING:
     )
 
 _API = (
-    "BuildConfig", "DatasetReport", "Plan", "Progress", "Report", "Sampling", "Selection", "StoredDataset",
-    "build", "build_caa", "open_dataset", "plan", "plan_caa",
+    "BuildConfig", "DatasetReport", "PersonaChoice", "Plan", "Progress", "Report", "Sampling", "Selection",
+    "StoredDataset", "build", "build_caa", "open_dataset", "plan", "plan_caa",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 
@@ -88,6 +90,7 @@ __all__ = [
     "ContrastivePair",
     "DatasetReport",
     "DatasetWriter",
+    "DescribesOthers",
     "Estimate",
     "Identity",
     "InferenceBackend",
@@ -99,6 +102,7 @@ __all__ = [
     "OutputSink",
     "PairJudge",
     "Persona",
+    "PersonaChoice",
     "PersonalityPrompter",
     "Plan",
     "PluginError",

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from psyctl_core._caa.contrast import Condition, Sampling, request_of
+from psyctl_core._caa.cast import Cast
+from psyctl_core._caa.contrast import Sampling, request_of
+from psyctl_core._caa.given import Contrast, Descriptions, PersonaChoice, given
 from psyctl_core._engine.config import BuildConfig
 from psyctl_core._engine.dataset import Dataset
 from psyctl_core._engine.job import Job, Work, close_all, closed_after, no_scenario, open_datasets, prepared
+from psyctl_core._engine.personas import Wanted, wanted_personas
 from psyctl_core._engine.progress import Callback, Progress
 from psyctl_core._engine.reading import StoredDataset, find_datasets
 from psyctl_core._engine.stopping import stoppable
@@ -48,6 +51,7 @@ from psyctl_core.records import (
 __all__ = [
     "BuildConfig",
     "DatasetReport",
+    "PersonaChoice",
     "Plan",
     "Progress",
     "Report",
@@ -110,8 +114,8 @@ class Plan:
         components: The chosen components by kind, as text.
         settings: Their options by kind, secrets left out.
         folders: The datasets' folders.
-        persona_prompts: What would be asked to describe the personas, by trait; empty where nothing is.
-        personas: The descriptions, where they are known without asking.
+        persona_prompts: What would be asked to describe the personas, by whom they are; empty where nothing is.
+        personas: The descriptions that are known without asking, likewise.
         example: The first scenario's request with the trait's persona.
         rows: Rows in the source, or ``None`` where unknown.
         requests: Answers a run would ask for if no pair were rejected, or ``None``.
@@ -185,8 +189,9 @@ def plan(config: BuildConfig) -> Plan:
     with prepared(config) as job:
         sampling, limit = config.sampling, config.limit_samples
         prompts, personas = _planned_personas(job)
+        cast = _first_cast(job, personas)
         skipped: Counter[str] = Counter()
-        with closing(job.source.scenarios(0)) as items:
+        with closing(job.scenarios(0)) as items:
             for first in items:
                 if isinstance(first, Scenario):
                     break
@@ -194,19 +199,18 @@ def plan(config: BuildConfig) -> Plan:
             else:
                 raise no_scenario(job, skipped)
         rows = job.source.total()
-        counts = [n for n in (limit, rows) if n is not None]
-        per_scenario = len(job.traits) + 1
+        counts = [n for n in (limit, rows and rows * config.answers_per_scene) if n is not None]
+        per_scenario = job.answers_per_scenario
         requests = min(counts) * per_scenario + sum(map(len, prompts.values())) if counts else None
         judged = _planned_judging(job, first, min(counts, default=None))
-        trait = job.traits[0]
-        example = request_of(first, Condition(trait.slug, trait.name, "positive", personas[trait.name]), sampling)
+        example = request_of(first, cast.conditions(first.offset)[1], sampling)
         return Plan(
             traits=tuple(trait.name for trait in job.traits),
             components={kind: str(choice.origin) for kind, choice in job.choices.items()},
             settings={kind: choice.settings() for kind, choice in job.choices.items()},
             folders=tuple(job.folders),
             persona_prompts=prompts,
-            personas={name: p.description for name, p in personas.items() if not prompts[name]},
+            personas={who.label: p.description for who, p in personas.items() if not prompts[who.label]},
             example=example,
             rows=rows,
             requests=requests,
@@ -235,6 +239,11 @@ def build_caa(
     judge_backend: str | Config | Selection | InferenceBackend | None = None,
     max_scenarios: int | None = None,
     strict: bool = False,
+    positive: Descriptions | Mapping[str, Descriptions] = (),
+    neutral: Descriptions = (),
+    contrast: Contrast = "neutral",
+    personas: int = 1,
+    answers_per_scene: int = 1,
     fresh: bool = False,
     progress: Callback | None = None,
 ) -> Report:
@@ -243,8 +252,7 @@ def build_caa(
     Args:
         personality: One trait or several, comma-separated.
         output: The folder the datasets go to; several traits get a folder each in it.
-        backend: Who answers: a backend's name, its config such as ``HfConfig(model="embedded")``, both as a
-            ``Selection``, or an object that is one, which is closed in the end.
+        backend: Who answers: a name, a config, both as a ``Selection``, or an object, which is closed in the end.
         source: Where scenarios come from, likewise.
         prompter: How personas are described, likewise.
         sink: Where records go, likewise.
@@ -253,13 +261,17 @@ def build_caa(
         temperature: 0 decodes greedily.
         max_tokens: New tokens an answer may have at most.
         max_cost: US dollars that the run may cost in all, resumes included; ``None`` for any sum.
-        checkpoint_interval: Records between two checkpoints; ``None`` reads
-            ``PSYCTL_CHECKPOINT_INTERVAL`` or takes 100.
+        checkpoint_interval: Records between two checkpoints; ``None``: ``PSYCTL_CHECKPOINT_INTERVAL`` or 100.
         block_size: Requests that a backend with blocks is handed at once; ``None`` goes by its speed.
         judge: Who accepts pairs; with one, ``limit_samples`` counts the accepted ones.
         judge_backend: Who answers the judge; ``None`` is ``backend``.
         max_scenarios: Scenarios to ask about at most, resumes included; ``None`` for as many as it takes.
         strict: End where the first 40 pairs' sides hardly differ, instead of saying so and going on.
+        positive: Descriptions of your own of a person with the trait; ``{character}`` stands for the name.
+        neutral: Those of the person that the trait is compared with.
+        contrast: Whether that is a ``neutral`` person or the ``opposite`` one.
+        personas: How many personas the prompter describes on each side, dealt to the scenarios in turn.
+        answers_per_scene: Pairs made of each scenario.
         fresh: Start another file even where one could be continued.
         progress: Called with a ``Progress`` after every answer, every scenario and every change of phase.
 
@@ -269,10 +281,11 @@ def build_caa(
     Raises:
         PsyctlError: With a message and a way out; what was written before stays and can be continued.
     """
+    components = _selected({"source": source, "prompter": prompter, "backend": backend, "judge": judge, "sink": sink})
     config = BuildConfig(
         personality,
         Path(output).expanduser(),
-        _selected({"source": source, "prompter": prompter, "backend": backend, "judge": judge, "sink": sink}),
+        components,
         limit_samples,
         Sampling(max_tokens, temperature, seed),
         max_cost,
@@ -281,6 +294,8 @@ def build_caa(
         None if judge_backend is None else selection_of("backend", judge_backend),
         max_scenarios,
         strict=strict,
+        personas=given(positive, neutral, contrast=contrast, number=personas),
+        answers_per_scene=answers_per_scene,
     )
     return build(config, fresh=fresh, progress=progress)
 
@@ -299,6 +314,11 @@ def plan_caa(
     max_tokens: int = 64,
     judge: str | Config | Selection | PairJudge | None = None,
     judge_backend: str | Config | Selection | InferenceBackend | None = None,
+    positive: Descriptions | Mapping[str, Descriptions] = (),
+    neutral: Descriptions = (),
+    contrast: Contrast = "neutral",
+    personas: int = 1,
+    answers_per_scene: int = 1,
 ) -> Plan:
     """Find out what :func:`build_caa` would do, without asking the backend or writing anything.
 
@@ -312,6 +332,8 @@ def plan_caa(
         limit_samples,
         Sampling(max_tokens, temperature, seed),
         judge_backend=None if judge_backend is None else selection_of("backend", judge_backend),
+        personas=given(positive, neutral, contrast=contrast, number=personas),
+        answers_per_scene=answers_per_scene,
     )
     return plan(config)
 
@@ -382,11 +404,17 @@ def _planned_judging(job: Job, scenario: Scenario, pairs: int | None) -> dict[st
     }
 
 
-def _planned_personas(job: Job) -> tuple[dict[str, tuple[tuple[Message, ...], ...]], dict[str, Persona]]:
-    """What the prompter would ask to describe each trait and the neutral person, and what it would make of it."""
+def _planned_personas(job: Job) -> tuple[dict[str, tuple[tuple[Message, ...], ...]], dict[Wanted, Persona]]:
+    """What the prompter would ask to describe each persona, by its label, and what it would make of it."""
+    choice = job.config.personas
     prompts: dict[str, tuple[tuple[Message, ...], ...]] = {}
-    personas: dict[str, Persona] = {}
-    for name in [*(trait.name for trait in job.traits), NEUTRAL]:
+    personas: dict[Wanted, Persona] = {}
+    wanted = [who for trait in job.traits for who in wanted_personas(choice, trait.name)]
+    if choice.contrast == "opposite":
+        wanted += [who for trait in job.traits for who in wanted_personas(choice, trait.name, opposite=True)]
+    else:
+        wanted += wanted_personas(choice, NEUTRAL)
+    for who in wanted:
         heard: list[tuple[Message, ...]] = []
 
         def ask(
@@ -395,11 +423,23 @@ def _planned_personas(job: Job) -> tuple[dict[str, tuple[tuple[Message, ...], ..
             max_tokens: int,
             prefill: str = "",
             heard: list[tuple[Message, ...]] = heard,
+            trait: str = who.trait,
         ) -> str:
             del max_tokens, prefill
             heard.append(messages)
-            return "(the model's answer)"
+            return f"the model's answer, which stands here once it was asked about {trait}."
 
-        personas[name] = job.prompter.describe(name, ask)
-        prompts[name] = tuple(heard)
+        if who.given:
+            personas[who] = Persona(who.trait, who.given)
+        else:
+            personas[who] = job.prompter.describe(who.trait, ask, opposite=who.opposite, number=who.number)
+        prompts[who.label] = tuple(heard)
     return prompts, personas
+
+
+def _first_cast(job: Job, personas: Mapping[Wanted, Persona]) -> Cast:
+    """Who would answer for the first trait."""
+    trait, contrast = job.traits[0], job.config.personas.contrast
+    positive = tuple(p for who, p in personas.items() if who.trait == trait.name and not who.opposite)
+    neutral = tuple(p for who, p in personas.items() if who.opposite or who.trait == NEUTRAL)
+    return Cast(trait, positive, neutral, contrast)

@@ -128,6 +128,32 @@ class PersonalityPrompter(Protocol):
         ...
 
 
+@runtime_checkable
+class DescribesOthers(Protocol):
+    """What a prompter has besides, so that it can be used with ``--contrast opposite`` and ``--personas``.
+
+    Attributes:
+        descriptions: How many descriptions of one person it has; the most that ``--personas`` may ask for.
+    """
+
+    descriptions: int
+
+    def describe_other(self, trait: str, ask: Ask, *, opposite: bool, number: int) -> Persona:
+        """Describe somebody else than ``describe`` does.
+
+        Args:
+            trait: The trait, or ``"neutral"``.
+            ask: Asks the backend.
+            opposite: Describe somebody who has little of the trait; never asked with ``"neutral"``.
+            number: Which of its descriptions, from 1 to ``descriptions``; they say the same in other words, and
+                those of one number are alike in form and length on both sides.
+
+        Raises:
+            UsageError: It has no such description.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """What a number of requests would take: tokens, and US dollars or ``None`` where they cost nothing."""

@@ -6,8 +6,10 @@ from psyctl_core.components import Ask, Context, Identity, PersonalityPrompter
 from psyctl_core.errors import UsageError
 from psyctl_core.records import NEUTRAL, Persona
 from psyctl_static import StaticConfig
+from psyctl_static.others import OPPOSITES, PARAPHRASES
 
 VERSION = 1
+"""Rises whenever a description changes that is there already, here or among the others."""
 
 KEYWORDS_AND_DESCRIPTIONS: dict[str, tuple[str, str]] = {
     "Extroversion": (
@@ -61,6 +63,8 @@ KEYWORDS_AND_DESCRIPTIONS: dict[str, tuple[str, str]] = {
 class StaticPrompter(PersonalityPrompter):
     """Looks the description up."""
 
+    descriptions = 4
+
     def __init__(self, config: StaticConfig, context: Context) -> None:
         del config, context
 
@@ -74,6 +78,14 @@ class StaticPrompter(PersonalityPrompter):
         Raises:
             UsageError: There is none for this trait.
         """
+        return self.describe_other(trait, ask, opposite=False, number=1)
+
+    def describe_other(self, trait: str, ask: Ask, *, opposite: bool, number: int) -> Persona:
+        """Return the shipped description of that number, of the trait or of its opposite.
+
+        Raises:
+            UsageError: There is none.
+        """
         del ask
         if trait not in KEYWORDS_AND_DESCRIPTIONS:
             known = ", ".join(name for name in KEYWORDS_AND_DESCRIPTIONS if name != NEUTRAL)
@@ -81,5 +93,6 @@ class StaticPrompter(PersonalityPrompter):
                 f"The static prompter has no description of '{trait}'.",
                 f"It knows {known}. For any other trait let the model describe it: --prompter p2.",
             )
-        keywords, description = KEYWORDS_AND_DESCRIPTIONS[trait]
-        return Persona(trait, description, tuple(keywords.split(", ")))
+        keywords, first = KEYWORDS_AND_DESCRIPTIONS[trait]
+        texts = OPPOSITES[trait] if opposite else (first, *PARAPHRASES[trait])
+        return Persona(trait, texts[number - 1], () if opposite else tuple(keywords.split(", ")))

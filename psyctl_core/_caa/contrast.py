@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -71,23 +71,17 @@ Judging: TypeAlias = Callable[[ContrastivePair], Task]
 """A task that goes on from a pair: with what a judge makes of it."""
 
 
-def contrast(
-    scenario: Scenario, conditions: Sequence[Condition], sampling: Sampling, judging: Judging | None = None
-) -> Task:
-    """Ask for a scenario's answer under each condition, put the answers together, and have the pair judged.
+def contrast(scenario: Scenario, conditions: Sequence[Condition], sampling: Sampling) -> Task:
+    """Ask for a scenario's answer under each condition, and put the answers together.
 
     Args:
         scenario: What is asked about.
         conditions: The positive one and the neutral one.
         sampling: How answers are drawn.
-        judging: The judge's part, or ``None``.
     """
     requests = [request_of(scenario, condition, sampling) for condition in conditions]
     completions = yield Ask(requests)
-    outcome = pair_of(scenario, conditions, requests, completions)
-    if judging is not None and isinstance(outcome, ContrastivePair):
-        outcome = yield from judging(outcome)
-    return outcome
+    return pair_of(scenario, conditions, requests, completions)
 
 
 def request_of(scenario: Scenario, condition: Condition, sampling: Sampling) -> ChatRequest:
@@ -121,22 +115,3 @@ def pair_of(
     if answers.comparable(lines["positive"]) == answers.comparable(lines["neutral"]):
         return Rejected(scenario, answers.IDENTICAL)
     return ContrastivePair(scenario, conditions[0].trait, lines["positive"], lines["neutral"], metadata)
-
-
-def conditions_of(
-    traits: Mapping[str, str], personas: Mapping[str, Persona], neutral: Persona
-) -> dict[str, tuple[Condition, Condition]]:
-    """The two conditions of each trait, by the trait's slug.
-
-    Args:
-        traits: Their names by slug.
-        personas: Their personas by slug.
-        neutral: The persona that all of them are compared with; its answer to a scenario is shared.
-    """
-    return {
-        slug: (
-            Condition("neutral", name, "neutral", neutral),
-            Condition(slug, name, "positive", personas[slug]),
-        )
-        for slug, name in traits.items()
-    }

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from psyctl_core._caa.contrast import Sampling
+from psyctl_core._caa.given import PersonaChoice
 from psyctl_core._caa.traits import Trait, parse_traits
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.selection import Selection
@@ -38,6 +39,8 @@ class BuildConfig:
         max_scenarios: Scenarios that are asked about at most; ``None`` for all that the limit takes.
         gives_up: Whether the run ends where hardly any scenario gives a pair.
         strict: Whether it ends where the first pairs' sides hardly differ.
+        personas: Who answers, and what the trait is compared with.
+        answers_per_scene: Pairs made of each scenario.
     """
 
     personality: str
@@ -52,6 +55,8 @@ class BuildConfig:
     max_scenarios: int | None = None
     gives_up: bool = True
     strict: bool = False
+    personas: PersonaChoice = field(default_factory=PersonaChoice)
+    answers_per_scene: int = 1
 
     def traits(self) -> tuple[Trait, ...]:
         """The traits that are named. Raises UsageError."""
@@ -118,6 +123,26 @@ class BuildConfig:
             raise UsageError("A backend is given for a judge, and no judge.", "Add --judge NAME, such as rubric.")
         self.interval()
 
+    def check_repeats(self, pairs: int) -> None:
+        """See that several answers to one scene can differ.
+
+        Args:
+            pairs: How many pairs of personas there are to answer.
+
+        Raises:
+            UsageError: They cannot.
+        """
+        if self.answers_per_scene < 1:
+            raise UsageError(
+                f"{self.answers_per_scene} answers a scene leave nothing to do.", "Give --answers-per-scene 1 or more."
+            )
+        if self.answers_per_scene > pairs and not self.sampling.temperature:
+            who = "one persona" if pairs == 1 else f"{pairs} personas"
+            raise UsageError(
+                f"{self.answers_per_scene} answers a scene at temperature 0 by {who} a side would be the same again.",
+                f"Give --temperature 0.7, or --personas {self.answers_per_scene}.",
+            )
+
     def as_json(self) -> dict[str, JsonValue]:
         """The job as JSON values: options under their names, components with their options, no secrets."""
         row: dict[str, JsonValue] = {
@@ -132,6 +157,10 @@ class BuildConfig:
         }
         if self.judge_backend is not None:
             row["judge_backend"] = _as_json(self.judge_backend)
+        if personas := self.personas.as_json():
+            row["personas"] = personas
+        if self.answers_per_scene != 1:
+            row["answers_per_scene"] = self.answers_per_scene
         return row
 
 

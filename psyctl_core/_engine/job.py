@@ -16,7 +16,8 @@ from pathlib import Path
 import importlib_metadata
 from packaging.requirements import InvalidRequirement, Requirement
 
-from psyctl_core._caa.contrast import Task, conditions_of, contrast
+from psyctl_core._caa.cast import cast_task
+from psyctl_core._caa.contrast import Task
 from psyctl_core._caa.prompts import PROMPT_VERSION
 from psyctl_core._caa.question import FORMAT_VERSION
 from psyctl_core._caa.traits import Trait
@@ -26,8 +27,9 @@ from psyctl_core._engine.blocks import Blocks
 from psyctl_core._engine.config import BuildConfig
 from psyctl_core._engine.dataset import Dataset
 from psyctl_core._engine.judging import judged_by
-from psyctl_core._engine.personas import describe_all, describe_guides
+from psyctl_core._engine.personas import Asking, describe_all, describe_guides
 from psyctl_core._engine.progress import Callback, Meter
+from psyctl_core._engine.repeated import Items, repeated
 from psyctl_core._engine.runner import LocalRunner
 from psyctl_core._engine.scheduler import Rounds, Scheduler
 from psyctl_core._engine.stopping import Stop
@@ -88,6 +90,17 @@ class Job:
     judge_choice: Choice | None
 
     @property
+    def answers_per_scenario(self) -> int:
+        """Requests that one scenario takes: all traits share the neutral answer, and no opposite's."""
+        traits = len(self.traits)
+        return traits + 1 if self.config.personas.contrast == NEUTRAL else 2 * traits
+
+    def scenarios(self, start: int) -> Items:
+        """The source's items from an offset on, each scenario as often as it is to be answered."""
+        times = self.config.answers_per_scene
+        return self.source.scenarios(start) if times == 1 else repeated(self.source.scenarios, start, times)
+
+    @property
     def folders(self) -> list[Path]:
         """Each trait's folder: the output itself, or a folder of its own among several."""
         output = self.config.output
@@ -116,9 +129,13 @@ def prepared(config: BuildConfig) -> Iterator[Job]:
             backend = made_backend(resolve(registry, "backend", handed_over))
         traits = config.traits()
         config.check()
+        personas = config.personas.settled(traits)
+        config.check_repeats(personas.pairs(traits))
         choices = {kind: resolve(registry, kind, config.selection(kind)) for kind in config.kinds}
         judge_choice = resolve(registry, "backend", config.judge_backend) if config.judge_backend else None
         source, prompter, sink = (choices[kind].make(context) for kind in _WITHOUT_BACKEND)
+        if not personas.is_given(traits):
+            prompter.check(opposite=personas.contrast == "opposite", number=personas.number)
         judge = choices["judge"].make(context) if "judge" in choices else None
         backend = backend or made_backend(choices["backend"])
         judge_backend = made_backend(judge_choice) if judge_choice else backend
@@ -126,6 +143,7 @@ def prepared(config: BuildConfig) -> Iterator[Job]:
             config,
             components={kind: choice.selection for kind, choice in choices.items()},
             judge_backend=judge_choice.selection if judge_choice else None,
+            personas=personas,
         )
         yield Job(complete, traits, choices, source, prompter, backend, sink, judge, judge_backend, judge_choice)
 
@@ -164,6 +182,10 @@ def identity_of(job: Job, trait: Trait) -> dict[str, JsonValue]:
         "sampling": dataclasses.asdict(job.config.sampling),
         "format": {"question": FORMAT_VERSION, "prompt": PROMPT_VERSION},
     }
+    if personas := job.config.personas.as_json():
+        identity["personas"] = personas
+    if job.config.answers_per_scene != 1:
+        identity["answers_per_scene"] = job.config.answers_per_scene
     plain: dict[str, JsonValue] = json.loads(json.dumps(identity))
     return plain
 
@@ -196,9 +218,10 @@ def open_datasets(job: Job, *, fresh: bool) -> list[Dataset]:
     except BaseException:
         close_all(datasets)
         raise
-    if (neutral := datasets[0].run.personas.get(NEUTRAL)) is not None:
+    if job.config.personas.contrast == NEUTRAL:
+        shared = {role: p for role, p in datasets[0].run.personas.items() if role.startswith(NEUTRAL)}
         for dataset in datasets:
-            dataset.run.personas[NEUTRAL] = neutral
+            dataset.run.personas |= shared
     return datasets
 
 
@@ -267,7 +290,7 @@ class Work:
         bound = _Bound(self._job.config.max_scenarios, max(dataset.scenarios_before for dataset in lacking))
         acceptance = Acceptance()
         trials = {dataset.trait.slug: self._trial(dataset) for dataset in lacking}
-        with contextlib.closing(self._job.source.scenarios(start)) as items, self.meter.phase("generating"):
+        with contextlib.closing(self._job.scenarios(start)) as items, self.meter.phase("generating"):
             scheduler = Scheduler(
                 bound.within(items),
                 lanes,
@@ -341,19 +364,16 @@ class Work:
         """Describe the personas that are not described yet; what makes a scenario's task from them."""
         job = self._job
         with self.meter.phase("describing"):
-            personas, neutral = describe_all(
-                self._datasets, job.prompter, answerer, job.backend.origin, job.config.sampling
-            )
+            asking = Asking(answerer, job.backend.origin, job.config.sampling, "a persona")
+            casts = describe_all(self._datasets, job.config.personas, job.prompter, asking)
             judged = None
             if job.judge is not None:
-                guides = describe_guides(
-                    self._datasets, job.judge, judging, job.judge_backend.origin, job.config.sampling
-                )
+                asking = Asking(judging, job.judge_backend.origin, job.config.sampling, "the judge's guide")
+                guides = describe_guides(self._datasets, job.judge, asking)
                 judged = judged_by(job.judge, guides, job.config.sampling.seed)
-        conditions = conditions_of({trait.slug: trait.name for trait in job.traits}, personas, neutral)
 
         def make_task(scenario: Scenario, slug: str) -> Task:
-            return contrast(scenario, conditions[slug], job.config.sampling, judged)
+            return cast_task(scenario, casts[slug], job.config.sampling, judged)
 
         return make_task
 
@@ -365,8 +385,7 @@ class Work:
                     "--block-size has no effect: the %s takes requests as room appears.", self._job.backend.origin
                 )
             return None
-        per_scenario = len(self._job.traits) + 1
-        return Blocks(most, per_scenario, self._journal, answerer.speed, self._job.config.block_size)
+        return Blocks(most, self._job.answers_per_scenario, self._journal, answerer.speed, self._job.config.block_size)
 
     def _prune(self, lacking: Sequence[Dataset]) -> None:
         """Save how far the datasets are, and forget the answers from before that."""

@@ -19,7 +19,7 @@ FLAGS_OF_THE_CORE = frozenset(
         "help", "version", "no-plugins", "personality", "output", "limit-samples", "max-scenarios", "source",
         "prompter", "backend", "judge", "judge-backend", "sink", "seed", "temperature", "max-tokens", "max-cost",
         "block-size", "checkpoint-interval", "fresh", "dry-run", "quiet", "debug", "count", "personas", "rows", "json",
-        "check", "strict",
+        "check", "strict", "persona-file", "contrast", "answers-per-scene",
     )
 )  # fmt: skip
 """The options that commands have without any component; none of a component's may be spelled so."""

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, get_args
 
 from psyctl_core import schema
+from psyctl_core._caa.given import MAX_PERSONA_CHARACTERS
 from psyctl_core.budget import Budget
 from psyctl_core.components import (
     Ask,
     Checkpoint,
     DatasetWriter,
+    DescribesOthers,
     Estimate,
     Identity,
     InferenceBackend,
@@ -29,7 +31,7 @@ from psyctl_core.components import (
     ScenarioSource,
     SinkTarget,
 )
-from psyctl_core.errors import PluginError, PsyctlError
+from psyctl_core.errors import PluginError, PsyctlError, UsageError
 from psyctl_core.markup import cut_at_control, without_thoughts
 from psyctl_core.records import (
     CaaRecord,
@@ -52,7 +54,6 @@ FINISH_REASONS = frozenset(get_args(FinishReason))
 MAX_CHARACTERS_A_TOKEN = 128
 """Hardly a token of any vocabulary is longer; a text that would need longer ones was not bounded as asked."""
 
-MAX_PERSONA_CHARACTERS = 4_000
 MAX_TOKENS_TOLD = 1 << 40
 MAX_COST = 1_000.0
 """US dollars: no single answer costs more."""
@@ -173,17 +174,44 @@ class GuardedSource(GuardedComponent[ScenarioSource]):
 class GuardedPrompter(GuardedComponent[PersonalityPrompter]):
     """A prompter whose personas are checked."""
 
-    def describe(self, trait: str, ask: Ask) -> Persona:
-        """The prompter's description of somebody with the trait.
+    def describe(self, trait: str, ask: Ask, *, opposite: bool = False, number: int = 1) -> Persona:
+        """The prompter's description of somebody with the trait or of its low pole, or another than the first one.
 
         Raises:
             PluginError: The prompter fails, or returns no usable persona.
+            UsageError: It has no such description.
         """
         with blamed(self.origin):
-            persona = self._component.describe(trait, ask)
+            if opposite or number > 1:
+                persona = self._others(number).describe_other(trait, ask, opposite=opposite, number=number)
+            else:
+                persona = self._component.describe(trait, ask)
         if wrong := persona_problem(persona):
             raise self.origin.misdeed(f"returned something unusable: {wrong}")
         return replace(persona, description=storable(persona.description)[:MAX_PERSONA_CHARACTERS])
+
+    def check(self, *, opposite: bool, number: int) -> None:
+        """See that it has as many descriptions, and opposites, before anything is asked.
+
+        Raises:
+            UsageError: It has not.
+        """
+        if opposite or number > 1:
+            self._others(number)
+
+    def _others(self, number: int) -> DescribesOthers:
+        prompter: object = self._component
+        if not isinstance(prompter, DescribesOthers):
+            raise UsageError(
+                f"The {self.origin} describes one person with each trait and nobody else.",
+                "Leave out --contrast opposite and --personas, or take --prompter static or p2.",
+            )
+        if number > prompter.descriptions:
+            raise UsageError(
+                f"The {self.origin} has {prompter.descriptions} descriptions of a person, and {number} are wanted.",
+                f"Give --personas {prompter.descriptions} or less, or your own with --persona-file.",
+            )
+        return prompter
 
 
 class GuardedBackend(GuardedComponent[InferenceBackend]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from psyctl_core._caa.given import Contrast, PersonaChoice, read_persona_file
 from psyctl_core._caa.traits import BIG_FIVE, DARK_TRIAD
 from psyctl_core._plugins.flags import flags_of
 from psyctl_core._plugins.kinds import KINDS
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 COMPONENTS = "Components"
 GENERATION = "Generation"
+PERSONAS = "Personas"
 RUN = "Run"
 
 
@@ -78,6 +81,14 @@ MaxScenarios = Annotated[int | None, _option("Scenarios to ask about at most, wh
 Seed = Annotated[int, _option("Decides answer positions and sampling.", GENERATION)]
 Temperature = Annotated[float, _option("0 decodes greedily.", GENERATION)]
 MaxTokens = Annotated[int, _option("New tokens an answer may have at most.", GENERATION)]
+PersonaFile = Annotated[Path | None, _option("JSON file with descriptions of your own, of either side.", PERSONAS)]
+ContrastWith = Annotated[
+    Contrast, _option("Who the trait is compared with: somebody neutral, or with little of it.", PERSONAS, "--contrast")
+]
+Personas = Annotated[int, _option("How many personas are described on each side, dealt to the scenarios.", PERSONAS)]
+AnswersPerScene = Annotated[
+    int, _option("Pairs made of each scene; they differ by sampling or by their personas.", GENERATION)
+]
 MaxCost = Annotated[
     float | None, _option("US dollars the run may cost in all, resumes included; it stops before more is spent.", RUN)
 ]
@@ -114,6 +125,10 @@ def command(registry: Registry) -> Callable[..., None]:
         temperature: Temperature = 0.0,
         max_tokens: MaxTokens = 64,
         max_scenarios: MaxScenarios = None,
+        answers_per_scene: AnswersPerScene = 1,
+        persona_file: PersonaFile = None,
+        contrast: ContrastWith = "neutral",
+        personas: Personas = 1,
         max_cost: MaxCost = None,
         checkpoint_interval: CheckpointInterval = None,
         block_size: BlockSize = None,
@@ -134,6 +149,7 @@ def command(registry: Registry) -> Callable[..., None]:
         typed = {name: value for name, value in flags.items() if value is not None}
         given = {spellings[name]: value for name, value in typed.items() if name in spellings}
         for_judge = {judge_spellings[name]: value for name, value in typed.items() if name in judge_spellings}
+        own = read_persona_file(persona_file.expanduser()) if persona_file else PersonaChoice()
         config = BuildConfig(
             personality,
             output.expanduser(),
@@ -146,6 +162,8 @@ def command(registry: Registry) -> Callable[..., None]:
             judge_backend_of(registry, judge_backend, for_judge),
             max_scenarios,
             strict=strict,
+            personas=dataclasses.replace(own, contrast=contrast, number=personas),
+            answers_per_scene=answers_per_scene,
         )
         _run(config, fresh=fresh, dry_run=dry_run, quiet=quiet, debug=debug)
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from psyctl_core._engine.personas import stored_personas
 from psyctl_core._engine.status import RunStatus
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core.api import DatasetReport, Plan, Progress, Report
@@ -255,8 +256,7 @@ def run_status(status: RunStatus) -> None:
         rows += [(label, _component(identity.get(part, {}))) for label, part in parts]
         rows += [("Scores", _scores(statistics["scores"]))] if statistics.get("scores") else []
         rows.append(("Sampling", _inline(identity.get("sampling", {}))))
-    for role, persona in status.run.get("personas", {}).items():
-        rows.append(("Persona" if role == "positive" else f"Persona, {role}", persona["description"]))
+    rows += [(f"Persona, {who}", description) for who, description in stored_personas(status.run)]
     rows += [("Problem", problem) for problem in status.problems]
     print_rows(rows)
 

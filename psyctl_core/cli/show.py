@@ -22,18 +22,19 @@ def command(registry: Registry) -> Callable[..., None]:
         personas: Annotated[bool, typer.Option("--personas", help="Show who answered, before the pairs.")] = False,
     ) -> None:
         """Show the first pairs of a dataset, the answer with the trait and the neutral one."""
+        from psyctl_core._engine.personas import stored_personas
         from psyctl_core._engine.reading import find_datasets
 
         for dataset in find_datasets(output, registry):
             if personas:
-                for role, persona in dataset.run.get("personas", {}).items():
-                    who = dataset.trait if role == "positive" else role
-                    say(f"{who}: {persona['description']}\n")
+                for who, description in stored_personas(dataset.run):
+                    say(f"{who}: {description}\n")
             number = 0
             for number, record in enumerate(islice(dataset, count), 1):
                 say(f"{number}. {record.situation}")
                 say(f"   {record.character}, {record.trait} {record.positive}): {record.positive_text}")
-                say(f"   {record.character}, neutral {record.neutral}): {record.neutral_text}\n")
+                other = record.metadata.get("contrast", "neutral")
+                say(f"   {record.character}, {other} {record.neutral}): {record.neutral_text}\n")
             if not number:
                 say(f"There are no pairs in {dataset.location} yet.")
 

@@ -17,6 +17,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count, islice, pairwise
 from pathlib import Path
@@ -30,6 +31,7 @@ from psyctl_core.budget import Budget
 from psyctl_core.components import (
     Checkpoint,
     DatasetWriter,
+    DescribesOthers,
     Identity,
     InferenceBackend,
     OutputSink,
@@ -38,7 +40,7 @@ from psyctl_core.components import (
     ScenarioSource,
     SinkTarget,
 )
-from psyctl_core.errors import PsyctlError
+from psyctl_core.errors import PsyctlError, UsageError
 from psyctl_core.records import (
     CHARACTER,
     NEUTRAL,
@@ -201,6 +203,20 @@ class PrompterContract:
             _rule("prompter-persona", isinstance(persona, Persona), repr(persona))
             _rule("prompter-persona", persona.trait == trait, f"'{persona.trait}' where '{trait}' was asked for")
             _rule("prompter-persona", persona.description.replace(CHARACTER, "").strip(), repr(persona))
+
+    def test_others_that_it_describes_are_personas_too(self) -> None:
+        """Rule prompter-persona, for a prompter with ``describe_other``; what it has not is a UsageError."""
+        prompter: object = self.prompter()
+        if not isinstance(prompter, DescribesOthers):
+            return
+        for trait in self.traits:
+            for opposite, number in ((False, prompter.descriptions), (True, 1)):
+                if trait == NEUTRAL if opposite else number == 1:
+                    continue  # there is no opposite of nobody, and the first is what describe() gives
+                with suppress(UsageError):
+                    persona = prompter.describe_other(trait, self._ask, opposite=opposite, number=number)
+                    _rule("prompter-persona", isinstance(persona, Persona), repr(persona))
+                    _rule("prompter-persona", persona.description.replace(CHARACTER, "").strip(), repr(persona))
 
     def test_it_asks_through_ask_alone(self, monkeypatch: Any) -> None:
         """Rule prompter-asks."""

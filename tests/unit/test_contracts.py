@@ -9,7 +9,18 @@ from itertools import islice
 
 import pytest
 
-from psyctl_core import ChatRequest, Completion, Context, Message, Persona, Scenario, SkippedRow, Turn, Verdict
+from psyctl_core import (
+    ChatRequest,
+    Completion,
+    Context,
+    Message,
+    Persona,
+    Scenario,
+    SkippedRow,
+    Turn,
+    UsageError,
+    Verdict,
+)
 from psyctl_core.components import (
     Checkpoint,
     DatasetWriter,
@@ -363,3 +374,19 @@ def test_islice_of_a_source_of_skipped_rows_is_fine():
     assert all(isinstance(item, SkippedRow) for item in islice(made.source().scenarios(0), 9))
     made.test_every_item_is_usable()
     assert not [item for item in made.source().scenarios(0) if isinstance(item, Scenario)]
+
+
+def test_what_a_prompter_says_of_others_is_looked_at_too():
+    class Mute(BadPrompter):
+        descriptions = 1
+
+        def describe_other(self, trait, ask, *, opposite, number):
+            if trait == "Openness":
+                raise UsageError("there is no opposite of it")
+            return Persona(trait, " ")
+
+    made = contract(PrompterContract, prompter=lambda: Mute(lambda trait, ask: Persona(trait, "{character} is kind.")))
+    type(made).traits = ("Openness", "Extroversion", "neutral")
+    made.test_it_describes_every_trait()
+    with pytest.raises(AssertionError, match="prompter-persona"):
+        made.test_others_that_it_describes_are_personas_too()

@@ -7,14 +7,16 @@ from dataclasses import replace
 import pytest
 
 from psyctl_core import Completion, ContrastivePair, Persona
-from psyctl_core._caa.contrast import Rejected, Sampling, conditions_of, contrast
+from psyctl_core._caa.cast import Cast
+from psyctl_core._caa.contrast import Rejected, Sampling, contrast
+from psyctl_core._caa.traits import Trait
 from psyctl_core.testing.fakes import fake_scenario
 
-CONDITIONS = conditions_of(
-    {"openness": "Openness"},
-    {"openness": Persona("Openness", "{character} loves the new.")},
-    Persona("neutral", "{character} is plain."),
-)["openness"]
+CONDITIONS = Cast(
+    Trait("Openness", "openness"),
+    (Persona("Openness", "{character} loves the new."),),
+    (Persona("neutral", "{character} is plain."),),
+).conditions(3)
 
 
 def run(*completions: Completion, scenario=None):

@@ -193,8 +193,8 @@ def test_a_bad_checkpoint_interval_is_a_usage_error(run, monkeypatch):
 
 
 def test_the_personas_are_described_once(run):
-    first = run(limit_samples=2, prompter="p2")
-    again = run(limit_samples=4, prompter="p2")
+    first = run("Sarcasm", limit_samples=2, prompter="p2")
+    again = run("Sarcasm", limit_samples=4, prompter="p2")
     assert sum(request.id.startswith("persona:") for request in first.backend.asked) == 4
     assert not any(request.id.startswith("persona:") for request in again.backend.asked)
     run_file = next(first.paths[0].parent.rglob("run.json"))
