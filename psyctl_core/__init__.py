@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from psyctl_core.budget import Budget
+from psyctl_core.checks import Check, CheckedPair, CheckFacts, Finding
 from psyctl_core.components import (
     Ask,
     Checkpoint,
@@ -50,6 +51,8 @@ from psyctl_core.records import (
 if TYPE_CHECKING:
     from psyctl_core.api import (
         BuildConfig,
+        CheckResult,
+        Checkup,
         DatasetReport,
         Plan,
         Progress,
@@ -59,14 +62,15 @@ if TYPE_CHECKING:
         StoredDataset,
         build,
         build_caa,
+        check_dataset,
         open_dataset,
         plan,
         plan_caa,
     )
 
 _API = (
-    "BuildConfig", "DatasetReport", "Plan", "Progress", "Report", "Sampling", "Selection", "StoredDataset",
-    "build", "build_caa", "open_dataset", "plan", "plan_caa",
+    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "Plan", "Progress", "Report", "Sampling", "Selection", "StoredDataset",
+    "build", "build_caa", "check_dataset", "open_dataset", "plan", "plan_caa",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 
@@ -77,7 +81,12 @@ __all__ = [
     "BuildConfig",
     "CaaRecord",
     "ChatRequest",
+    "Check",
+    "CheckFacts",
+    "CheckResult",
+    "CheckedPair",
     "Checkpoint",
+    "Checkup",
     "Command",
     "Completion",
     "Component",
@@ -87,6 +96,7 @@ __all__ = [
     "DatasetReport",
     "DatasetWriter",
     "Estimate",
+    "Finding",
     "Identity",
     "InferenceBackend",
     "Inspection",
@@ -115,6 +125,7 @@ __all__ = [
     "UsageError",
     "build",
     "build_caa",
+    "check_dataset",
     "hookimpl",
     "open_dataset",
     "option",

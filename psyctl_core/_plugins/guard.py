@@ -5,8 +5,9 @@ Behind the guard everything is trusted and typed. No other module checks or blam
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar, get_args
 
 from psyctl_core import schema
 from psyctl_core.budget import Budget
+from psyctl_core.checks import CheckedPair, CheckFacts, CheckFunction, Finding, Verdict
 from psyctl_core.components import (
     Ask,
     Checkpoint,
@@ -59,7 +61,7 @@ class Origin:
     """Who supplies something.
 
     Attributes:
-        kind: ``source``, ``prompter``, ``backend``, ``sink`` or ``command``; ``plugin`` where it is none of them.
+        kind: ``source``, ``prompter``, ``backend``, ``sink``, ``command`` or ``check``; ``plugin`` where it is none of them.
         name: The component's name, or the entry point's.
         distribution: The pip name of who supplies it.
         version: That distribution's version; empty for a component that a program handed over, whose
@@ -357,6 +359,24 @@ class GuardedSink(GuardedComponent[OutputSink]):
             return self._component.inspect(target)
 
 
+class GuardedCheck(_Guarded[CheckFunction]):
+    """A check whose finding is checked."""
+
+    def __call__(self, pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
+        """What the check finds in a dataset.
+
+        Raises:
+            PluginError: The check fails, or returns something unusable.
+        """
+        with blamed(self.origin):
+            finding = self._component(pairs, facts)
+            if isinstance(finding, Finding):
+                finding = replace(finding, worst=tuple(finding.worst))
+        if wrong := finding_problem(finding):
+            raise self.origin.misdeed(f"returned something unusable: {wrong}")
+        return finding
+
+
 def checked_instance(instance: Any, protocol: type[Any], origin: Origin) -> Any:
     """What a factory returned, if it holds to its protocol.
 
@@ -488,4 +508,24 @@ def persona_problem(persona: object) -> str:
     text = persona.description if isinstance(persona, Persona) else None
     if not isinstance(text, str) or not text.strip():  # who wrote it may not have checked types
         return f"it described nobody: {persona!r} is not a Persona with a description"
+    return ""
+
+
+def finding_problem(finding: object) -> str:
+    """What is wrong with what a check returned, or ``""``."""
+    if not isinstance(finding, Finding):
+        return f"a {type(finding).__name__}, not a Finding"
+    interval = () if finding.interval is None else finding.interval
+    numbers = [*(() if finding.value is None else (finding.value,)), *interval]
+    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+        return f"its value and interval are {finding.value!r} and {finding.interval!r}, not numbers"
+    if len(interval) not in (0, 2):
+        return f"its interval is {finding.interval!r}, not two numbers"
+    if not isinstance(finding.text, str) or not finding.text.strip():
+        return f"its text is {finding.text!r}"
+    if finding.verdict is not None and finding.verdict not in get_args(Verdict):
+        return f"its verdict is {finding.verdict!r}"
+    for row in finding.worst:
+        if not (isinstance(row, tuple) and len(row) == 2 and all(isinstance(part, str) for part in row)):
+            return f"among its worst pairs is {row!r}, not an id and a text"
     return ""
