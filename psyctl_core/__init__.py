@@ -69,8 +69,8 @@ if TYPE_CHECKING:
     )
 
 _API = (
-    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "Plan", "Progress", "Report", "Sampling", "Selection", "StoredDataset",
-    "build", "build_caa", "check_dataset", "open_dataset", "plan", "plan_caa",
+    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "Plan", "Progress", "Report", "Sampling", "Selection",
+    "StoredDataset", "build", "build_caa", "check_dataset", "open_dataset", "plan", "plan_caa",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 

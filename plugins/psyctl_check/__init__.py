@@ -67,9 +67,9 @@ CHECKS = (
     Check(
         "wrong-side",
         "psyctl_check.classified:wrong_side",
-        "Pairs whose two answers both read like the other side's",
-        "Swapped answers pull the vector the other way, each as hard as a good pair pulls it forward.",
-        look=0.05,
+        "Pairs that read as much the wrong way round as the typical pair reads the right way",
+        "Swapped answers pull the vector back as hard as good pairs pull it forward; pairs without the trait add noise.",
+        look=0.08,
         fail=0.15,
         extra="check",
     ),

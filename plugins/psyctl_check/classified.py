@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from scipy.sparse import vstack
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -22,8 +23,8 @@ FOLDS = 5
 FEW = 30
 """The least number of pairs that a classifier is trained on."""
 
-SEPARABLE = 0.65
-"""Below this area under the curve the classifier's margins say nothing about a single pair."""
+HARDLY_TOLD = 0.4
+"""With more pairs than this on the wrong side of the line, margins say nothing about a single pair."""
 
 TOLD = 4
 """How many of a side's words are named."""
@@ -34,7 +35,8 @@ def bag_of_words(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
     del facts
     if few := too_few(pairs, FEW) or _wordless(pairs):
         return few
-    seen = _by_words(tuple(pairs))
+    counts, names = _counts(tuple(pairs))
+    seen = _scored(counts, lambda: make_pipeline(TfidfTransformer(), _regression(1.0)), names)
     text = f"words tell the sides apart with an AUC of {seen.auc:.2f}; it goes by {_named(seen.telling)}"
     return Finding(seen.auc, text, auc_interval(seen.auc, len(pairs)), worst=_plainest(pairs, seen))
 
@@ -57,21 +59,37 @@ def function_words(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
 
 
 def wrong_side(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
-    """The share of pairs whose positive answer scores as neutral and whose neutral one scores as positive.
+    """The share of pairs that read as much the wrong way round as the typical pair reads the right way.
 
-    Both must: where the sides overlap, one of two honest answers is often on the wrong side of the line.
+    A classifier of differences, positive minus neutral, is asked about pairs that it has not seen. Where sides
+    overlap, many an honest pair lies a little on the wrong side of the line; a swap lies as far behind it as a good
+    pair lies before it, which is half of the pairs by the median.
     """
     del facts
     if few := too_few(pairs, FEW) or _wordless(pairs):
         return few
-    seen = _by_words(tuple(pairs))
-    if seen.auc < SEPARABLE:
-        return Finding(None, f"words hardly tell the sides apart (AUC {seen.auc:.2f}), so they cannot tell a swap")
-    positive, neutral = seen.scores
-    wrong = sorted((positive[i] - neutral[i], i) for i in range(len(pairs)) if positive[i] < 0 < neutral[i])
-    worst = [(pairs[i].id, f"positive: {pairs[i].positive} / neutral: {pairs[i].neutral}") for _, i in wrong]
+    margins = _margins(_counts(tuple(pairs))[0])
+    behind, typical = float(np.mean(margins < 0)), float(np.median(margins))
+    if behind > HARDLY_TOLD or typical <= 0:
+        return untold(f"words hardly tell the sides apart ({1 - behind:.2f} of the pairs), so they cannot tell a swap")
+    wrong = [i for i in np.argsort(margins, kind="stable") if margins[i] < -typical]
+    worst = [(pairs[i].id, f"positive: {pairs[i].positive} / neutral: {pairs[i].neutral}") for i in wrong]
     text = f"{len(wrong)} of {len(pairs)} pairs read as if their answers were swapped"
     return Finding(len(wrong) / len(pairs), text, wilson(len(wrong), len(pairs)), worst=worst)
+
+
+def _margins(counts: Any) -> Any:
+    """How far on the right side each pair's difference lies, by a model that was trained without it."""
+    n = counts.shape[0] // 2
+    weighted = TfidfTransformer().fit_transform(counts)
+    differences, folds, margins = weighted[:n] - weighted[n:], np.arange(n) % FOLDS, np.zeros(n)
+    for fold in range(FOLDS):
+        known = differences[folds != fold]
+        both_ways = vstack([known, -known])
+        ways = np.repeat([1, 0], known.shape[0])
+        model = LogisticRegression(solver="liblinear", fit_intercept=False, random_state=0).fit(both_ways, ways)
+        margins[folds == fold] = model.decision_function(differences[folds == fold])
+    return margins
 
 
 @dataclass(frozen=True)
@@ -84,11 +102,11 @@ class _Seen:
 
 
 @lru_cache(maxsize=1)  # two checks ask for the same
-def _by_words(pairs: tuple[CheckedPair, ...]) -> _Seen:
+def _counts(pairs: tuple[CheckedPair, ...]) -> tuple[Any, list[str]]:
+    """How often each answer holds each word and pair of words, and those words."""
     vectorizer = CountVectorizer(analyzer=_words_and_pairs)
     counts = vectorizer.fit_transform(_texts(pairs))
-    names = list(vectorizer.get_feature_names_out())
-    return _scored(counts, lambda: make_pipeline(TfidfTransformer(), _regression(1.0)), names)
+    return counts, list(vectorizer.get_feature_names_out())
 
 
 def _scored(features: Any, model: Any, names: list[str]) -> _Seen:

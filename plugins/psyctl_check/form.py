@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -33,7 +34,7 @@ def order(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
         return few
     n, hits = len(known), sum(known)
     bounds = [2 * round(n * part / 10) for part in range(5)] + [n]  # two that belong together stay together
-    parts = [(start + 1, end, sum(known[start:end])) for start, end in zip(bounds, bounds[1:], strict=False)]
+    parts = [(start + 1, end, sum(known[start:end])) for start, end in itertools.pairwise(bounds)]
     chances = [binomial_p(count, end - start + 1) for start, end, count in parts]
     uneven = [
         (chance, f"pairs {start} to {end}", f"{count} of {end - start + 1} have the positive answer first")

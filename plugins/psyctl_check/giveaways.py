@@ -23,16 +23,17 @@ SYNONYMS = {
 }
 """Words for the known traits that nobody shows the trait by saying."""
 
+_MODEL = r"(?:ai\b|artificial intelligence|(?:large )?language model|chatbot|(?:virtual|ai) assistant)"
 _REFUSAL = re.compile(
-    r"\bas an? (?:ai|artificial intelligence|(?:large )?language model|(?:virtual |ai )?assistant|chatbot)\b"
-    r"|\bi(?:'m| am) (?:just |only )?an? (?:ai\b|artificial intelligence|(?:large )?language model|chatbot|virtual assistant)"
-    r"|\bi (?:can(?:'t|not| not)|won't|will not|am unable to|am not able to) (?:help|assist) (?:you )?with (?:that|this)\b"
-    r"|\bi(?:'m| am) (?:unable|not able) to (?:help|assist|comply|provide|fulfil|generate|create|engage|continue)\b"
-    r"|\bi (?:can(?:'t|not| not)|won't) (?:comply|fulfil|provide that|generate|roleplay|role-play|create (?:content|that))"
-    r"|\bi don't have (?:personal )?(?:feelings|emotions|opinions|experiences)\b"
-    r"|\bmy (?:guidelines|programming|training data)\b|\bagainst my (?:guidelines|policy|programming)\b",
+    rf"\bas an? {_MODEL}|\bi(?:'m| am) (?:just |only )?an? {_MODEL}"
+    r"|\bi (?:can(?:'t|not| not)|won't|will not) (?:help|assist) (?:you )?with (?:that|this)\b"
+    r"|\bi(?:'m| am) (?:unable|not able) to (?:assist|comply|fulfil|generate|create|engage|roleplay|role-play)\b"
+    r"|\bi (?:can(?:'t|not| not)|won't) (?:comply|fulfil|generate|roleplay|role-play|create (?:content|that))\b"
+    r"|\bi don't have personal (?:feelings|emotions|opinions|experiences)\b"
+    r"|\bmy (?:programming|training data)\b|\bagainst my (?:guidelines|policy)\b",
     re.IGNORECASE,
 )
+"""What models say and people in a scene hardly ever do."""
 
 
 def trait_words(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:

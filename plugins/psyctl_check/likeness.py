@@ -60,7 +60,9 @@ def twins(texts: Sequence[str]) -> dict[int, int]:
         tokens = words(text)
         same[frozenset(grams(tokens, min(3, len(tokens) or 1)))].append(number)
     same.pop(frozenset(), None)  # nothing but signs
-    found = {number: group[0 if number != group[0] else 1] for group in same.values() if len(group) > 1 for number in group}
+    found = {
+        number: group[0 if number != group[0] else 1] for group in same.values() if len(group) > 1 for number in group
+    }
     for one, other in _alike(list(same)):
         for here, there in ((one, other), (other, one)):
             for number in same[here]:

@@ -12,9 +12,9 @@ _WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400
 
 FUNCTION_WORDS = (
     "a", "about", "all", "an", "and", "any", "are", "as", "at", "be", "but", "by", "can", "could", "do", "for", "from",
-    "had", "have", "he", "her", "how", "i", "i'll", "i'm", "i've", "if", "in", "is", "it", "it's", "just", "let's", "me",
-    "my", "no", "not", "of", "on", "or", "our", "she", "so", "some", "that", "the", "them", "then", "there", "they",
-    "this", "to", "up", "was", "we", "what", "when", "will", "with", "would", "you", "your",
+    "had", "have", "he", "her", "how", "i", "i'll", "i'm", "i've", "if", "in", "is", "it", "it's", "just", "let's",
+    "me", "my", "no", "not", "of", "on", "or", "our", "she", "so", "some", "that", "the", "them", "then", "there",
+    "they", "this", "to", "up", "was", "we", "what", "when", "will", "with", "would", "you", "your",
 )  # fmt: skip
 """Words that hold a sentence together and say little by themselves."""
 

@@ -66,35 +66,35 @@ def read_two(positive: Path, negative: Path) -> tuple[dict[str, list[CheckedPair
         UsageError: A file cannot be read, or the two are not aligned.
     """
     left, right = _rows(positive), _rows(negative)
-    for path, rows in ((positive, left), (negative, right)):
-        if "answer" not in rows[0]:
+    for path, side in ((positive, left), (negative, right)):
+        if "answer" not in side[0]:
             raise UsageError(
-                f"'{path}' has the columns {_listed(rows[0])}, and no column answer.",
+                f"'{path}' has the columns {_listed(side[0])}, and no column answer.",
                 "Two files are read as the two sides of pairs, one answer a row, as persona_vectors writes them.",
             )
     if len(left) != len(right):
-        raise UsageError(
-            f"'{positive}' has {len(left)} rows and '{negative}' {len(right)}, so they are not aligned.",
-            "Give the two files of one run.",
-        )
+        raise _not_aligned(f"'{positive}' has {len(left)} rows and '{negative}' {len(right)}")
+    others = [name for name in left[0] if name not in SIDE_BY_SIDE]
+    ids = Counter(_text(row.get("question_id")) for row in left)
+    rows: list[Row] = []
     for number, (one, other) in enumerate(zip(left, right, strict=True), 1):
         if _text(one.get("question")) != _text(other.get("question")):
-            raise UsageError(
-                f"Row {number} of '{positive}' and of '{negative}' ask different questions, so they are not aligned.",
-                "Give the two files of one run.",
-            )
-    others = [name for name in left[0] if name not in SIDE_BY_SIDE]
-    trait = others[0] if len(others) == 1 else ""
-    rows = [
-        {"id": one.get("question_id"), "situation": one.get("question"), "trait": trait, "positive": one["answer"],
-         "negative": other["answer"]}
-        for one, other in zip(left, right, strict=True)
-    ]  # fmt: skip
-    ids = Counter(_text(row["id"]) for row in rows)
-    for number, row in enumerate(rows, 1):
-        if ids[_text(row["id"])] > 1:  # several answers to one question
-            row["id"] = f"{row['id']}, row {number}"
+            raise _not_aligned(f"Row {number} of '{positive}' and of '{negative}' ask different questions")
+        own = _text(one.get("question_id"))
+        rows.append(
+            {
+                "id": f"{own}, row {number}" if ids[own] > 1 and own else own,  # several answers to one question
+                "trait": others[0] if len(others) == 1 else "",
+                "situation": one.get("question"),
+                "positive": one["answer"],
+                "negative": other["answer"],
+            }
+        )
     return _by_trait(rows, lambda number, row: _pair(number, row, "positive", "negative"))
+
+
+def _not_aligned(why: str) -> UsageError:
+    return UsageError(f"{why}, so they are not aligned.", "Give the two files of one run, the positive side first.")
 
 
 def _by_trait(
@@ -172,7 +172,9 @@ def _rows(path: Path) -> list[Row]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
-        raise UsageError(f"'{path}' cannot be read: {why}.", "Give a dataset, or a CSV or JSON file of pairs.") from None
+        raise UsageError(
+            f"'{path}' cannot be read: {why}.", "Give a dataset, or a CSV or JSON file of pairs."
+        ) from None
     begin = text.lstrip()[:1]
     if not begin:
         raise UsageError(f"'{path}' is empty.", "Give a dataset, or a CSV or JSON file of pairs.")

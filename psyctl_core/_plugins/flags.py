@@ -18,15 +18,18 @@ FLAGS_OF_THE_CORE = frozenset(
     for name in (
         "help", "version", "no-plugins", "personality", "output", "limit-samples", "source", "prompter", "backend",
         "sink", "seed", "temperature", "max-tokens", "max-cost", "block-size", "checkpoint-interval", "fresh",
-        "dry-run", "quiet", "debug", "count", "personas", "rows", "json", "trait", "tokenizer", "only", "skip", "threshold",
-        "thresholds", "worst", "strict",
+        "dry-run", "quiet", "debug", "count", "personas", "rows", "json", "trait", "tokenizer", "only", "skip",
+        "threshold", "thresholds", "worst", "strict",
     )
 )  # fmt: skip
 """The options that commands have without any component; none of a component's may be spelled so."""
 
 COMMANDS_OF_THE_CORE = frozenset(
-    ("dataset.build.caa", "dataset.show", "dataset.status", "dataset.check", "source.preview", "plugins.list", "plugins.check")
-)
+    (
+        "dataset.build.caa", "dataset.show", "dataset.status", "dataset.check", "source.preview", "plugins.list",
+        "plugins.check",
+    )
+)  # fmt: skip
 """The commands that no plugin may take the place of."""
 
 

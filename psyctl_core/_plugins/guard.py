@@ -61,7 +61,8 @@ class Origin:
     """Who supplies something.
 
     Attributes:
-        kind: ``source``, ``prompter``, ``backend``, ``sink``, ``command`` or ``check``; ``plugin`` where it is none of them.
+        kind: ``source``, ``prompter``, ``backend``, ``sink``, ``command`` or ``check``; ``plugin`` where it is none
+            of them.
         name: The component's name, or the entry point's.
         distribution: The pip name of who supplies it.
         version: That distribution's version; empty for a component that a program handed over, whose
@@ -515,17 +516,25 @@ def finding_problem(finding: object) -> str:
     """What is wrong with what a check returned, or ``""``."""
     if not isinstance(finding, Finding):
         return f"a {type(finding).__name__}, not a Finding"
-    interval = () if finding.interval is None else finding.interval
-    numbers = [*(() if finding.value is None else (finding.value,)), *interval]
-    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
-        return f"its value and interval are {finding.value!r} and {finding.interval!r}, not numbers"
-    if len(interval) not in (0, 2):
-        return f"its interval is {finding.interval!r}, not two numbers"
-    if not isinstance(finding.text, str) or not finding.text.strip():
-        return f"its text is {finding.text!r}"
-    if finding.verdict is not None and finding.verdict not in get_args(Verdict):
+    value: Any = finding.value  # who wrote it may not have checked types
+    text: Any = finding.text
+    interval: Any = finding.interval
+    if not (value is None or _is_number(value)):
+        return f"its value is {value!r}, not a number"
+    if not (
+        interval is None or (isinstance(interval, tuple) and len(interval) == 2 and all(map(_is_number, interval)))
+    ):
+        return f"its interval is {interval!r}, not two numbers"
+    if not (isinstance(text, str) and text.strip()):
+        return f"its text is {text!r}"
+    if finding.verdict not in (None, *get_args(Verdict)):
         return f"its verdict is {finding.verdict!r}"
-    for row in finding.worst:
+    rows: Sequence[Any] = finding.worst
+    for row in rows:
         if not (isinstance(row, tuple) and len(row) == 2 and all(isinstance(part, str) for part in row)):
             return f"among its worst pairs is {row!r}, not an id and a text"
     return ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

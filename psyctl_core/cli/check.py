@@ -44,7 +44,7 @@ def command(registry: Registry) -> Callable[..., None]:
             typer.Option(help="NAME=LOOK,FAIL: from where on a check says look, and fail; several times for several."),
         ] = None,
         thresholds: Annotated[
-            Path | None, typer.Option(help="A JSON file of thresholds: {\"NAME\": [LOOK, FAIL]}.")
+            Path | None, typer.Option(help='A JSON file of thresholds: {"NAME": [LOOK, FAIL]}.')
         ] = None,
         tokenizer: Annotated[
             str, typer.Option(help="A tokenizer's folder or Hub name, to check the choices' tokens with.")
