@@ -23,6 +23,9 @@ FOLDS = 5
 FEW = 30
 """The least number of pairs that a classifier is trained on."""
 
+FEW_TO_TELL_A_SWAP = 80
+"""Trained on fewer, the classifier has more honest pairs far on the wrong side than swaps would be."""
+
 HARDLY_TOLD = 0.4
 """With more pairs than this on the wrong side of the line, margins say nothing about a single pair."""
 
@@ -31,12 +34,15 @@ TOLD = 4
 
 
 def bag_of_words(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
-    """The area under the curve by words and pairs of words, and those that it goes by."""
+    """The area under the curve by words and pairs of words, and those that it goes by.
+
+    Weights are relative to the answer's sum of them, so that length does not leak in.
+    """
     del facts
     if few := too_few(pairs, FEW) or _wordless(pairs):
         return few
     counts, names = _counts(tuple(pairs))
-    seen = _scored(counts, lambda: make_pipeline(TfidfTransformer(), _regression(1.0)), names)
+    seen = _scored(counts, lambda: make_pipeline(TfidfTransformer(norm="l1"), _regression(10.0)), names)
     text = f"words tell the sides apart with an AUC of {seen.auc:.2f}; it goes by {_named(seen.telling)}"
     return Finding(seen.auc, text, auc_interval(seen.auc, len(pairs)), worst=_plainest(pairs, seen))
 
@@ -66,7 +72,7 @@ def wrong_side(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
     pair lies before it, which is half of the pairs by the median.
     """
     del facts
-    if few := too_few(pairs, FEW) or _wordless(pairs):
+    if few := too_few(pairs, FEW_TO_TELL_A_SWAP) or _wordless(pairs):
         return few
     margins = _margins(_counts(tuple(pairs))[0])
     behind, typical = float(np.mean(margins < 0)), float(np.median(margins))

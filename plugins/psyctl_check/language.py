@@ -17,6 +17,8 @@ LEAST_WORDS = 5
 CONFIDENT = 0.99
 """Short answers are ascribed to odd languages: only what is long enough and sure enough counts."""
 
+Identify = Callable[[str], tuple[str, float]]
+
 SAMPLE = 200
 """How many scenes tell which language is spoken."""
 
@@ -29,23 +31,38 @@ def language(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
     scenes = [pair.situation for pair in pairs if pair.situation][:SAMPLE]
     known = scenes or [text for pair in pairs[:SAMPLE] for text in (pair.positive, pair.neutral)]
     scripts = {script for script, count in Counter(map(script_of, known)).items() if count >= 0.1 * len(known)}
-    named = _identifier()
-    spoken = Counter(map(named, known)).most_common(1)[0][0] if named else ""
-    worst = []
-    for pair in pairs:
-        own = {*scripts, script_of(pair.situation), ""}
-        for side in ("positive", "neutral"):
-            answer = getattr(pair, side)
-            found = script_of(answer)
-            if found in own:
-                found = named(answer) if named and spoken else ""
-                found = "" if found in (spoken, "") or named is None or found == named(pair.situation) else found
-            if found:
-                worst.append((pair.id, f"{side}, {found}: {answer}"))
+    model = _identifier()
+    spoken = _most_spoken(model, known)
+
+    def foreign(answer: str, scene: str) -> str:
+        """The script or the language of an answer, if it is a foreign one."""
+        script = script_of(answer)
+        if script and script not in scripts | {script_of(scene)}:
+            return script
+        if spoken and model and len(words(answer)) >= LEAST_WORDS:
+            named, confidence = model(answer)
+            if confidence >= CONFIDENT and named not in (spoken, model(scene)[0]):
+                return named
+        return ""
+
+    worst = [
+        (pair.id, f"{side}, {found}: {getattr(pair, side)}")
+        for pair in pairs
+        for side in ("positive", "neutral")
+        if (found := foreign(getattr(pair, side), pair.situation))
+    ]
     n = 2 * len(pairs)
     text = f"{len(worst)} of {n} answers are in another language than the {'scenes' if scenes else 'others'}"
-    text += "" if named else ", told by the script alone"
+    text += "" if spoken else ", told by the script alone"
     return Finding(len(worst) / n, text, wilson(len(worst), n), worst=worst)
+
+
+def _most_spoken(model: Identify | None, texts: Sequence[str]) -> str:
+    """The language of most texts; empty where there is none, or nothing to tell it with."""
+    if model is None:
+        return ""
+    name, count = Counter(model(text)[0] for text in texts).most_common(1)[0]
+    return name if count > len(texts) / 2 else ""
 
 
 def script_of(text: str) -> str:
@@ -60,19 +77,12 @@ def _script(letter: str) -> str:
     return "CJK" if script in ("HIRAGANA", "KATAKANA") else script
 
 
-def _identifier() -> Callable[[str], str] | None:
-    """What names a text's language, or nothing where it is not sure; ``None`` without py3langid."""
+def _identifier() -> Identify | None:
+    """What names a text's language, and how sure it is; ``None`` without py3langid."""
     try:
         langid: Any = importlib.import_module("py3langid.langid")
     except ImportError:
         return None
     model = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
-
-    @lru_cache(maxsize=65536)
-    def named(text: str) -> str:
-        if len(words(text)) < LEAST_WORDS:
-            return ""
-        found, confidence = model.classify(text)
-        return str(found) if confidence >= CONFIDENT else ""
-
-    return named
+    identify: Identify = lru_cache(maxsize=65536)(model.classify)
+    return identify

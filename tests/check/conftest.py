@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import random
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from psyctl_check import CHECKS
 from psyctl_core import CheckedPair, CheckFacts, Finding
-from psyctl_core._plugins.registry import load
 from psyctl_core._plugins.guard import Origin
+from psyctl_core._plugins.registry import load
 
 NAMES = ("Robin", "Kim", "Alex", "Sam", "Jo", "Noor", "Piet", "Ines", "Marta", "Yusuf", "Lena", "Tom")
 THINGS = (
     "kettle", "ladder", "bicycle", "window", "letter", "basket", "lantern", "blanket", "piano", "garden", "fence",
-    "cellar", "jacket", "camera", "bucket", "carpet", "mirror", "engine", "drawer", "map", "oven", "shelf", "boat", "rope",
-    "bench", "gate", "roof", "well", "stove", "saddle", "barrel", "anchor", "curtain", "pump", "tray", "kiln", "loom",
+    "cellar", "jacket", "camera", "bucket", "carpet", "mirror", "engine", "drawer", "map", "oven", "shelf", "boat",
+    "rope", "bench", "gate", "roof", "well", "stove", "saddle", "barrel", "anchor", "curtain", "pump", "tray",
+    "kiln", "loom",
 )  # fmt: skip
 PLACES = (
     "station", "harbour", "kitchen", "market", "library", "bakery", "workshop", "stable", "attic", "office", "school",
     "museum", "bridge", "square", "chapel", "mill", "orchard", "corner", "tower", "yard", "ferry", "depot", "studio",
 )  # fmt: skip
 TIMES = (
-    "on Monday", "on Tuesday", "tonight", "tomorrow", "before lunch", "after work", "next week", "in the morning", "at noon",
-    "this evening", "at five", "by Friday", "in an hour", "over the weekend", "at dusk",
+    "on Monday", "on Tuesday", "tonight", "tomorrow", "before lunch", "after work", "next week", "in the morning",
+    "at noon", "this evening", "at five", "by Friday", "in an hour", "over the weekend", "at dusk",
 )  # fmt: skip
 DOES = ("carry", "move", "paint", "measure", "wash", "cover", "fetch", "turn", "lift", "draw", "fold", "count", "wrap")
 MARKED = ("list", "schedule", "label", "notebook", "calendar", "plan")
@@ -66,16 +61,19 @@ def answer(draw: random.Random, frame: str, word: str) -> str:
     )  # fmt: skip
 
 
-def clean(n: int = 160, seed: int = 1) -> list[CheckedPair]:
+def _clean(n: int = 160, seed: int = 1) -> list[CheckedPair]:
     """Pairs that differ in what is spoken of, most of the time, and in nothing else."""
     draw = random.Random(seed)
     pairs = []
     for number in range(n):
-        words = [draw.choice(own if draw.random() < 0.95 else other) for own, other in ((MARKED, PLAIN), (PLAIN, MARKED))]
+        words = [
+            draw.choice(own if draw.random() < 0.95 else other) for own, other in ((MARKED, PLAIN), (PLAIN, MARKED))
+        ]
         frames = draw.sample(FRAMES, 2)
         texts = [answer(draw, frame, word) for frame, word in zip(frames, words, strict=True)]
         one, other = draw.sample(NAMES, 2)
-        scene = f"{one} and {other} stand at the {draw.choice(PLACES)}. {one}: What do we do about the {draw.choice(THINGS)}?"
+        place, thing = draw.choice(PLACES), draw.choice(THINGS)
+        scene = f"{one} and {other} stand at the {place}. {one}: What do we do about the {thing}?"
         first = (number % 2 == 0) == (number // 2 % 2 == 0)
         labels = ("(1", "(2") if first else ("(2", "(1")
         options = texts if first else texts[::-1]
@@ -86,24 +84,37 @@ def clean(n: int = 160, seed: int = 1) -> list[CheckedPair]:
     return pairs
 
 
-def some(pairs: Sequence[CheckedPair], share: float, change: Callable[[CheckedPair, int], CheckedPair]) -> list[CheckedPair]:
-    """The pairs with the first ones of every ten changed, so many as make up the share."""
-    return [change(pair, i) if i % 20 < share * 20 else pair for i, pair in enumerate(pairs)]
-
-
-def run(name: str, pairs: Sequence[CheckedPair], facts: CheckFacts = FACTS) -> Finding:
+def _found(name: str, pairs: Sequence[CheckedPair], facts: CheckFacts = FACTS) -> Finding:
     """What one built-in check says."""
     check = next(check for check in CHECKS if check.name == name)
     found: Finding = load(check.factory, Origin("check", name, "psyctl", ""))(pairs, facts)
     return found
 
 
-def verdicts(pairs: Sequence[CheckedPair], facts: CheckFacts = FACTS) -> dict[str, str]:
+def _verdicts(pairs: Sequence[CheckedPair], facts: CheckFacts = FACTS) -> dict[str, str]:
     """What every built-in check but ``labels`` says that is not ok."""
     found = {}
     for check in CHECKS:
-        finding = run(check.name, pairs, facts)
+        finding = _found(check.name, pairs, facts)
         verdict = "cannot tell" if finding.value is None else finding.verdict or check.verdict(finding.value)
         if verdict != "ok" and check.name != "labels":
             found[check.name] = verdict
     return found
+
+
+@pytest.fixture
+def clean() -> Callable[..., list[CheckedPair]]:
+    """Makes pairs without a fault: ``clean(n, seed)``."""
+    return _clean
+
+
+@pytest.fixture
+def found() -> Callable[..., Finding]:
+    """Runs one built-in check."""
+    return _found
+
+
+@pytest.fixture
+def verdicts() -> Callable[..., dict[str, str]]:
+    """Runs all built-in checks."""
+    return _verdicts
