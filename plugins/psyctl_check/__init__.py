@@ -69,7 +69,7 @@ CHECKS = (
         "psyctl_check.classified:wrong_side",
         "Pairs that read as much the wrong way round as the typical pair reads the right way",
         "Swapped answers pull the vector back as hard as good pairs pull it on; pairs without the trait add noise.",
-        look=0.10,
+        look=0.12,
         fail=0.15,
         extra="check",
     ),

@@ -23,7 +23,7 @@ FOLDS = 5
 FEW = 30
 """The least number of pairs that a classifier is trained on."""
 
-FEW_TO_TELL_A_SWAP = 80
+FEW_TO_TELL_A_SWAP = 100
 """Trained on fewer, the classifier has more honest pairs far on the wrong side than swaps would be."""
 
 HARDLY_TOLD = 0.4

@@ -46,7 +46,7 @@ def untold(why: str) -> Finding:
 
 def too_few(pairs: Sequence[CheckedPair], least: int) -> Finding | None:
     """What a check says of fewer pairs than it needs."""
-    return untold(f"{len(pairs)} pairs are too few; it takes {least}") if len(pairs) < least else None
+    return untold(f"too few pairs: {len(pairs)}, and it takes {least}") if len(pairs) < least else None
 
 
 def not_english(pairs: Sequence[CheckedPair]) -> Finding | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from psyctl_core._caa.traits import known_name
 from psyctl_core._engine import foreign
 from psyctl_core._engine.reading import StoredDataset, find_datasets
 from psyctl_core._plugins.registry import RegisteredCheck, Registry
@@ -187,7 +188,8 @@ def pair_sets(paths: Sequence[Path], registry: Registry, *, trait: str, tokenize
         PsyctlError: Nothing can be read, or there is no pair.
     """
     found = list(_sets(paths, registry, trait))
-    named = [pairs for pairs in found if trait.casefold() in ("", pairs.facts.trait.casefold())]
+    wanted = known_name(trait).casefold()
+    named = [pairs for pairs in found if wanted in ("", pairs.facts.trait.casefold())]
     if not named:
         names = ", ".join(pairs.facts.trait for pairs in found)
         raise UsageError(f"'{paths[0]}' holds no dataset of {trait}.", f"There are: {names}.")
@@ -225,7 +227,7 @@ def _foreign(
     location: str, trait: str, pairs: Mapping[str, Sequence[CheckedPair]], left_out: Counter[str]
 ) -> Iterator[PairSet]:
     for name, found in (pairs or {"": ()}).items():
-        yield PairSet(location, found, CheckFacts(name or trait), left_out)
+        yield PairSet(location, found, CheckFacts(known_name(name or trait)), left_out)
 
 
 def _own(dataset: StoredDataset) -> PairSet:
