@@ -83,6 +83,11 @@ def _identifier() -> Identify | None:
         langid: Any = importlib.import_module("py3langid.langid")
     except ImportError:
         return None
+    return _model(langid)
+
+
+@lru_cache(maxsize=1)  # it takes a third of a second to read
+def _model(langid: Any) -> Identify:
     model = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
     identify: Identify = lru_cache(maxsize=65536)(model.classify)
     return identify

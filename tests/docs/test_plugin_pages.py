@@ -93,3 +93,16 @@ def test_the_command_writes_a_dataset_whichever_sink_has_it(read, install, psyct
     unwritable = psyctl("dataset.csv", str(KEPT), "--file", "nowhere/pairs.csv")
     assert unwritable.returncode == 1
     assert "Choose another --file" in unwritable.stderr
+
+
+def test_the_check_finds_what_it_looks_for_beside_the_others(read, install, psyctl, tmp_path):
+    offer, function = (text for _, text in read("docs/how-to/write-a-check.md").blocks("python"))
+    install("psyctl-shouting", offer)
+    (tmp_path / "site" / "psyctl_shouting_check.py").write_text(function, encoding="utf-8")
+    rows = [{"positive": f"Door {number}!", "negative": f"Window {number}."} for number in range(12)]
+    (tmp_path / "pairs.json").write_text(json.dumps(rows), encoding="utf-8")
+    done = psyctl("dataset.check", "pairs.json", "--only", "shouting", "--worst", "1")
+    assert done.returncode == 3, done.stderr
+    assert "fail         shouting  12 positive and 0 neutral answers alone have" in done.stdout
+    assert "row 1: Door 0! / Window 0." in done.stdout
+    assert psyctl("dataset.check", "pairs.json", "--only", "shouting", "--threshold", "shouting=1,1").returncode == 0
