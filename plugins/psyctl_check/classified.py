@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from psyctl_check.figures import auc_interval, wilson
-from psyctl_check.texts import FUNCTION_WORDS, grams, not_english, too_few, untold, words
+from psyctl_check.texts import FUNCTION_WORDS, commonest_opening, grams, not_english, opening_of, too_few, untold, words
 from psyctl_core.checks import CheckedPair, CheckFacts, Finding
 
 FOLDS = 5
@@ -25,6 +25,11 @@ FEW = 30
 
 FEW_TO_TELL_A_SWAP = 100
 """Trained on fewer, the classifier has more honest pairs far on the wrong side than swaps would be."""
+
+SHARED_OPENING = 0.15
+"""From this share on an opening is named by the check ``openings``."""
+
+MOST_OPENINGS = 4
 
 HARDLY_TOLD = 0.4
 """With more pairs than this on the wrong side of the line, margins say nothing about a single pair."""
@@ -39,6 +44,7 @@ def bag_of_words(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
     Weights are relative to the answer's sum of them, so that length does not leak in.
     """
     del facts
+    pairs = _distinct(pairs)
     if few := too_few(pairs, FEW) or _wordless(pairs):
         return few
     counts, names = _counts(tuple(pairs))
@@ -50,6 +56,7 @@ def bag_of_words(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
 def function_words(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
     """The area under the curve by how often each function word is used, relative to the answer's length."""
     del facts
+    pairs = _distinct(pairs)
     if few := too_few(pairs, FEW) or not_english(pairs):
         return few
     place = {word: number for number, word in enumerate(FUNCTION_WORDS)}
@@ -72,6 +79,7 @@ def wrong_side(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
     pair lies before it, which is half of the pairs by the median.
     """
     del facts
+    pairs = _distinct(pairs)
     if few := too_few(pairs, FEW_TO_TELL_A_SWAP) or _wordless(pairs):
         return few
     margins = _margins(_counts(tuple(pairs))[0])
@@ -133,8 +141,30 @@ def _regression(c: float) -> LogisticRegression:
     return LogisticRegression(C=c, solver="liblinear", random_state=0)
 
 
+def _distinct(pairs: Sequence[CheckedPair]) -> Sequence[CheckedPair]:
+    """Of pairs that are the same the first: one in training would give away the other."""
+    return list({(pair.positive, pair.neutral): pair for pair in reversed(pairs)}.values())[::-1]
+
+
 def _texts(pairs: Sequence[CheckedPair]) -> list[str]:
-    return [pair.positive for pair in pairs] + [pair.neutral for pair in pairs]
+    """What the classifiers read: all positive answers, then all neutral ones.
+
+    An opening that many answers of a side share is cut off: it has a check of its own, and would hide all else.
+    """
+    return [
+        text
+        for side in ([pair.positive for pair in pairs], [pair.neutral for pair in pairs])
+        for text in _without_opening(side)
+    ]
+
+
+def _without_opening(texts: list[str]) -> list[str]:
+    for _ in range(MOST_OPENINGS):  # behind one there may be another
+        opening, count = commonest_opening(texts)
+        if not opening or count <= SHARED_OPENING * len(texts):
+            break
+        texts = [" ".join(words(text)[3:]) if opening_of(text) == opening else text for text in texts]
+    return texts
 
 
 def _wordless(pairs: Sequence[CheckedPair]) -> Finding | None:

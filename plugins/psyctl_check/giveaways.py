@@ -45,13 +45,18 @@ def trait_words(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
     if few := too_few(pairs, FEW):
         return few
 
-    def naming(text: str) -> str:
+    def naming(text: str, persona: str, character: str) -> str:
         tokens = words(text)
+        if not _persona_grams(persona, character).isdisjoint(grams(tokens, 4)):
+            return ""  # an echo, which has a check of its own
         found = [" ".join(phrase) for phrase in phrases if phrase in grams(tokens, len(phrase))]
         return min(found, default="")
 
-    said = [(naming(pair.positive), naming(pair.neutral)) for pair in pairs]
-    difference, interval = mean_interval([bool(ours) - bool(theirs) for ours, theirs in said])
+    ours, theirs = facts.personas
+    said = [
+        (naming(pair.positive, ours, pair.character), naming(pair.neutral, theirs, pair.character)) for pair in pairs
+    ]
+    difference, interval = mean_interval([bool(one) - bool(other) for one, other in said])
     shares = [sum(bool(pair[side]) for pair in said) / len(pairs) for side in (0, 1)]
     side = 0 if difference >= 0 else 1
     worst = [
@@ -91,6 +96,11 @@ def _persona_grams(persona: str, character: str) -> frozenset[tuple[str, ...]]:
     return frozenset(grams(words(persona.replace(CHARACTER, character)), 4))
 
 
+def is_refusal(text: str) -> bool:
+    """Whether somebody refuses, or speaks as a language model."""
+    return bool(_REFUSAL.search(text.replace("’", "'")))
+
+
 def refusals(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
     """The share of answers that refuse or speak as a language model, on the side with more of them."""
     del facts
@@ -99,7 +109,7 @@ def refusals(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
     counts = []
     worst = []
     for side in ("positive", "neutral"):
-        found = [pair for pair in pairs if _REFUSAL.search(getattr(pair, side).replace("’", "'"))]
+        found = [pair for pair in pairs if is_refusal(getattr(pair, side))]
         counts.append(len(found))
         worst += [(pair.id, f"{side}: {getattr(pair, side)}") for pair in found]
     n, most = len(pairs), max(counts)

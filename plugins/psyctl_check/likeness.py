@@ -7,7 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from psyctl_check.figures import FEW, Z, wilson
-from psyctl_check.texts import grams, too_few, words
+from psyctl_check.giveaways import is_refusal
+from psyctl_check.texts import commonest_opening, grams, opening_of, too_few, untold, words
 from psyctl_core.checks import CheckedPair, CheckFacts, Finding
 
 NEAR = 0.7
@@ -17,20 +18,23 @@ Grams = frozenset[tuple[str, ...]]
 
 
 def openings(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
-    """The share of the commonest first three words, on the side where it is larger."""
+    """The share of the commonest first three words, on the side where it is larger.
+
+    Of answers that are the same one counts, and refusals do not: they have checks of their own.
+    """
     del facts
-    if few := too_few(pairs, FEW):
-        return few
     told = []
     for side in ("positive", "neutral"):
-        found = Counter(" ".join(words(getattr(pair, side))[:3]) for pair in pairs)
-        opening, count = found.most_common(1)[0]
-        told.append((count, side, opening))
-    count, side, opening = max(told, key=lambda one: one[0])
-    text = " and ".join(f"{n / len(pairs):.2f} of the {side} answers begin with '{words}'" for n, side, words in told)
-    alike = [pair for pair in pairs if " ".join(words(getattr(pair, side))[:3]) == opening]
+        texts = {text for text in (getattr(pair, side) for pair in pairs) if not is_refusal(text)}
+        if len(texts) < FEW:
+            return too_few(pairs, FEW) or untold(f"too few {side} answers that are not the same: {len(texts)}")
+        opening, count = commonest_opening(texts)
+        told.append((count / len(texts), wilson(count, len(texts)), side, opening))
+    share, interval, side, opening = max(told, key=lambda one: one[0])
+    text = " and ".join(f"{share:.2f} of the {side} answers begin with '{begin}'" for share, _, side, begin in told)
+    alike = [pair for pair in pairs if opening_of(getattr(pair, side)) == opening]
     worst = [(pair.id, f"{side}: {getattr(pair, side)}") for pair in alike]
-    return Finding(count / len(pairs), text, wilson(count, len(pairs)), worst=worst)
+    return Finding(share, text, interval, worst=worst)
 
 
 def near_duplicates(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
@@ -41,6 +45,7 @@ def near_duplicates(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
     worst: list[tuple[str, str]] = []
     for side in ("positive", "neutral"):
         texts = [getattr(pair, side) for pair in pairs]
+        texts = ["" if is_refusal(text) else text for text in texts]  # which has a check of its own
         for here, there in sorted(twins(texts).items()):
             worst.append((pairs[here].id, f"{side}, like {pairs[there].id}: {texts[here]}"))
     n = 2 * len(pairs)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 from psyctl_core.checks import CheckedPair, Finding
 
@@ -30,6 +31,17 @@ def words(text: str) -> list[str]:
 def grams(tokens: Sequence[str], size: int) -> list[tuple[str, ...]]:
     """All runs of so many words."""
     return [tuple(tokens[i : i + size]) for i in range(len(tokens) - size + 1)]
+
+
+def opening_of(text: str) -> str:
+    """The first three words."""
+    return " ".join(words(text)[:3])
+
+
+def commonest_opening(texts: Collection[str]) -> tuple[str, int]:
+    """The commonest first three words, the first in order where several are, and how many texts have them."""
+    counts = Counter(map(opening_of, texts))
+    return min(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def is_english(pairs: Sequence[CheckedPair]) -> bool:

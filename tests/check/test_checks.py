@@ -208,3 +208,22 @@ def test_the_built_in_checks_are_found_and_have_what_a_reader_needs():
         module, _, name = check.factory.partition(":")
         if not check.extra:
             assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_what_has_a_check_of_its_own_is_named_by_no_other(found):
+    pytest.importorskip("sklearn", reason="the extra 'check' is not installed")
+    same = CheckedPair("x", "I am sorry, but I can't help with that.", "As an AI language model, I have no opinion.")
+    pairs = [CheckedPair(f"{i}", f"{i} doors are open here.", f"{i} gates are shut.") for i in range(100)]
+    assert found("near-duplicates", [*pairs, *[same] * 30], CheckFacts()).value == 0
+    assert found("openings", [*pairs, *[same] * 30], CheckFacts()).value == 0.01
+    assert found("openings", [*pairs, *[pairs[0]] * 30], CheckFacts()).value == 0.01
+    personas = ("{character} is an outgoing person at home.", "")
+    echo = CheckedPair("x", "He is an outgoing person at home.", "I see.", character="He")
+    assert found("trait-words", [echo] * 20, CheckFacts("Extroversion", personas)).value == 0
+
+
+def test_an_opening_of_one_side_alone_is_an_opening_and_no_matter_of_words(clean, verdicts):
+    pytest.importorskip("sklearn", reason="the extra 'check' is not installed")
+    pytest.importorskip("vaderSentiment", reason="the extra 'check' is not installed")
+    opened = [replace(pair, positive=f"So it is, {pair.positive}") for pair in clean()]
+    assert set(verdicts(opened)) == {"openings", "length"}  # three words more are longer, too

@@ -29,14 +29,19 @@ def typed(capsys):
 
 @pytest.fixture
 def file(tmp_path, clean):
-    """A file of pairs without a fault, with the last ``lacking`` rows without a neutral side."""
+    """A file of pairs without a fault, with the last ``lacking`` rows without a neutral side.
+
+    What is changed is a column, with ``{}`` for the row's number.
+    """
 
     def write(n: int = 100, lacking: int = 0, **changed: str):
         rows = [{"id": p.id, "trait": "Tidiness", "positive": p.positive, "negative": p.neutral} for p in clean(n)]
         for row in rows[n - lacking :]:
             row["negative"] = ""
         path = tmp_path / "pairs.jsonl"
-        path.write_text("".join(f"{json.dumps({**row, **changed})}\n" for row in rows), encoding="utf-8")
+        for number, row in enumerate(rows):
+            row.update({name: text.format(number) for name, text in changed.items()})
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
         return path
 
     return write
@@ -56,7 +61,7 @@ def test_a_line_a_check_and_what_they_come_to(typed, file):
 
 
 def test_a_fault_is_exit_code_3_with_its_meaning_and_the_worst_pairs(typed, file):
-    code, out, _ = typed(file(positive="So be\nit \x1b[2J" + "x" * 900), "--only", "openings,power", "--worst", 2)
+    code, out, _ = typed(file(positive="So be\nit \x1b[2J {}" + "x" * 900), "--only", "openings,power", "--worst", 2)
     lines = out.splitlines()
     assert code == 3
     assert lines[2].startswith("fail         openings")
@@ -119,7 +124,7 @@ def test_a_check_with_a_rule_of_its_own_says_that_thresholds_are_not_used(typed,
 
 
 def test_json_is_one_document_that_reads_back(typed, file):
-    code, out, _ = typed(file(positive="\ud800 so it is"), "--only", "openings,order", "--json", "--worst", 1)
+    code, out, _ = typed(file(positive="\ud800 so it is {}"), "--only", "openings,order", "--json", "--worst", 1)
     told = json.loads(out)
     (dataset,) = told["datasets"]
     assert code == 3
