@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import json
 import logging
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Literal
 from psyctl_core._caa.traits import known_name
 from psyctl_core._engine import foreign
 from psyctl_core._engine.reading import StoredDataset, find_datasets
-from psyctl_core._plugins.registry import RegisteredCheck, Registry
+from psyctl_core._plugins.registry import BrokenPlugin, RegisteredCheck, Registry
 from psyctl_core._store import runs
 from psyctl_core.checks import Check, CheckedPair, CheckFacts, Finding
 from psyctl_core.errors import PsyctlError, UsageError
@@ -92,6 +93,7 @@ def _result(registered: RegisteredCheck, pairs: PairSet, limits: Limits | None) 
     try:
         finding = registered.made()(pairs.pairs, pairs.facts)
     except PsyctlError as error:
+        log.debug("%s", "".join(traceback.format_exception(error)))
         return CheckResult(check, origin, "cannot tell", Finding(None, error.message), error.hint)
     if finding.value is None:
         return CheckResult(check, origin, "cannot tell", finding)
@@ -101,11 +103,15 @@ def _result(registered: RegisteredCheck, pairs: PairSet, limits: Limits | None) 
 
 
 def chosen(registry: Registry, only: Sequence[str], skip: Sequence[str]) -> list[RegisteredCheck]:
-    """The checks to run.
+    """The checks to run; one that is installed and cannot be used is told of.
 
     Raises:
         UsageError: There are none, or none of a name that is given.
     """
+    for entry in registry.entries:
+        name = entry.origin.name
+        if isinstance(entry, BrokenPlugin) and entry.origin.kind == "check" and name not in skip:
+            log.warning("The %s is left out: %s.", entry.origin, entry.problem)
     known = {registered.origin.name: registered for registered in registry.checks()}
     for name in (*only, *skip):
         known_check(name, known)

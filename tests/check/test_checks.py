@@ -227,3 +227,20 @@ def test_an_opening_of_one_side_alone_is_an_opening_and_no_matter_of_words(clean
     pytest.importorskip("vaderSentiment", reason="the extra 'check' is not installed")
     opened = [replace(pair, positive=f"So it is, {pair.positive}") for pair in clean()]
     assert set(verdicts(opened)) == {"openings", "length"}  # three words more are longer, too
+
+
+def test_sides_that_do_not_differ_cannot_tell_a_swap(clean, found):
+    pytest.importorskip("sklearn", reason="the extra 'check' is not installed")
+    draw = random.Random(2)
+    mixed = [
+        replace(pair, positive=pair.neutral, neutral=pair.positive) if draw.random() < 0.5 else pair
+        for pair in clean(300)
+    ]
+    assert "hardly tell the sides apart" in found("wrong-side", mixed).text
+    assert found("wrong-side", mixed).value is None
+
+
+def test_the_same_pairs_give_the_same_numbers(clean, found):
+    pytest.importorskip("sklearn", reason="the extra 'check' is not installed")
+    for name in ("bag-of-words", "function-words", "wrong-side", "near-duplicates"):
+        assert found(name, clean(120)) == found(name, clean(120))

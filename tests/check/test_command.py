@@ -252,6 +252,18 @@ def test_a_broken_check_is_blamed_in_one_line_and_stops_no_other(stranger, typed
     assert code == 0
 
 
+def test_the_traceback_of_a_broken_check_is_shown_on_demand(stranger, typed, file):
+    stranger("broken")
+    assert "return 1 / 0" in typed(file(), "--only", "exclaiming", "--debug")[2]
+    assert "Traceback" not in typed(file(), "--only", "exclaiming")[2]
+
+
+def test_a_check_that_cannot_be_used_is_told_of_and_left_out(stranger, typed, file):
+    stranger(code=PLUGIN.replace(f"api_version={API_VERSION}", "api_version=99"))
+    told = "The check 'exclaiming' (from psyctl-stranger 1.0) is left out: it is made for plugin API 99"
+    assert told in typed(file(), "--only", "power")[2]
+
+
 def problems() -> dict[str, str]:
     return {entry.origin.name: entry.problem for entry in discover().entries if isinstance(entry, BrokenPlugin)}
 
