@@ -84,10 +84,10 @@ def _names(text: str) -> list[str]:
 
 
 def _lines(checkup: Checkup, worst: int) -> list[str]:
-    lines = [f"{checkup.trait}, {checkup.location}: {checkup.pairs} pairs"]
+    lines = [f"{checkup.trait}, {checkup.location}: {checkup.pairs} pair{'s' * (checkup.pairs != 1)}"]
     if checkup.left_out:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in checkup.left_out.items())
-        lines.append(f"{sum(checkup.left_out.values())} rows are left out ({reasons})")
+        lines.append(f"Rows left out: {sum(checkup.left_out.values())} ({reasons})")
     width = max(len(result.check.name) for result in checkup.results) + 2
     for result in checkup.results:
         lines += _result_lines(result, worst, width)

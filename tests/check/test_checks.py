@@ -116,6 +116,13 @@ def test_near_duplicates_are_those_that_comparing_every_two_finds(texts):
     assert all(number != twin and jaccard(sets[number], sets[twin]) >= NEAR for number, twin in found.items())
 
 
+def test_an_answer_that_goes_on_is_a_near_duplicate_to_the_last_gram():
+    """The longer one's own grams are all rarer than those they share: the tightest case of the prefix."""
+    begin = "a b c d e f g h i"
+    assert twins([begin, f"{begin} j k l"]) == {0: 1, 1: 0}
+    assert twins([begin, f"{begin} j k l m"]) == {}
+
+
 def test_ten_thousand_answers_that_begin_alike_are_compared_soon():
     draw = random.Random(1)
     names = [f"word{i}" for i in range(2000)]

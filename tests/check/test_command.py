@@ -53,7 +53,7 @@ def test_a_line_a_check_and_what_they_come_to(typed, file):
     lines = out.splitlines()
     assert code == 0
     assert lines[0] == f"Tidiness, {path}: 90 pairs"
-    assert lines[1] == "10 rows are left out (no text under negative: 10)"
+    assert lines[1] == "Rows left out: 10 (no text under negative: 10)"
     assert lines[2] == "ok           power     90 pairs"
     assert lines[3].startswith("cannot tell  order     the file does not say")
     assert "(95 %: 0." in lines[4]
