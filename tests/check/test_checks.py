@@ -191,6 +191,7 @@ def choice(labels: tuple[str, str], i: int) -> CheckedPair:
     return CheckedPair(str(i), "a", "b", question="Which?\n1. a\n2. b\n[Answer]", labels=labels)
 
 
+@pytest.mark.slow  # reading a tokenizer imports much
 def test_the_tokenizer_reads_the_digit_as_one_token(found, tiny_model):
     facts = CheckFacts("x", tokenizer=str(tiny_model))
     assert found("labels", [choice(("(1", "(2"), i) for i in range(10)], facts).value == 0
@@ -200,6 +201,7 @@ def test_the_tokenizer_reads_the_digit_as_one_token(found, tiny_model):
     assert "take" in wrong.worst[1][1]
 
 
+@pytest.mark.slow
 def test_a_tokenizer_that_is_not_there_is_told_in_one_line(found, tmp_path):
     pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
     with pytest.raises(Exception, match=r"The tokenizer '.*nowhere' cannot be had: [^\n]*\.\n"):
