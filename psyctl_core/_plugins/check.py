@@ -23,17 +23,28 @@ from psyctl_core._plugins.guard import (
     GuardedSource,
     blamed,
 )
-from psyctl_core._plugins.kinds import KINDS
-from psyctl_core._plugins.registry import BrokenPlugin, Entry, Registered, Registry, make
+from psyctl_core._plugins.registry import HOOKS, BrokenPlugin, Entry, Registered, RegisteredCheck, Registry, make
 from psyctl_core._plugins.selection import config_of
+from psyctl_core.checks import CheckedPair, CheckFacts
 from psyctl_core.components import Context, SinkTarget
 from psyctl_core.errors import PluginError, PsyctlError, UsageError
 from psyctl_core.records import CHARACTER, NEUTRAL, ContrastivePair, Message, Scenario, SkippedRow
 
-HOOKS = (*(kind.hook for kind in KINDS.values()), hookspecs.psyctl_commands.__name__)
-
 ITEMS = 20
 """How many items of a source are looked at."""
+
+PAIRS = tuple(
+    CheckedPair(
+        f"pair {number}",
+        f"I would like to see what is behind door {number}.",
+        f"Door {number} is over there.",
+        situation=f"Robin and Kim stand in a corridor, before door {number}.\nKim: Which one is it?",
+        character="Robin",
+        positive_is_first=bool(number % 2),
+    )
+    for number in range(40)
+)
+"""What a check is tried on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +99,8 @@ def _hooks(distribution: str) -> Iterator[Finding]:
         if module is None:
             continue
         for name in sorted(n for n in vars(module) if n.startswith("psyctl_") and callable(vars(module)[n])):
-            if name not in HOOKS:
-                near = difflib.get_close_matches(name, HOOKS, n=1)
+            if name not in HOOKS.values():
+                near = difflib.get_close_matches(name, HOOKS.values(), n=1)
                 guess = f"; did you mean {near[0]}?" if near else ""
                 yield Finding("problem", f"{point.value}: there is no hook {name}{guess}")
             elif not getattr(vars(module)[name], f"{hookspecs.PROJECT}_impl", None):
@@ -103,8 +114,21 @@ def _entry(entry: Entry, given: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("problem", f"{entry.origin}: {entry.problem}")
     elif isinstance(entry, Registered):
         yield from _component(entry, given)
+    elif isinstance(entry, RegisteredCheck):
+        yield _check(entry)
     else:
         yield Finding("ok", f"{entry.origin}: {entry.command.summary}")
+
+
+def _check(entry: RegisteredCheck) -> Finding:
+    """A check is run on a few pairs of ordinary speech."""
+    try:
+        found = entry.made()(PAIRS, CheckFacts("Openness"))
+    except PluginError as error:
+        return Finding("problem", error.message)
+    except PsyctlError as error:
+        return Finding("note", f"{entry.origin}: not tried: {error.message.rstrip('.')}.")
+    return Finding("ok", f"{entry.origin}: says of {len(PAIRS)} pairs: {found.text}")
 
 
 def _component(found: Registered, given: Mapping[str, Any]) -> Iterator[Finding]:

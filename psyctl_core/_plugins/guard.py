@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar, get_args
 from psyctl_core import schema
 from psyctl_core._caa.given import MAX_PERSONA_CHARACTERS
 from psyctl_core.budget import Budget
+from psyctl_core.checks import CheckedPair, CheckFacts, CheckFunction, CheckVerdict, Finding
 from psyctl_core.components import (
     Ask,
     Checkpoint,
@@ -64,8 +65,8 @@ class Origin:
     """Who supplies something.
 
     Attributes:
-        kind: ``source``, ``prompter``, ``backend``, ``judge``, ``sink`` or ``command``; ``plugin`` where it is none
-            of them.
+        kind: ``source``, ``prompter``, ``backend``, ``judge``, ``sink``, ``command`` or ``check``; ``plugin`` where
+            it is none of them.
         name: The component's name, or the entry point's.
         distribution: The pip name of who supplies it.
         version: That distribution's version; empty for a component that a program handed over, whose
@@ -458,6 +459,24 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
+class GuardedCheck(_Guarded[CheckFunction]):
+    """A check whose finding is checked."""
+
+    def __call__(self, pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
+        """What the check finds in a dataset.
+
+        Raises:
+            PluginError: The check fails, or returns something unusable.
+        """
+        with blamed(self.origin):
+            finding = self._component(pairs, facts)
+            if isinstance(finding, Finding):
+                finding = replace(finding, worst=tuple(finding.worst))
+        if wrong := finding_problem(finding):
+            raise self.origin.misdeed(f"returned something unusable: {wrong}")
+        return finding
+
+
 def checked_instance(instance: Any, protocol: type[Any], origin: Origin) -> Any:
     """What a factory returned, if it holds to its protocol.
 
@@ -589,4 +608,28 @@ def persona_problem(persona: object) -> str:
     text = persona.description if isinstance(persona, Persona) else None
     if not isinstance(text, str) or not text.strip():  # who wrote it may not have checked types
         return f"it described nobody: {persona!r} is not a Persona with a description"
+    return ""
+
+
+def finding_problem(finding: object) -> str:
+    """What is wrong with what a check returned, or ``""``."""
+    if not isinstance(finding, Finding):
+        return f"a {type(finding).__name__}, not a Finding"
+    value: Any = finding.value  # who wrote it may not have checked types
+    text: Any = finding.text
+    interval: Any = finding.interval
+    if not (value is None or _is_number(value)):
+        return f"its value is {value!r}, not a number"
+    if not (
+        interval is None or (isinstance(interval, tuple) and len(interval) == 2 and all(map(_is_number, interval)))
+    ):
+        return f"its interval is {interval!r}, not two numbers"
+    if not (isinstance(text, str) and text.strip()):
+        return f"its text is {text!r}"
+    if finding.verdict not in (None, *get_args(CheckVerdict)):
+        return f"its verdict is {finding.verdict!r}"
+    rows: Sequence[Any] = finding.worst
+    for row in rows:
+        if not (isinstance(row, tuple) and len(row) == 2 and all(isinstance(part, str) for part in row)):
+            return f"among its worst pairs is {row!r}, not an id and a text"
     return ""

@@ -7,9 +7,10 @@ import dataclasses
 import difflib
 import functools
 import importlib
+import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,9 @@ from packaging.utils import canonicalize_name
 
 from psyctl_core import hookspecs
 from psyctl_core._plugins.flags import COMMANDS_OF_THE_CORE, FLAGS_OF_THE_CORE, flags_of
-from psyctl_core._plugins.guard import Origin, blamed, checked_instance
+from psyctl_core._plugins.guard import GuardedCheck, Origin, blamed, checked_instance
 from psyctl_core._plugins.kinds import KINDS
+from psyctl_core.checks import Check
 from psyctl_core.components import API_VERSION, Command, Component, Context, KindName
 from psyctl_core.errors import PsyctlError, UsageError
 from psyctl_core.options import Config
@@ -30,6 +32,13 @@ DISABLE = "PSYCTL_DISABLE_PLUGINS"
 
 HOME = "psyctl"
 """The distribution that is never switched off."""
+
+HOOKS: Mapping[str, str] = {
+    **{name: kind.hook for name, kind in KINDS.items()},
+    "command": hookspecs.psyctl_commands.__name__,
+    "check": hookspecs.psyctl_dataset_checks.__name__,
+}
+"""The hook that offers each kind of thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,26 @@ class RegisteredCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class RegisteredCheck:
+    """A check on finished datasets that a plugin adds."""
+
+    origin: Origin
+    check: Check
+
+    def made(self) -> GuardedCheck:
+        """Import the check's function, and wrap it.
+
+        Raises:
+            UsageError: The import fails for want of an extra.
+            PluginError: It fails for another reason, or what is named cannot be called.
+        """
+        function = load(self.check.factory, self.origin, self.check.extra)
+        if not callable(function):
+            raise self.origin.misdeed(f"names a {type(function).__name__} as its factory, which cannot be called")
+        return GuardedCheck(function, self.origin)
+
+
+@dataclass(frozen=True, slots=True)
 class BrokenPlugin:
     """A plugin, or one of its components, that cannot be used, and why."""
 
@@ -68,7 +97,7 @@ class BrokenPlugin:
     problem: str
 
 
-Entry = Registered | RegisteredCommand | BrokenPlugin
+Entry = Registered | RegisteredCommand | RegisteredCheck | BrokenPlugin
 
 
 class Registry:
@@ -88,6 +117,10 @@ class Registry:
     def commands(self) -> Iterator[RegisteredCommand]:
         """The commands that plugins add."""
         return (e for e in self.entries if isinstance(e, RegisteredCommand))
+
+    def checks(self) -> Iterator[RegisteredCheck]:
+        """The checks on finished datasets that plugins add."""
+        return (e for e in self.entries if isinstance(e, RegisteredCheck))
 
     def get(self, kind: KindName, name: str) -> Registered:
         """The component that ``--KIND NAME`` means; ``DISTRIBUTION:NAME`` tells two of one name apart.
@@ -217,15 +250,12 @@ def _entries_of(plugin: Origin, point: importlib_metadata.EntryPoint) -> Iterato
         return
     for kind, hook, offer in offers:
         origin = dataclasses.replace(plugin, kind=kind, name=str(getattr(offer, "name", point.name)))
-        if kind == "command" and isinstance(offer, Command):
-            flaw = _command_flaw(offer)
-            yield BrokenPlugin(origin, flaw) if flaw else RegisteredCommand(origin, offer)
-        elif kind != "command" and isinstance(offer, Component):
-            flaw = _flaw(offer)
-            yield BrokenPlugin(origin, flaw) if flaw else Registered(origin, offer)
+        wanted, registered, flaw_of = _BESIDE_COMPONENTS.get(kind, (Component, Registered, _flaw))
+        if isinstance(offer, wanted):
+            flaw = flaw_of(offer)
+            yield BrokenPlugin(origin, flaw) if flaw else registered(origin, offer)
         else:
-            wanted = "a Command" if kind == "command" else "a Component"
-            problem = f"the hook {hook} gave a {type(offer).__name__}, not {wanted}"
+            problem = f"the hook {hook} gave a {type(offer).__name__}, not a {wanted.__name__}"
             yield BrokenPlugin(dataclasses.replace(origin, name=point.name), problem)
 
 
@@ -235,10 +265,9 @@ def _offers_of(point: importlib_metadata.EntryPoint) -> list[tuple[str, str, obj
     manager.add_hookspecs(hookspecs)
     manager.register(point.load(), name=point.name)
     manager.check_pending()
-    hooks = [(name, kind.hook) for name, kind in KINDS.items()]
     return [
         (kind, hook, offer)
-        for kind, hook in [*hooks, ("command", hookspecs.psyctl_commands.__name__)]
+        for kind, hook in HOOKS.items()
         for implementation in getattr(manager.hook, hook).get_hookimpls()
         for offer in implementation.function()
     ]
@@ -268,6 +297,22 @@ def _command_flaw(command: Command) -> str:
     return _version_flaw(command.api_version) or _factory_flaw(command.factory)
 
 
+def _check_flaw(check: Check) -> str:
+    if flaw := _version_flaw(check.api_version) or _factory_flaw(check.factory):
+        return flaw
+    limits = (check.look, *(() if check.fail is None else (check.fail,)))
+    if not all(isinstance(limit, int | float) and math.isfinite(limit) for limit in limits):
+        return f"its thresholds are {check.look!r} and {check.fail!r}, not numbers"
+    return ""
+
+
+_BESIDE_COMPONENTS: Mapping[str, tuple[type[Any], Callable[[Origin, Any], Entry], Callable[[Any], str]]] = {
+    "command": (Command, RegisteredCommand, _command_flaw),
+    "check": (Check, RegisteredCheck, _check_flaw),
+}
+"""What plugins offer that is no component: its type, how it is registered, and what may be wrong with it."""
+
+
 def _version_flaw(version: int) -> str:
     return "" if version == API_VERSION else f"it is made for plugin API {version}; this psyctl has {API_VERSION}"
 
@@ -277,7 +322,10 @@ def _factory_flaw(factory: str) -> str:
 
 
 def _with_rivals_marked(entries: list[Entry]) -> Iterator[Entry]:
-    """Components of one kind and name are told apart by their distribution; of two commands the second is broken."""
+    """Components of one kind and name are told apart by their distribution; of other things the second is broken.
+
+    What psyctl itself supplies is never the second.
+    """
     owners: dict[tuple[str, str], list[Origin]] = {}
     for entry in entries:
         if not isinstance(entry, BrokenPlugin):
@@ -287,7 +335,9 @@ def _with_rivals_marked(entries: list[Entry]) -> Iterator[Entry]:
         if isinstance(entry, Registered) and len(same) > 1:
             rivals = " and ".join(sorted(f"{origin.distribution} {origin.version}" for origin in same))
             yield dataclasses.replace(entry, rivals=rivals)
-        elif isinstance(entry, RegisteredCommand) and entry.origin != same[0]:
-            yield BrokenPlugin(entry.origin, f"{same[0].distribution} has a command of that name")
+            continue
+        owner = next((origin for origin in same if origin.distribution == HOME), same[0] if same else None)
+        if isinstance(entry, RegisteredCommand | RegisteredCheck) and owner and entry.origin is not owner:
+            yield BrokenPlugin(entry.origin, f"{owner.distribution} has a {owner.kind} of that name")
         else:
             yield entry

@@ -16,7 +16,10 @@ NO_PLUGINS = "--no-plugins"
 
 
 def main() -> NoReturn:
-    """Run the command that was typed and leave with its exit code: 0, 1 failed, 2 usage, 130 or 143 stopped."""
+    """Run the command that was typed and leave with its exit code.
+
+    0 done, 1 failed, 2 usage, 3 a check on a dataset failed, 130 or 143 stopped.
+    """
     signal.signal(signal.SIGTERM, _terminate)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

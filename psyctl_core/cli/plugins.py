@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from psyctl_core._plugins.registry import BrokenPlugin, Entry, Registered, Registry
+from psyctl_core._plugins.registry import BrokenPlugin, Entry, Registered, RegisteredCheck, Registry
 from psyctl_core.cli.build import component_parameters, with_parameters
 from psyctl_core.terminal import say, say_json, visible
 
@@ -77,7 +77,7 @@ def _row(entry: Entry) -> dict[str, str | None]:
         if entry.rivals:
             problem = f"supplied by {entry.rivals}; name one as {entry.full_name}"
     else:
-        summary = entry.command.summary
+        summary = (entry.check if isinstance(entry, RegisteredCheck) else entry.command).summary
     return {
         "kind": None if entry.origin.kind == "plugin" else entry.origin.kind,
         "name": entry.origin.name,

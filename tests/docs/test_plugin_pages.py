@@ -40,7 +40,10 @@ def test_the_backend_answers_the_default_prompter_and_scenarios(written, tmp_pat
             asked.append(body["messages"][-1]["content"])
             if "adjectives" in asked[-1]:
                 return "curious, quick" if "Openness" in asked[-1] else "plain, calm"
-            return asked[-1].split("\n\n")[-2:][0]  # the persona's part of the prompt, where it has parts
+            if "Alex" in asked[-1]:
+                kind = "loves new ideas and asks" if "Openness" in asked[-1] else "takes things as they come and asks"
+                return f"Alex {kind} what others think of them. Alex talks about many things."
+            return asked[-1].split("\n\n")[-2]  # the persona's part of the prompt
 
     backend = StandIn(page["InstituteConfig"](), Context())
     report = build_caa("Openness", tmp_path, source=FakeSource(12), prompter="p2", backend=backend, limit_samples=6)
@@ -93,3 +96,16 @@ def test_the_command_writes_a_dataset_whichever_sink_has_it(read, install, psyct
     unwritable = psyctl("dataset.csv", str(KEPT), "--file", "nowhere/pairs.csv")
     assert unwritable.returncode == 1
     assert "Choose another --file" in unwritable.stderr
+
+
+def test_the_check_finds_what_it_looks_for_beside_the_others(read, install, psyctl, tmp_path):
+    offer, function = (text for _, text in read("docs/how-to/write-a-check.md").blocks("python"))
+    install("psyctl-shouting", offer)
+    (tmp_path / "site" / "psyctl_shouting_check.py").write_text(function, encoding="utf-8")
+    rows = [{"positive": f"Door {number}!", "negative": f"Window {number}."} for number in range(12)]
+    (tmp_path / "pairs.json").write_text(json.dumps(rows), encoding="utf-8")
+    done = psyctl("dataset.check", "pairs.json", "--only", "shouting", "--worst", "1")
+    assert done.returncode == 3, done.stderr
+    assert "fail         shouting  12 positive and 0 neutral answers alone have" in done.stdout
+    assert "row 1: Door 0! / Window 0." in done.stdout
+    assert psyctl("dataset.check", "pairs.json", "--only", "shouting", "--threshold", "shouting=1,1").returncode == 0

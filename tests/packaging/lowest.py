@@ -2,7 +2,7 @@
 
     python tests/packaging/lowest.py torch
 
-Packages that are named are left out. Only what users need counts: the base and the extras of the backends.
+Packages that are named are left out. Only what users need counts: the base and the extras of the built-in plugins.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 
-EXTRAS = ("", "hf", "openvino")
+EXTRAS = ("", "hf", "openvino", "check")
 REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[.*\])?(?P<bounds>[^;]*)(?:;\s*extra\s*==\s*['\"](?P<extra>\w+)['\"])?")
 
 
 def lowest(requirements: Iterable[str], without: Iterable[str] = ()) -> Iterator[str]:
-    """A constraint ``name==version`` for each requirement of the base and of the backends' extras.
+    """A constraint ``name==version`` for each requirement of the base and of the plugins' extras.
 
     Raises:
         ValueError: A requirement has no lower bound.

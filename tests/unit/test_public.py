@@ -11,15 +11,15 @@ import pytest
 from typer.models import OptionInfo
 
 import psyctl_core
-from psyctl_core import components, options, records
+from psyctl_core import checks, components, options, records
 from psyctl_core._plugins.flags import COMMANDS_OF_THE_CORE, FLAGS_OF_THE_CORE
 from psyctl_core.cli.app import make_app
 
 ROOT = Path(psyctl_core.__file__).parent
 PLUGINS = ROOT.parent / "plugins"
 PUBLIC = {
-    "budget", "components", "errors", "files", "hookspecs", "local_models", "markup", "options", "records", "schema",
-    "terminal",
+    "budget", "checks", "components", "errors", "files", "hookspecs", "local_models", "markup", "options", "records",
+    "schema", "terminal",
 }  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def test_the_built_in_plugins_import_what_a_stranger_may_import():
 def border() -> list[tuple[str, object]]:
     """Every annotation of the records, the options and the protocols."""
     found: list[tuple[str, object]] = []
-    for module in (components, options, records):
+    for module in (checks, components, options, records):
         for name, thing in vars(module).items():
             if getattr(thing, "__module__", "") != module.__name__ or name.startswith("_"):
                 continue

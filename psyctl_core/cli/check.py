@@ -1,0 +1,151 @@
+"""``psyctl dataset.check``: what every check says of a finished dataset, a line each, or as JSON for programs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from psyctl_core._plugins.registry import Registry
+from psyctl_core.terminal import say, say_json, visible
+
+if TYPE_CHECKING:
+    from psyctl_core._engine.checking import CheckResult, Checkup
+    from psyctl_core.records import JsonValue
+
+FAILED = 3
+"""The exit code where a check fails."""
+
+VERDICTS = ("ok", "look", "fail", "cannot tell")
+MARGIN = " " * 13
+"""Verdicts stand in the first column; what belongs to one is set in behind it."""
+
+
+def command(registry: Registry) -> Callable[..., None]:
+    """The command for what is installed."""
+
+    def dataset_check(
+        output: Annotated[
+            list[Path],
+            typer.Argument(
+                help="A dataset: a folder, or a file, also another tool's; or two files, the positive side first."
+            ),
+        ],
+        trait: Annotated[
+            str, typer.Option(help="Which trait's dataset, where there are several, or the trait of a file of others'.")
+        ] = "",
+        only: Annotated[str, typer.Option(help="Run these checks only, comma-separated.")] = "",
+        skip: Annotated[str, typer.Option(help="Leave these checks out, comma-separated.")] = "",
+        threshold: Annotated[
+            list[str] | None,
+            typer.Option(help="NAME=LOOK,FAIL: from where on a check says look, and fail; several times for several."),
+        ] = None,
+        thresholds: Annotated[
+            Path | None, typer.Option(help='A JSON file of thresholds: {"NAME": [LOOK, FAIL]}.')
+        ] = None,
+        tokenizer: Annotated[
+            str, typer.Option(help="A tokenizer's folder or Hub name, to check the choices' tokens with.")
+        ] = "",
+        worst: Annotated[int, typer.Option(help="How many pairs to show of what is not ok.", min=0)] = 3,
+        strict: Annotated[bool, typer.Option("--strict", help="Fail also where a check says look.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    ) -> None:
+        """Look a finished dataset over for what would end up in a vector beside the trait, or instead of it.
+
+        Leaves with exit code 3 where a check fails, and asks no model.
+        """
+        from psyctl_core._engine.checking import limits_from, limits_typed
+        from psyctl_core.api import check_dataset
+        from psyctl_core.cli.render import logging_to_stderr
+
+        limits = {**(limits_from(thresholds) if thresholds else {}), **limits_typed(threshold or ())}
+        with logging_to_stderr(quiet=False, debug=debug):
+            found = check_dataset(
+                *output, trait=trait, only=_names(only), skip=_names(skip), thresholds=limits, tokenizer=tokenizer
+            )
+        failed = any(checkup.count("fail") or (strict and checkup.count("look")) for checkup in found)
+        if as_json:
+            say_json({"failed": failed, "datasets": [_as_json(checkup, worst) for checkup in found]})
+        else:
+            for number, checkup in enumerate(found):
+                say("\n" * bool(number) + "\n".join(_lines(checkup, worst)))
+        if failed:
+            raise typer.Exit(FAILED)
+
+    return dataset_check
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _lines(checkup: Checkup, worst: int) -> list[str]:
+    lines = [f"{checkup.trait}, {checkup.location}: {checkup.pairs} pair{'s' * (checkup.pairs != 1)}"]
+    if checkup.left_out:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in checkup.left_out.items())
+        lines.append(f"Rows left out: {sum(checkup.left_out.values())} ({reasons})")
+    width = max(len(result.check.name) for result in checkup.results) + 2
+    for result in checkup.results:
+        lines += _result_lines(result, worst, width)
+    counts = ", ".join(f"{checkup.count(verdict)} {verdict}" for verdict in VERDICTS)
+    lines.append(f"{len(checkup.results)} check{'s' * (len(checkup.results) > 1)}: {counts}")
+    lines += dict.fromkeys(result.way_out for result in checkup.results if result.way_out)
+    return lines
+
+
+def _result_lines(result: CheckResult, worst: int, width: int) -> list[str]:
+    found = result.finding
+    text = found.text
+    if found.interval and result.verdict != "cannot tell":
+        text += f" (95 %: {_number(found.interval[0])} to {_number(found.interval[1])})"
+    lines = [f"{result.verdict:<{len(MARGIN)}}{result.check.name:<{width}}{' '.join(text.split())}"]
+    if result.verdict in ("look", "fail"):
+        lines.append(MARGIN + result.check.meaning)
+        lines += [_cut(f"{MARGIN}{name}: {why}") for name, why in found.worst[:worst]]
+    return lines
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _cut(text: str) -> str:
+    """A line no longer than the terminal's, with everything in it made visible."""
+    from rich.cells import cell_len, set_cell_size
+
+    indent = text[: len(text) - len(text.lstrip())]
+    line = indent + visible(" ".join(text.split()))
+    width = max(40, shutil.get_terminal_size().columns)
+    return line if cell_len(line) <= width else set_cell_size(line, width - 1).rstrip() + "…"
+
+
+def _as_json(checkup: Checkup, worst: int) -> dict[str, JsonValue]:
+    return {
+        "trait": checkup.trait,
+        "location": checkup.location,
+        "pairs": checkup.pairs,
+        "left_out": dict(checkup.left_out),
+        "checks": [_result_json(result, worst) for result in checkup.results],
+    }
+
+
+def _result_json(result: CheckResult, worst: int) -> dict[str, JsonValue]:
+    found, check = result.finding, result.check
+    rows: Sequence[tuple[str, str]] = found.worst[:worst] if result.verdict in ("look", "fail") else ()
+    return {
+        "name": check.name,
+        "from": result.origin,
+        "verdict": result.verdict,
+        "value": found.value,
+        "interval": list(found.interval) if found.interval else None,
+        "text": found.text,
+        "look": check.look,
+        "fail": check.fail,
+        "meaning": check.meaning,
+        "way_out": result.way_out,
+        "worst": [{"id": name, "why": why} for name, why in rows],
+    }
