@@ -40,6 +40,19 @@ def say(text: str = "", *, err: bool = False) -> None:
     _write(sys.stderr if err else sys.stdout, visible(text))
 
 
+def ask_key(question: str) -> str:
+    """Print a question and take one key in a terminal, the first character of a line elsewhere; ``""`` at the end."""
+    sys.stdout.write(visible(question))
+    sys.stdout.flush()
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().strip()[:1]
+    import typer
+
+    key = typer.getchar()
+    say(key)
+    return key
+
+
 def say_json(value: JsonValue) -> None:
     """Print a value as JSON that reads back the same, with the characters that a terminal would obey escaped."""
     few_letters = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +22,7 @@ from psyctl_core.cli.build import (
 )
 from psyctl_core.components import Context
 from psyctl_core.errors import UsageError
-from psyctl_core.terminal import say
+from psyctl_core.terminal import ask_key, say
 
 if TYPE_CHECKING:
     from psyctl_core._engine.labels import Pair
@@ -141,7 +140,7 @@ def _check(dataset: StoredDataset, count: int) -> None:
         say(f"\n{pair.situation}")
         for number, answer in enumerate(answers, 1):
             say(f"  {number}. {pair.character}: {answer}")
-        return _key(KEYS.format(trait=pairs.trait))
+        return ask_key(KEYS.format(trait=pairs.trait))
 
     for pair, label in labels.ask_for_labels(pairs.pairs, known, count, len(known), show):
         labels.keep_label(folder, pair.id, label)
@@ -153,14 +152,3 @@ def _check(dataset: StoredDataset, count: int) -> None:
         what = "accepted" if each.is_accepted else "rejected"
         say(f"\n{each.pair.id}: {what} by the judge, {each.label} for you")
         say(f"  {pairs.trait}: {each.pair.positive_text}\n  neutral: {each.pair.neutral_text}")
-
-
-def _key(prompt: str) -> str:
-    """One key in a terminal, the first character of a line elsewhere; nothing at the end of the input."""
-    if sys.stdin.isatty():
-        sys.stdout.write(prompt)
-        sys.stdout.flush()
-        key = typer.getchar()
-        say(key)
-        return key
-    return sys.stdin.readline().strip()[:1]

@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 SERVER = HERE.parent / "openrouter" / "server.py"
 FAULTS = ("429=0.05", "502=0.05", "close=0.03", "cutoff=0.03", "error200=0.04", "moderation=0.05xinf", "empty=0.04")
 WORKERS = 16
-P2_SEED = 4
+P2_SEED = 7
 """With this one the server does not refuse to describe a persona, which would end a run for good."""
 
 THREE_TRAITS = "Extroversion, Openness, Neuroticism"
