@@ -96,6 +96,9 @@ class ChatRequest:
         seed: For sampling; depends on the run's seed and the request alone.
         choices: Where it is not empty, the answer is one of these, such as a digit. A backend that can says how likely
             each is, under ``choices`` in the completion's metadata; one that cannot answers with text.
+        continuation: Where it is not empty, nothing is to be written: wanted is how likely this text is after the
+            prefill. A backend that can says the natural logarithm of that, summed over the text's tokens, under
+            ``logprob`` in the completion's metadata, and their number as ``completion_tokens``.
     """
 
     id: str
@@ -106,6 +109,7 @@ class ChatRequest:
     temperature: float = 0.0
     seed: int = 0
     choices: tuple[str, ...] = ()
+    continuation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ class Completion:
         unpriced: Whether tries on the way cost something that was not told, on top of ``cost``.
         metadata: Whatever the backend wants to keep, such as which provider answered; under ``said`` in whose words
             a request failed; under ``choices`` the probability of each of the request's choices that is known, at most
-            1 in all.
+            1 in all; under ``logprob`` that of its continuation.
     """
 
     id: str
@@ -139,13 +143,23 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class ContrastivePair:
-    """Two different answers to one scenario: with the trait, and neutral."""
+    """Two different answers to one scenario: with the trait, and neutral.
+
+    Attributes:
+        scenario: The scenario.
+        trait: The trait's name.
+        positive: The answer with the trait.
+        neutral: The other one.
+        metadata: What the source and the backend attached, and what a judge found.
+        asked: How they were asked for: the positive answer's request and the neutral one's.
+    """
 
     scenario: Scenario
     trait: str
     positive: str
     neutral: str
     metadata: Metadata = field(default_factory=dict)
+    asked: tuple[ChatRequest, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

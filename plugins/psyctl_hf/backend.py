@@ -110,7 +110,9 @@ class HfBackend(InferenceBackend):
                 break
             rows = min(self._config.batch_size or generator.rows_that_fit(asked), len(asked))
             rows = min(rows, self._most_rows or rows)
-            if asked[0][0].choices and generator.can_weigh(asked[0][0]):
+            if asked[0][0].continuation:
+                answers = generator.score(asked)
+            elif asked[0][0].choices and generator.can_weigh(asked[0][0]):
                 answers = generator.weigh(asked)
             elif flows:
                 answers = generator.flow(asked, intake.take, rows)
@@ -148,4 +150,4 @@ class HfBackend(InferenceBackend):
 def _settings_of(request: ChatRequest) -> tuple[object, ...]:
     """What requests must share to be computed together."""
     begun = request.prefill if request.choices else ""
-    return request.max_tokens, request.temperature, request.stop, request.choices, begun
+    return request.max_tokens, request.temperature, request.stop, request.choices, begun, bool(request.continuation)

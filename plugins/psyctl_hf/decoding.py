@@ -6,7 +6,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -131,7 +131,7 @@ def alike(got: torch.Tensor, alone: torch.Tensor) -> bool:
 
 
 def _read(model: Any, packed: Packed) -> tuple[torch.Tensor, Cache]:
-    """Compute packed prompts: each one's last logits ``[prompts, vocabulary]`` in float32, and the cache."""
+    """Compute packed prompts: the logits where they are read ``[reads, vocabulary]`` in float32, and the cache."""
     device = model.device
     cache = DynamicCache()  # without the model's config, which would cut sliding windows off by columns
     output = model(
@@ -139,7 +139,7 @@ def _read(model: Any, packed: Packed) -> tuple[torch.Tensor, Cache]:
         position_ids=torch.tensor([packed.positions], device=device),
         attention_mask=tree_mask(packed, model.dtype).to(device),
         use_cache=True,
-        logits_to_keep=torch.tensor([path[-1] for path in packed.paths], device=device),
+        logits_to_keep=torch.tensor(packed.reads, device=device),
         **{cache_name(model): cache},
     )
     return output.logits[0].float(), cache
@@ -152,6 +152,20 @@ def likely_next(model: Any, prompts: Sequence[list[int]]) -> Iterator[tuple[list
         group = _next_group(waiting, prompts)
         del waiting[-len(group) :]
         yield group, _read(model, pack([prompts[number] for number in group]))[0]
+
+
+def logprobs(model: Any, texts: Sequence[list[int]], starts: Sequence[int]) -> Iterator[tuple[int, float]]:
+    """Numbers of texts, and the summed logarithm of the probability of each one's tokens from its start on."""
+    waiting = by_likeness(texts)[::-1]
+    while waiting:
+        group = _next_group(waiting, texts)
+        del waiting[-len(group) :]
+        packed = pack([texts[number] for number in group])
+        places = [path[start - 1 : -1] for path, start in zip(packed.paths, (starts[n] for n in group), strict=True)]
+        logits = _read(model, replace(packed, reads=[place for each in places for place in each]))[0].log_softmax(-1)
+        for number, rows in zip(group, logits.split([len(each) for each in places]), strict=True):
+            tokens = torch.tensor(texts[number][starts[number] :], device=rows.device)
+            yield number, float(rows.gather(1, tokens[:, None]).sum())
 
 
 def _next_group(waiting: Sequence[int], prompts: Mapping[int, list[int]] | Sequence[list[int]]) -> list[int]:

@@ -27,8 +27,9 @@ from psyctl_core.markup import ends_thoughts
 from psyctl_core.records import ChatRequest, Completion, JsonValue
 from psyctl_hf import HfConfig, chat, loading, paged
 from psyctl_hf.choosing import Chooser
-from psyctl_hf.decoding import Answer, Decoding, alike, likely_next, reach
+from psyctl_hf.decoding import Answer, Decoding, alike, likely_next, logprobs, reach
 from psyctl_hf.locate import Located
+from psyctl_hf.packing import common
 from psyctl_hf.speed import TOKENS_A_REQUEST, requests_a_second
 
 log = logging.getLogger("psyctl")
@@ -193,6 +194,22 @@ class Generator:
             best = first.choices[max(range(len(row)), key=row.__getitem__)]
             read = len(prompts[number])
             yield Completion(asked[number][0].id, best, "stop", read, 0, metadata={"choices": likely})
+
+    def score(self, asked: Sequence[Asked]) -> Yields[Completion, None, None]:
+        """How likely each request's continuation is after its prompt, from one pass; nothing is generated."""
+        if not self._reach:
+            for request, ids in asked:
+                why = "this model cannot tell how likely a text is"
+                yield Completion(request.id, "", "error", prompt_tokens=len(ids), error=why)
+            return
+        whole = self.encode([replace(r, prefill=r.prefill + r.continuation) for r, _ in asked])
+        # Where a tokenizer writes the end of the prompt and the text's beginning as one token, that one counts.
+        starts = [common(ids, longer) for (_, ids), longer in zip(asked, whole, strict=True)]
+        with torch.inference_mode():
+            found = dict(logprobs(self._model, whole, starts))
+        for number, (request, ids) in enumerate(asked):
+            told: dict[str, JsonValue] = {"logprob": found[number]}
+            yield Completion(request.id, "", "stop", len(ids), len(whole[number]) - starts[number], metadata=told)
 
     def _choice_tokens(self, request: ChatRequest) -> tuple[str, list[int]] | None:
         """How the answer is begun, and the token of each choice behind that; ``None`` where one is none or several.

@@ -16,11 +16,13 @@ class Packed:
         ids: Token ids, each shared beginning once, shape ``[tokens]``.
         positions: Each token's place in its prompt, shape ``[tokens]``.
         paths: For each prompt where its tokens lie in ``ids``, in order.
+        reads: Where in ``ids`` logits are wanted: at each prompt's last token.
     """
 
     ids: list[int]
     positions: list[int]
     paths: list[list[int]]
+    reads: list[int]
 
 
 def pack(prompts: Sequence[Sequence[int]]) -> Packed:
@@ -36,7 +38,7 @@ def pack(prompts: Sequence[Sequence[int]]) -> Packed:
         positions.extend(range(shared, len(prompt)))
         paths.append(path)
         before = prompt
-    return Packed(ids, positions, paths)
+    return Packed(ids, positions, paths, [path[-1] for path in paths])
 
 
 def common(first: Sequence[int], second: Sequence[int]) -> int:

@@ -104,14 +104,17 @@ def pair_of(
 ) -> ContrastivePair | Rejected:
     """The pair that the answers make, or why they make none."""
     lines: dict[str, str] = {}
+    asked: dict[str, ChatRequest] = {}
     metadata: dict[str, JsonValue] = {"scenario": scenario.metadata} if scenario.metadata else {}
     for condition, request, completion in zip(conditions, requests, completions, strict=True):
         line, reason = answers.clean_answer(completion, scenario, request.prefill)
         if reason:
             return Rejected(scenario, reason)
         lines[condition.polarity] = line
+        asked[condition.polarity] = request
         if completion.metadata:
             metadata[condition.polarity] = completion.metadata
     if answers.comparable(lines["positive"]) == answers.comparable(lines["neutral"]):
         return Rejected(scenario, answers.IDENTICAL)
-    return ContrastivePair(scenario, conditions[0].trait, lines["positive"], lines["neutral"], metadata)
+    both = asked["positive"], asked["neutral"]
+    return ContrastivePair(scenario, conditions[0].trait, lines["positive"], lines["neutral"], metadata, both)

@@ -54,7 +54,8 @@ def with_verdict(pair: ContrastivePair, verdict: Verdict, judge: str) -> Contras
 
 def _own(request: ChatRequest, offset: int, seed: int) -> ChatRequest:
     """The request under an id of psyctl's: the same question about a scenario is asked once, whoever asks."""
-    asked: Sequence[object] = [[(m.role, m.content) for m in request.messages], request.prefill, request.choices]
-    digest = hashlib.sha256(json.dumps([asked, request.max_tokens]).encode()).hexdigest()[:16]
+    wanted = [request.max_tokens, request.choices, request.continuation]
+    asked: Sequence[object] = [[(m.role, m.content) for m in request.messages], request.prefill, wanted]
+    digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
     id = f"{offset}:judge:{digest}"
     return dataclasses.replace(request, id=id, seed=request_seed(seed, id))

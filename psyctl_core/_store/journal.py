@@ -179,7 +179,8 @@ class Journal:
             request.seed,
         )
         digest = self._backend.copy()
-        digest.update(json.dumps([*asked, request.choices] if request.choices else asked).encode())
+        more = [request.choices, request.continuation] if request.choices or request.continuation else []
+        digest.update(json.dumps([*asked, *more] if more else asked).encode())
         return digest.hexdigest()
 
 

@@ -399,3 +399,32 @@ def test_choices_and_answers_may_take_turns(backend, requests, answers, tiny_mod
     assert {i: done[f"{i}:0"].text for i in map(str, range(6))} == {
         i: t for i, (t, _) in answers(tiny_model, plain).items()
     }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_continuation_is_as_likely_as_the_model_says_and_nothing_is_generated(backend, requests, tiny_model, dtype):
+    made = backend(tiny_model, dtype=dtype)
+    generator = made._loaded()
+    texts = ["See you there.", "No.", "I would rather walk in the rain than wait."]
+    asked = [replace(r, id=f"{r.id}:{n}", continuation=text) for r in requests(5) for n, text in enumerate(texts)]
+    done = {c.id: c for c in made.generate(iter(asked))}
+    assert len(done) == len(asked)
+    for request in asked:
+        (ids,) = generator.encode([replace(request, continuation="")])
+        (whole,) = generator.encode([replace(request, prefill=request.prefill + request.continuation)])
+        start = common(ids, whole)
+        with torch.no_grad():
+            logits = generator._model(input_ids=torch.tensor([whole])).logits[0].float().log_softmax(-1)
+        expected = sum(float(logits[at - 1, whole[at]]) for at in range(start, len(whole)))
+        found = done[request.id]
+        assert found.metadata["logprob"] == pytest.approx(expected, rel=1e-4 if dtype == "float32" else 0.02)
+        assert found.completion_tokens == len(whole) - start
+        assert found.text == ""
+
+
+def test_a_model_that_is_not_decoded_here_says_that_it_cannot_tell(backend, requests, tiny_model):
+    made = backend(tiny_model)
+    made._loaded()._reach = 0
+    (done,) = made.generate(iter([replace(requests(1)[0], continuation="Yes.")]))
+    assert done.finish_reason == "error"
+    assert "cannot tell" in done.error

@@ -45,6 +45,8 @@ from psyctl_core.testing.contracts import RULES
 from psyctl_core.testing.fakes import fake_answer, fake_scenario
 from psyctl_jsonl import JsonlConfig
 from psyctl_jsonl.sink import JsonlSink
+from psyctl_likelihood import LikelihoodConfig
+from psyctl_likelihood.judge import LikelihoodJudge
 from psyctl_p2 import P2Config
 from psyctl_p2.prompter import P2Prompter
 from psyctl_rubric import RubricConfig
@@ -93,6 +95,11 @@ class TestFakeBackendInBlocks(BackendContract):
 class TestRubric(JudgeContract):
     def judge(self):
         return RubricJudge(RubricConfig(), Context())
+
+
+class TestLikelihood(JudgeContract):
+    def judge(self):
+        return LikelihoodJudge(LikelihoodConfig(), Context())
 
 
 class TestJsonl(SinkContract):

@@ -10,6 +10,7 @@ import hashlib
 import json
 import random
 import sys
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -38,6 +39,8 @@ from psyctl_core._plugins.registry import discover
 from psyctl_core.cli.app import make_app
 from psyctl_core.testing import FakeBackend, FakeSource
 from psyctl_core.testing.fakes import fake_answer, fake_scenario
+from psyctl_likelihood import LikelihoodConfig
+from psyctl_likelihood.judge import LikelihoodJudge
 from psyctl_rubric import RubricConfig
 from psyctl_rubric.judge import NOT_JUDGED, RubricJudge, score
 
@@ -451,3 +454,27 @@ def test_what_a_judge_of_another_name_scored_is_asked_anew(run):
     done = run(limit_samples=3, judge=rubric(), backend=FakeBackend(answer=both))
     with pytest.raises(UsageError, match="have no scores of 'rubric'"):
         rejudge(str(done.paths[0]))  # an object's name is its class
+
+
+def told(request: ChatRequest) -> Completion:
+    """A model to which an answer is likelier after its own request in three of four scenes."""
+    if not request.continuation:
+        return fake_answer(request)
+    own = fake_answer(replace(request, continuation="")).text == request.continuation
+    place = int(request.id.split(":")[0])
+    logprob = -1.0 if own and place % 4 else -2.0
+    return Completion(request.id, "", prompt_tokens=9, completion_tokens=4, metadata={"logprob": logprob})
+
+
+def test_an_answer_as_likely_under_the_other_persona_is_rejected(run):
+    judge = LikelihoodJudge(LikelihoodConfig(), Context())
+    done = run(limit_samples=6, judge=judge, backend=FakeBackend(answer=told))
+    assert [json.loads(line)["id"] for line in done.lines] == [f"fake-{n}" for n in (1, 2, 3, 5, 6, 7)]
+    assert json.loads(done.lines[0])["metadata"]["judge"]["scores"] == {"positive_gain": 0.25, "neutral_gain": 0.25}
+    assert {row["reason"] for row in rejects(done.paths[0])} == {"positive answer is as likely without the trait"}
+
+
+def test_a_backend_that_tells_no_likelihoods_is_no_judge(run):
+    judge = LikelihoodJudge(LikelihoodConfig(), Context())
+    done = run(judge=judge, raises=BackendError)
+    assert "could not score 20 pairs in a row" in str(done.error)
