@@ -33,11 +33,11 @@ def summary(scores: Sequence[Mapping[str, float | None]]) -> dict[str, JsonValue
 
 
 def spread(scores: Sequence[Mapping[str, float | None]]) -> str:
-    """The same in words, such as ``positive 12-80 (median 45)``."""
+    """The same in words, such as ``positive 12 to 80 (median 45)``."""
     parts = []
     for name, figures in summary(scores).items():
         if isinstance(figures, Mapping) and "mean" in figures:
-            parts.append(f"{name} {figures['p10']:.0f}-{figures['p90']:.0f} (median {figures['p50']:.0f})")
+            parts.append(f"{name} {figures['p10']:.3g} to {figures['p90']:.3g} (median {figures['p50']:.3g})")
         else:
             parts.append(f"{name} never scored")
     return ", ".join(parts)

@@ -181,7 +181,9 @@ def _scores(scores: Mapping[str, Any]) -> str:
             continue
         unscored = f", {figures['unscored']} unscored" if figures["unscored"] else ""
         spread = (
-            f"{figures['p10']:.0f}-{figures['p90']:.0f}, median {figures['p50']:.0f}" if "mean" in figures else "none"
+            f"{figures['p10']:.3g} to {figures['p90']:.3g}, median {figures['p50']:.3g}"
+            if "mean" in figures
+            else "none"
         )
         parts.append(f"{name} {spread}{unscored}")
     if _hardly_differ(scores):

@@ -319,7 +319,7 @@ def test_scores_are_summed_up_and_length_is_compared():
     found = summary(scores)
     assert found["positive"] == {"scored": 11, "unscored": 0, "mean": 5.0, "p10": 1.0, "p50": 5.0, "p90": 9.0}
     assert found["neutral"] == {"scored": 0, "unscored": 11}
-    assert spread(scores) == "positive 1-9 (median 5), neutral never scored"
+    assert spread(scores) == "positive 1 to 9 (median 5), neutral never scored"
     assert rank_correlation([(1, 10), (2, 20), (3, 900)]) == pytest.approx(1)
     assert rank_correlation([(1, 3), (2, 2), (3, 1)]) == pytest.approx(-1)
     assert rank_correlation([(1, 1), (1, 2), (1, 3)]) is None
