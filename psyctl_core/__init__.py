@@ -12,8 +12,11 @@ from psyctl_core.components import (
     Command,
     Component,
     Context,
+    DatasetExporter,
     DatasetWriter,
     Estimate,
+    Exported,
+    ExportTarget,
     Identity,
     InferenceBackend,
     Inspection,
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from psyctl_core.api import (
         BuildConfig,
         DatasetReport,
+        ExportReport,
         Plan,
         Progress,
         Report,
@@ -61,14 +65,15 @@ if TYPE_CHECKING:
         StoredDataset,
         build,
         build_caa,
+        export_dataset,
         open_dataset,
         plan,
         plan_caa,
     )
 
 _API = (
-    "BuildConfig", "DatasetReport", "Plan", "Progress", "Report", "Sampling", "Selection", "StoredDataset",
-    "build", "build_caa", "open_dataset", "plan", "plan_caa",
+    "BuildConfig", "DatasetReport", "ExportReport", "Plan", "Progress", "Report", "Sampling", "Selection", "StoredDataset",
+    "build", "build_caa", "export_dataset", "open_dataset", "plan", "plan_caa",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 
@@ -86,9 +91,13 @@ __all__ = [
     "Config",
     "Context",
     "ContrastivePair",
+    "DatasetExporter",
     "DatasetReport",
     "DatasetWriter",
     "Estimate",
+    "ExportReport",
+    "ExportTarget",
+    "Exported",
     "Identity",
     "InferenceBackend",
     "Inspection",
@@ -119,6 +128,7 @@ __all__ = [
     "Verdict",
     "build",
     "build_caa",
+    "export_dataset",
     "hookimpl",
     "open_dataset",
     "option",

@@ -19,7 +19,7 @@ FLAGS_OF_THE_CORE = frozenset(
         "help", "version", "no-plugins", "personality", "output", "limit-samples", "max-scenarios", "source",
         "prompter", "backend", "judge", "judge-backend", "sink", "seed", "temperature", "max-tokens", "max-cost",
         "block-size", "checkpoint-interval", "fresh", "dry-run", "quiet", "debug", "count", "personas", "rows", "json",
-        "check", "strict",
+        "check", "strict", "to", "held-out",
     )
 )  # fmt: skip
 """The options that commands have without any component; none of a component's may be spelled so."""
@@ -27,7 +27,7 @@ FLAGS_OF_THE_CORE = frozenset(
 COMMANDS_OF_THE_CORE = frozenset(
     (
         "dataset.build.caa", "dataset.judge", "dataset.show", "dataset.status", "source.preview", "plugins.list",
-        "plugins.check",
+        "plugins.check", "dataset.export",
     )
 )  # fmt: skip
 """The commands that no plugin may take the place of."""
