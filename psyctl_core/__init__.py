@@ -72,8 +72,8 @@ if TYPE_CHECKING:
     )
 
 _API = (
-    "BuildConfig", "DatasetReport", "ExportReport", "Plan", "Progress", "Report", "Sampling", "Selection", "StoredDataset",
-    "build", "build_caa", "export_dataset", "open_dataset", "plan", "plan_caa",
+    "BuildConfig", "DatasetReport", "ExportReport", "Plan", "Progress", "Report", "Sampling", "Selection",
+    "StoredDataset", "build", "build_caa", "export_dataset", "open_dataset", "plan", "plan_caa",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 

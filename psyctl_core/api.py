@@ -361,7 +361,7 @@ def export_dataset(
         What was written of each dataset, and what to run next in that tool.
 
     Raises:
-        UsageError: There is no dataset or no pair, the folder holds something, or the tool's form cannot hold the pairs.
+        UsageError: There is no dataset or no pair, the folder holds something, or the tool cannot take the pairs.
         OutputError: A record cannot be read, or a file cannot be written; then nothing is.
     """
     registry = discover()

@@ -34,7 +34,7 @@ Identity = Mapping[str, JsonValue]
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One thing that a user can choose with ``--source``, ``--prompter``, ``--backend``, ``--judge``, ``--sink`` or ``--to``.
+    """One thing that a user can choose with ``--KIND NAME``, such as ``--source soda``; an exporter with ``--to NAME``.
 
     Attributes:
         name: What the user types; unique per kind.

@@ -47,7 +47,9 @@ class AiSteerExporter(_Plain):
                 "negatives": [record.neutral_text for record in records],
             }
             files.append(write_json(target, f"{stem}.json", lists))
-        steps = f'ContrastivePairs(**json.load(open("{target.place / files[0]}"))), with prompt_format="chat_completion"'
+        steps = (
+            f'ContrastivePairs(**json.load(open("{target.place / files[0]}"))), with prompt_format="chat_completion"'
+        )
         return Exported(tuple(files), steps)
 
 

@@ -148,4 +148,4 @@ def _storable(record: CaaRecord) -> CaaRecord:
     """A record whose texts every file can hold; a dataset that somebody edited may have halves of characters."""
     texts = {field.name: getattr(record, field.name) for field in fields(record) if field.name != "metadata"}
     clean = {name: storable(text) for name, text in texts.items()}
-    return record if clean == texts else replace(record, **clean)
+    return record if clean == texts else replace(record, **clean)  # type: ignore[arg-type] # the same fields
