@@ -13,7 +13,20 @@ from psyctl_core import CaaRecord, ChatRequest, Completion, Selection, export_da
 from psyctl_core.testing import FakeBackend
 
 PAIRS = 12
-WORDS = "well come along with me we could ask the others why not stay I shall wait here then".split()
+WORDS = (
+    "well",
+    "come",
+    "along",
+    "with me",
+    "we could",
+    "ask",
+    "the others",
+    "why not",
+    "stay",
+    "I shall",
+    "wait",
+    "here",
+)
 
 
 def spoken(request: ChatRequest) -> Completion:

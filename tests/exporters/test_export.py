@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -96,7 +97,7 @@ def test_what_is_held_out_is_spread_evenly_and_nothing_is_lost(data):
     assert sorted(int(r.id) for r in pairs + kept) == list(range(count))
     assert len(kept) == held_out
     places = [int(record.id) for record in kept]
-    gaps = {b - a for a, b in zip(places, places[1:], strict=False)}
+    gaps = {b - a for a, b in itertools.pairwise(places)}
     assert max(gaps, default=0) - min(gaps, default=0) <= 1
 
 
@@ -116,7 +117,7 @@ def test_a_strangers_sink_and_exporter_work(install, run, tmp_path):
     assert report.next == "read it"
 
 
-STRANGER = '''
+STRANGER = """
 import dataclasses
 from psyctl_core import Component, Exported, DatasetExporter, hookimpl
 from psyctl_jsonl.sink import JsonlSink
@@ -143,7 +144,7 @@ def psyctl_output_sinks():
 @hookimpl
 def psyctl_dataset_exporters():
     return [Component("ids", "psyctl_line:Ids", Config, "Ids")]
-'''
+"""
 
 
 def test_an_unfinished_run_is_shown_as_such(run, tmp_path, type_in, capsys):
@@ -203,7 +204,7 @@ def test_an_empty_dataset_says_which_command_fills_it(run, tmp_path):
     run(source=FakeSource(2))
     (file,) = (tmp_path / "out").glob("*.jsonl")
     file.write_bytes(b"")
-    with pytest.raises(UsageError, match="There are no pairs in .* yet") as caught:
+    with pytest.raises(UsageError, match=r"There are no pairs in .* yet") as caught:
         export_dataset(tmp_path / "out", tmp_path / "csv", "csv")
     assert "psyctl dataset.build.caa" in caught.value.hint
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
 
 import pandas
@@ -125,7 +126,9 @@ def test_bipo_reads_its_two_files(exported, records):
 
 def test_tables_have_every_field(exported, records, tmp_path):
     table = pandas.read_csv(exported("csv") / "extroversion.csv", keep_default_na=False)
-    wanted = [{**record.as_json(), "metadata": json.dumps(record.metadata)} for record in records]
+    wanted = [
+        {**record.as_json(), "metadata": json.dumps(record.metadata) if record.metadata else ""} for record in records
+    ]
     assert table.to_dict("records") == wanted
     (tmp_path / "exported").rename(tmp_path / "csv")
     assert pandas.read_parquet(exported("parquet") / "extroversion.parquet").to_dict("records") == wanted
@@ -151,7 +154,8 @@ def persona_vectors(tiny_model, tmp_path):
 
     def made(pairs):
         done = PersonaVectorsExporter(TemplateConfig(str(tiny_model)), Context()).export(pairs, [], target(tmp_path))
-        return *(list(csv.DictReader((tmp_path / file).open(newline="", encoding="utf-8"))) for file in done.files), done
+        texts = [(tmp_path / file).read_bytes().decode() for file in done.files]
+        return *(list(csv.DictReader(io.StringIO(text, newline=""))) for text in texts), done
 
     return made
 
@@ -182,7 +186,11 @@ def test_persona_vectors_without_scores_keeps_all_and_says_so(persona_vectors, r
 def test_persona_vectors_takes_a_judges_scores_and_says_what_they_leave_out(persona_vectors, records):
     judged = [scored(records[0], 88.0, 3.5), scored(records[1], 40.0, 3.5), scored(records[2], 88.0, 3.5, fit=20.0)]
     positive, negative, done = persona_vectors(judged)
-    assert (positive[0]["extroversion"], negative[0]["extroversion"], positive[0]["coherence"]) == ("88.0", "3.5", "90.0")
+    assert (positive[0]["extroversion"], negative[0]["extroversion"], positive[0]["coherence"]) == (
+        "88.0",
+        "3.5",
+        "90.0",
+    )
     assert kept(positive, negative) == [records[0].id]
     assert done.notes == ("2 of 3 pairs have scores by which persona_vectors leaves them out.",)
 
@@ -240,6 +248,6 @@ def test_a_model_without_a_template_or_without_files_is_said(tiny_model, tmp_pat
     with pytest.raises(UsageError, match="has no chat template"):
         Templated(str(tmp_path / "plain"), reader_adds=True)
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(UsageError, match="The tokenizer of '.*nothing' cannot be had") as caught:
+    with pytest.raises(UsageError, match=r"The tokenizer of '.*nothing' cannot be had") as caught:
         Templated(str(tmp_path / "nothing"), reader_adds=True)
     assert "\n" not in caught.value.message

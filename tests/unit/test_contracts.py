@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import re
 import threading
 from itertools import islice
@@ -12,7 +13,9 @@ import pytest
 from psyctl_core import ChatRequest, Completion, Context, Message, Persona, Scenario, SkippedRow, Turn, Verdict
 from psyctl_core.components import (
     Checkpoint,
+    DatasetExporter,
     DatasetWriter,
+    Exported,
     InferenceBackend,
     Inspection,
     OutputSink,
@@ -21,6 +24,7 @@ from psyctl_core.components import (
 )
 from psyctl_core.testing import (
     BackendContract,
+    ExporterContract,
     FakeBackend,
     FakePrompter,
     FakeSource,
@@ -32,6 +36,7 @@ from psyctl_core.testing import (
 )
 from psyctl_core.testing.contracts import RULES
 from psyctl_core.testing.fakes import fake_answer, fake_scenario
+from psyctl_exporters import psyctl_dataset_exporters
 from psyctl_jsonl import JsonlConfig
 from psyctl_jsonl.sink import JsonlSink
 from psyctl_p2 import P2Config
@@ -98,6 +103,22 @@ class TestMemory(SinkContract):
 
     def sink(self, folder):
         return self.one
+
+
+@pytest.mark.parametrize("component", psyctl_dataset_exporters(), ids=lambda component: component.name)
+class TestExporters(ExporterContract):
+    """Every exporter that needs no model of the user's."""
+
+    @pytest.fixture(autouse=True)
+    def _one(self, component):
+        if component.name == "persona-vectors":
+            pytest.skip("it needs a model's chat template; its tests give one")
+        module, _, name = component.factory.partition(":")
+        self.made = getattr(importlib.import_module(module), name), component.config
+
+    def exporter(self):
+        make, config = self.made
+        return make(config(), Context())
 
 
 # One plugin for each rule, which breaks it.
@@ -235,6 +256,17 @@ class BadWriter(DatasetWriter):
         self.kept.setdefault("records", []).extend(self.held)
 
 
+class BadExporter(DatasetExporter):
+    """Writes what is given, and what a test makes of it."""
+
+    def __init__(self, write=lambda pairs, held_out: "text", named=("one.txt",), reads="text"):
+        self.write, self.named, self.reads = write, named, reads
+
+    def export(self, pairs, held_out, target):
+        (target.folder / "one.txt").write_text(self.write(pairs, held_out), encoding="utf-8")
+        return Exported(self.named, "read it")
+
+
 numbers = iter(range(10**9))
 
 
@@ -261,6 +293,10 @@ def judge(**bent):
 def sink(**bent):
     kept = {}
     return contract(SinkContract, sink=lambda folder: BadSink(kept, **bent))
+
+
+def exporter(**bent):
+    return contract(ExporterContract, exporter=lambda: BadExporter(**bent))
 
 
 BAD = {
@@ -333,6 +369,16 @@ BAD = {
     "sink-reads": (sink(backwards=True), "test_records_are_read_as_they_were_written"),
     "sink-resumes": (sink(from_the_top=True), "test_a_stopped_run_goes_on_without_a_gap_or_a_double"),
     "sink-inspect": (sink(count=7), "test_inspecting_changes_nothing"),
+    "exporter-files": (exporter(named=()), "test_it_names_what_it_writes"),
+    "exporter-next": (exporter(reads=" "), "test_it_says_what_to_do"),
+    "exporter-repeatable": (
+        exporter(write=lambda pairs, held_out: str(next(numbers))),
+        "test_the_same_records_give_the_same_files",
+    ),
+    "exporter-apart": (
+        exporter(write=lambda pairs, held_out: "".join(pair.situation for pair in [*pairs, *held_out])),
+        "test_what_is_held_out_is_apart",
+    ),
 }
 
 
