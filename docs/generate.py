@@ -42,7 +42,9 @@ DISTRIBUTION = "psyctl"
 
 BUILDING = ("BuildConfig", "Selection", "Sampling", "Progress", "build", "plan", "open_dataset", "export_dataset")
 RECORDS = ("Scenario", "Turn", "SkippedRow", "Persona", "Message", "ChatRequest", "Completion", "CaaRecord")
-CONTRACT = ("Component", "Command", "Context", "SinkTarget", "Checkpoint", "Inspection", "Estimate", "ExportTarget", "Exported")
+CONTRACT = (
+    "Component", "Command", "Context", "SinkTarget", "Checkpoint", "Inspection", "Estimate", "ExportTarget", "Exported",
+)  # fmt: skip
 
 OPTION_HEAD = ("Option", "Value", "Default", "Environment", "What it does")
 FIELD_HEAD = ("Field", "Type", "Required", "What it is")

@@ -56,6 +56,17 @@ def write_csv(target: ExportTarget, name: str, rows: Sequence[Mapping[str, objec
     return Path(name)
 
 
+def write_parquet(
+    target: ExportTarget, name: str, rows: Sequence[Mapping[str, JsonValue]], columns: Mapping[str, str]
+) -> Path:
+    """Write a Parquet file with these columns and Arrow types; its path within the target's folder."""
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
+    table = pyarrow.Table.from_pylist(list(rows), pyarrow.schema(list(columns.items())))
+    pyarrow.parquet.write_table(table, _made(target, name))
+    return Path(name)
+
+
 def write_text(target: ExportTarget, name: str, text: str) -> Path:
     """Write a text file; its path within the target's folder."""
     _made(target, name).write_text(text, encoding="utf-8", newline="\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from psyctl_core.components import Context, DatasetExporter, Exported, ExportTarget
 from psyctl_core.records import CaaRecord, JsonValue
@@ -17,12 +16,24 @@ from psyctl_exporters.rows import (
     write_csv,
     write_json,
     write_json_lines,
+    write_parquet,
 )
 
 NO_CONCEPT = "EEEEE"
 """What AxBench calls the concept of a row that shows none; such a row's ``concept_id`` is -1."""
 
 GENRE = "text"
+
+AXBENCH_COLUMNS = {
+    "input": "string",
+    "output": "string",
+    "output_concept": "string",
+    "concept_genre": "string",
+    "category": "string",
+    "dataset_category": "string",
+    "concept_id": "int64",
+}
+"""The columns of AxBench's table; it compares ids as numbers."""
 
 
 class _Plain(DatasetExporter):
@@ -60,18 +71,16 @@ class AxBenchExporter(_Plain):
 
     def export(self, pairs: Sequence[CaaRecord], held_out: Sequence[CaaRecord], target: ExportTarget) -> Exported:
         """Write the table with the dtypes that AxBench compares, and the line of metadata that names the concept."""
-        import pyarrow
-        from pyarrow import parquet
-
-        names = ("input", "output", "output_concept", "concept_genre", "category", "dataset_category")
-        form = pyarrow.schema([*((name, pyarrow.string()) for name in names), ("concept_id", pyarrow.int64())])
-        (target.folder / "generate").mkdir()
-        files = []
-        for suffix, records in (("", pairs), (HELD_OUT, held_out)):
-            if records:
-                files.append(Path("generate") / f"train_data{suffix}.parquet")
-                rows = [row for record in records for row in _concept_rows(record)]
-                parquet.write_table(pyarrow.Table.from_pylist(rows, form), target.folder / files[-1])
+        files = [
+            write_parquet(
+                target,
+                f"generate/train_data{suffix}.parquet",
+                [row for record in records for row in _concept_rows(record)],
+                AXBENCH_COLUMNS,
+            )
+            for suffix, records in (("", pairs), (HELD_OUT, held_out))
+            if records
+        ]
         concept: dict[str, JsonValue] = {
             "concept_id": 0,
             "concept": pairs[0].trait,
@@ -80,8 +89,8 @@ class AxBenchExporter(_Plain):
         }
         files.append(write_json_lines(target, "generate/metadata.jsonl", [concept]))
         steps = (
-            f"torchrun --nproc_per_node=1 axbench/scripts/train.py --config CONFIG --dump_dir {target.place}, with DiffMean among the "
-            "config's models"
+            f"torchrun --nproc_per_node=1 axbench/scripts/train.py --config CONFIG --dump_dir {target.place}, "
+            "with DiffMean among the config's models"
         )
         return Exported(tuple(files), steps, ("The concept has no SAE feature, so methods that need one must be off.",))
 
@@ -182,15 +191,11 @@ class ParquetExporter(_Plain):
 
     def export(self, pairs: Sequence[CaaRecord], held_out: Sequence[CaaRecord], target: ExportTarget) -> Exported:
         """Write a record a row, every column text."""
-        import pyarrow
-        from pyarrow import parquet
-
-        form = pyarrow.schema([(name, pyarrow.string()) for name in CaaRecord.__dataclass_fields__])
-        files = []
-        for stem, records in parts(target, pairs, held_out):
-            files.append(Path(f"{stem}.parquet"))
-            table = pyarrow.Table.from_pylist([_flat(record) for record in records], form)
-            parquet.write_table(table, target.folder / files[-1])
+        columns = dict.fromkeys(CaaRecord.__dataclass_fields__, "string")
+        files = [
+            write_parquet(target, f"{stem}.parquet", [_flat(record) for record in records], columns)
+            for stem, records in parts(target, pairs, held_out)
+        ]
         steps = f'load_dataset("parquet", data_files="{target.place / files[0]}"), or pandas.read_parquet'
         return Exported(tuple(files), steps)
 

@@ -97,8 +97,9 @@ def test_what_is_held_out_is_spread_evenly_and_nothing_is_lost(data):
     assert sorted(int(r.id) for r in pairs + kept) == list(range(count))
     assert len(kept) == held_out
     places = [int(record.id) for record in kept]
-    gaps = {b - a for a, b in itertools.pairwise(places)}
-    assert max(gaps, default=0) - min(gaps, default=0) <= 1
+    gaps = [b - a for a, b in itertools.pairwise(places)]
+    assert all(abs(gap - count / held_out) < 1 for gap in gaps)
+    assert all(abs(place - (i + 0.5) * count / held_out) < 1 for i, place in enumerate(places))
 
 
 def test_several_traits_get_a_folder_each(run, tmp_path, type_in, capsys):
