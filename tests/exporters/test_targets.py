@@ -11,6 +11,7 @@ import pandas
 import pytest
 
 from psyctl_core import Context, ExportTarget, UsageError
+from psyctl_core.testing import ExporterContract
 from psyctl_exporters import NoConfig, TemplateConfig
 from psyctl_exporters.rows import prompt_of
 from psyctl_exporters.tables import BipoExporter, CsvExporter
@@ -158,6 +159,15 @@ def persona_vectors(tiny_model, tmp_path):
         return *(list(csv.DictReader(io.StringIO(text, newline=""))) for text in texts), done
 
     return made
+
+
+class TestPersonaVectors(ExporterContract):
+    @pytest.fixture(autouse=True)
+    def _one(self, tiny_model):
+        self.config = TemplateConfig(str(tiny_model))
+
+    def exporter(self):
+        return PersonaVectorsExporter(self.config, Context())
 
 
 def scored(record, positive, neutral, fit=90.0):
