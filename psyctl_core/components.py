@@ -26,7 +26,7 @@ from psyctl_core.records import (
 API_VERSION = 2
 """The version of this contract; a component made for another one is refused."""
 
-KindName = Literal["source", "prompter", "backend", "judge", "sink"]
+KindName = Literal["source", "prompter", "backend", "judge", "sink", "exporter"]
 
 Identity = Mapping[str, JsonValue]
 """JSON values that must be equal for two runs to be the same run."""
@@ -34,12 +34,12 @@ Identity = Mapping[str, JsonValue]
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One thing that a user can choose with ``--source``, ``--prompter``, ``--backend``, ``--judge`` or ``--sink``.
+    """One thing that a user can choose with ``--KIND NAME``, such as ``--source soda``; an exporter with ``--to NAME``.
 
     Attributes:
         name: What the user types; unique per kind.
         factory: ``"package.module:callable"``, imported only when chosen, called with
-            ``(config, context)``; returns the source, prompter, backend, judge or sink.
+            ``(config, context)``; returns the source, prompter, backend, judge, sink or exporter.
         config: A frozen dataclass; every field is the flag ``--NAME-FIELD``. See :func:`~psyctl_core.option`.
         summary: One line for ``psyctl plugins.list``.
         extra: The ``psyctl`` extra to name when the factory's import fails, or ``None``.
@@ -375,3 +375,60 @@ class OutputSink(Protocol):
     def inspect(self, target: SinkTarget) -> Inspection:
         """How many records there are and what is wrong with them; changes nothing."""
         return Inspection(sum(1 for _ in self.read(target)))
+
+
+@dataclass(frozen=True, slots=True)
+class ExportTarget:
+    """Where an exporter writes one dataset.
+
+    Attributes:
+        folder: An existing, empty folder to write in. It takes its place when everything is written, or is gone.
+        name: The trait as a file may be called, such as ``openness-to-change``; the same for all files.
+        trait: The trait.
+        place: Where the folder will be, for texts that name a file.
+    """
+
+    folder: Path
+    name: str
+    trait: str
+    place: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an exporter wrote of one dataset.
+
+    Attributes:
+        files: The files, as paths within the target's folder.
+        next: What to run next in the tool that reads them, in one line or several.
+        notes: What was left out, stood in for or changed, one line each.
+    """
+
+    files: tuple[Path, ...]
+    next: str
+    notes: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class DatasetExporter(Protocol):
+    """Writes a dataset as another tool reads it.
+
+    Attributes:
+        reads: What that tool reads of it, in one line, such as "the last token of either text".
+    """
+
+    reads: str = ""
+
+    def export(self, pairs: Sequence[CaaRecord], held_out: Sequence[CaaRecord], target: ExportTarget) -> Exported:
+        """Write a dataset; the same records give the same files.
+
+        Args:
+            pairs: The records to extract or train from, at least one.
+            held_out: Those that are kept back for a test; may be empty. They are never among ``pairs``.
+            target: Where to.
+
+        Raises:
+            UsageError: The tool's form cannot hold what is there; the message says what is missing.
+            OSError: A file cannot be written.
+        """
+        ...

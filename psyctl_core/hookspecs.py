@@ -42,6 +42,11 @@ def psyctl_output_sinks() -> Sequence[Component]:  # type: ignore[empty-body]
 
 
 @hookspec
+def psyctl_dataset_exporters() -> Sequence[Component]:  # type: ignore[empty-body]
+    """Components whose factory returns a :class:`~psyctl_core.components.DatasetExporter`."""
+
+
+@hookspec
 def psyctl_commands() -> Sequence[Command]:  # type: ignore[empty-body]
     """Commands to add to ``psyctl``; see :class:`~psyctl_core.components.Command`."""
 

@@ -83,10 +83,15 @@ def _trait(name: str) -> Trait:
         if near:
             log.warning("'%s' is taken as a trait of its own; did you mean '%s'?", name, _FOLDED[near[0]])
     name = known_name(name)
-    slug = re.sub(r"[^\w]+", "-", name.lower()).strip("-_")
+    slug = slug_of(name)
     if not slug or len(name) > MAX_LENGTH or not name.isprintable() or slug == NEUTRAL:
         raise UsageError(
             f"{name[:MAX_LENGTH]!r} cannot be a trait's name.",
             f"Use words of at most {MAX_LENGTH} characters in all; '{NEUTRAL}' is what every trait is compared with.",
         )
     return Trait(name, slug)
+
+
+def slug_of(name: str) -> str:
+    """A trait's name as a file or a folder may be called; empty where it has no letter or digit."""
+    return re.sub(r"[^\w]+", "-", name.lower()).strip("-_")

@@ -17,6 +17,8 @@ import importlib_metadata
 from psyctl_core import hookspecs
 from psyctl_core._plugins.flags import flags_of
 from psyctl_core._plugins.guard import (
+    GuardedComponent,
+    GuardedExporter,
     GuardedJudge,
     GuardedPrompter,
     GuardedSink,
@@ -26,9 +28,9 @@ from psyctl_core._plugins.guard import (
 from psyctl_core._plugins.registry import HOOKS, BrokenPlugin, Entry, Registered, RegisteredCheck, Registry, make
 from psyctl_core._plugins.selection import config_of
 from psyctl_core.checks import CheckedPair, CheckFacts
-from psyctl_core.components import Context, SinkTarget
+from psyctl_core.components import Context, ExportTarget, SinkTarget
 from psyctl_core.errors import PluginError, PsyctlError, UsageError
-from psyctl_core.records import CHARACTER, NEUTRAL, ContrastivePair, Message, Scenario, SkippedRow
+from psyctl_core.records import CHARACTER, NEUTRAL, CaaRecord, ContrastivePair, Message, Scenario, SkippedRow
 
 ITEMS = 20
 """How many items of a source are looked at."""
@@ -143,7 +145,8 @@ def _component(found: Registered, given: Mapping[str, Any]) -> Iterator[Finding]
         with blamed(origin):
             config = config_of(found, values)
         made = make(found, config, Context())
-        made.identity()
+        if isinstance(made, GuardedComponent):
+            made.identity()
         yield Finding("ok", f"{origin}: made with {'what was given' if values else 'its defaults'}")
         if isinstance(made, GuardedSource):
             yield _items(made)
@@ -153,6 +156,8 @@ def _component(found: Registered, given: Mapping[str, Any]) -> Iterator[Finding]
             yield _sink(made)
         if isinstance(made, GuardedJudge):
             yield _judge(made)
+        if isinstance(made, GuardedExporter):
+            yield _export(made)
     except PluginError as error:
         yield Finding("problem", error.message)
     except PsyctlError as error:
@@ -208,3 +213,12 @@ def _sink(sink: GuardedSink) -> Finding:
         ids = writer.record_ids(0)
         writer.close()
     return Finding("problem" if ids else "ok", f"{sink.origin}: opened, with {len(ids)} records in a new dataset")
+
+
+def _export(exporter: GuardedExporter) -> Finding:
+    situation, answers = "Robin and Kim wait for a bus.", ("Come along, all of you!", "It is the right bus.")
+    question = f"[Situation]\n{situation}\n[Question]\nWhat should Kim say?\n1. {answers[0]}\n2. {answers[1]}\n[Answer]"
+    pair = CaaRecord(question, "(1", "(2", "check", "Openness", "Kim", situation, *answers)
+    with tempfile.TemporaryDirectory() as folder:
+        exported = exporter.export([pair], [], ExportTarget(Path(folder), "openness", "Openness", Path("export")))
+    return Finding("ok", f"{exporter.origin}: wrote a pair as {', '.join(map(str, exported.files))}")

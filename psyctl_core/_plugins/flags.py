@@ -20,16 +20,15 @@ FLAGS_OF_THE_CORE = frozenset(
         "prompter", "backend", "judge", "judge-backend", "sink", "seed", "temperature", "max-tokens", "max-cost",
         "block-size", "checkpoint-interval", "fresh", "dry-run", "quiet", "debug", "count", "personas", "rows", "json",
         "check", "strict", "persona-file", "contrast", "answers-per-scene", "trait", "tokenizer", "only", "skip",
-        "threshold", "thresholds", "worst",
+        "threshold", "thresholds", "worst", "to", "held-out",
     )
 )  # fmt: skip
 """The options that commands have without any component; none of a component's may be spelled so."""
 
 COMMANDS_OF_THE_CORE = frozenset(
     (
-        "dataset.build.caa", "dataset.judge", "dataset.show", "dataset.status", "dataset.check", "source.preview",
-        "plugins.list",
-        "plugins.check",
+        "dataset.build.caa", "dataset.judge", "dataset.show", "dataset.status", "dataset.check", "dataset.export",
+        "source.preview", "plugins.list", "plugins.check",
     )
 )  # fmt: skip
 """The commands that no plugin may take the place of."""

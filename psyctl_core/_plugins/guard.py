@@ -20,9 +20,12 @@ from psyctl_core.checks import CheckedPair, CheckFacts, CheckFunction, CheckVerd
 from psyctl_core.components import (
     Ask,
     Checkpoint,
+    DatasetExporter,
     DatasetWriter,
     DescribesOthers,
     Estimate,
+    Exported,
+    ExportTarget,
     Identity,
     InferenceBackend,
     Inspection,
@@ -32,7 +35,7 @@ from psyctl_core.components import (
     ScenarioSource,
     SinkTarget,
 )
-from psyctl_core.errors import PluginError, PsyctlError, UsageError
+from psyctl_core.errors import OutputError, PluginError, PsyctlError, UsageError
 from psyctl_core.markup import cut_at_control, without_thoughts
 from psyctl_core.records import (
     CaaRecord,
@@ -65,8 +68,8 @@ class Origin:
     """Who supplies something.
 
     Attributes:
-        kind: ``source``, ``prompter``, ``backend``, ``judge``, ``sink``, ``command`` or ``check``; ``plugin`` where
-            it is none of them.
+        kind: ``source``, ``prompter``, ``backend``, ``judge``, ``sink``, ``exporter``, ``command`` or ``check``;
+            ``plugin`` where it is none of them.
         name: The component's name, or the entry point's.
         distribution: The pip name of who supplies it.
         version: That distribution's version; empty for a component that a program handed over, whose
@@ -453,6 +456,52 @@ class GuardedSink(GuardedComponent[OutputSink]):
         """What lies there."""
         with blamed(self.origin):
             return self._component.inspect(target)
+
+
+class GuardedExporter(_Guarded[DatasetExporter]):
+    """An exporter whose files are looked for."""
+
+    @property
+    def reads(self) -> str:
+        """What the tool reads of a dataset."""
+        return storable(str(self._component.reads))
+
+    def export(self, pairs: Sequence[CaaRecord], held_out: Sequence[CaaRecord], target: ExportTarget) -> Exported:
+        """Write a dataset.
+
+        Raises:
+            PluginError: The exporter fails, or names no file, or one that is not there.
+            OutputError: A file cannot be written.
+        """
+        with blamed(self.origin):
+            try:
+                exported = self._component.export(pairs, held_out, target)
+            except OSError as error:
+                raise OutputError(
+                    f"The export to {target.place} cannot be written: {error.strerror or error}.",
+                    "Make room or give access, or choose another --output; nothing is left half-written.",
+                ) from error
+            if wrong := exported_problem(exported, target.folder):
+                raise self.origin.misdeed(wrong)
+        return replace(exported, next=storable(exported.next), notes=tuple(map(storable, exported.notes)))
+
+
+def exported_problem(exported: object, folder: Path) -> str:
+    """What is wrong with what an exporter returned, or nothing.
+
+    Args:
+        exported: What it returned.
+        folder: Where it was to write.
+    """
+    if not isinstance(exported, Exported):
+        return f"returned a {type(exported).__name__}, not an Exported"
+    if not exported.files:
+        return "named no file that it wrote"
+    for file in exported.files:
+        if not (folder / file).is_file() or not (folder / file).resolve().is_relative_to(folder.resolve()):
+            return f"named a file that is not in its folder: {file}"
+    texts = (exported.next, *exported.notes)
+    return "" if exported.next and all(isinstance(text, str) for text in texts) else "did not say what to run next"
 
 
 def _is_number(value: object) -> bool:

@@ -6,8 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from psyctl_core._plugins.guard import GuardedBackend, GuardedJudge, GuardedPrompter, GuardedSink, GuardedSource
+from psyctl_core._plugins.guard import (
+    GuardedBackend,
+    GuardedExporter,
+    GuardedJudge,
+    GuardedPrompter,
+    GuardedSink,
+    GuardedSource,
+)
 from psyctl_core.components import (
+    DatasetExporter,
     InferenceBackend,
     KindName,
     OutputSink,
@@ -28,6 +36,8 @@ class Kind:
         default: The component's name that is used where nothing is said; empty where nothing is guessed.
         help: What they decide, for ``--help``.
         is_optional: Whether a run may do without.
+        is_of_a_run: Whether a run can use it at all.
+        flag: The option that chooses one.
     """
 
     hook: str
@@ -36,6 +46,8 @@ class Kind:
     default: str
     help: str
     is_optional: bool = False
+    is_of_a_run: bool = True
+    flag: str = ""
 
 
 KINDS: Mapping[KindName, Kind] = {
@@ -46,5 +58,12 @@ KINDS: Mapping[KindName, Kind] = {
     "backend": Kind("psyctl_inference_backends", InferenceBackend, GuardedBackend, "", "Who answers"),
     "judge": Kind("psyctl_pair_judges", PairJudge, GuardedJudge, "", "Who accepts pairs", is_optional=True),
     "sink": Kind("psyctl_output_sinks", OutputSink, GuardedSink, "jsonl", "Where pairs go"),
-}
+    "exporter": Kind(
+        "psyctl_dataset_exporters", DatasetExporter, GuardedExporter, "", "Which tool reads a dataset",
+        is_optional=True, is_of_a_run=False, flag="--to",
+    ),
+}  # fmt: skip
 """Backends have no default: they may cost money or gigabytes."""
+
+OF_A_RUN = tuple(name for name, kind in KINDS.items() if kind.is_of_a_run)
+"""The kinds whose components and options a run takes."""

@@ -208,6 +208,11 @@ def _owner(registry: Registry, chosen: Mapping[KindName, Registered], spelling: 
             used = next((f"is '{c.origin.name}'" for kind, c in chosen.items() if kind == kind_name), "is left out")
             raise UsageError(
                 f"{spelling} belongs to the {kind_name} '{name}', but the {kind_name} {used}.",
-                f"Add --{kind_name} {name}, or leave {spelling} out.",
+                f"Add {_choosing(kind_name)} {name}, or leave {spelling} out.",
             )
     raise UsageError(f"No component has the flag {spelling}.", "See `psyctl dataset.build.caa --help`.")
+
+
+def _choosing(kind: str) -> str:
+    """The option that chooses a component of the kind."""
+    return KINDS[kind].flag or f"--{kind}"  # type: ignore[index]

@@ -14,7 +14,7 @@ from typer.core import TyperCommand
 from psyctl_core._caa.given import Contrast, PersonaChoice, read_persona_file
 from psyctl_core._caa.traits import BIG_FIVE, DARK_TRIAD
 from psyctl_core._plugins.flags import flags_of
-from psyctl_core._plugins.kinds import KINDS
+from psyctl_core._plugins.kinds import KINDS, OF_A_RUN
 from psyctl_core._plugins.registry import Registry
 from psyctl_core._plugins.selection import Selection, choose
 from psyctl_core.components import KindName
@@ -153,7 +153,7 @@ def command(registry: Registry) -> Callable[..., None]:
         config = BuildConfig(
             personality,
             output.expanduser(),
-            choose(registry, {kind: name for kind in KINDS if (name := names[kind])}, given),
+            choose(registry, {kind: name for kind in OF_A_RUN if (name := names[kind])}, given, OF_A_RUN),
             limit_samples,
             Sampling(max_tokens, temperature, seed),
             max_cost,
@@ -204,15 +204,15 @@ def with_parameters(command: Callable[..., None], extra: Sequence[inspect.Parame
 
 
 def component_parameters(
-    registry: Registry, kind: KindName | None = None, *, prefix: str = "", hidden: bool = False
+    registry: Registry, *kinds: KindName, prefix: str = "", hidden: bool = False
 ) -> tuple[list[inspect.Parameter], dict[str, str]]:
-    """A parameter for each flag of each component, of one kind or all, and the flag each parameter stands for.
+    """A parameter for each flag of each component, of some kinds or a run's, and the flag each parameter stands for.
 
     With ``hidden`` the command's help leaves them out. ``prefix`` stands before each flag's name.
     """
     parameters: dict[str, inspect.Parameter] = {}
     spellings = {}
-    for registered in registry.usable(kind):
+    for registered in (found for kind in kinds or OF_A_RUN for found in registry.usable(kind)):
         panel = f"{registered.origin.kind.capitalize()} '{registered.origin.name}'"
         for flag in flags_of(registered.component):
             spelling = f"--{prefix}{flag.spelling[2:]}"

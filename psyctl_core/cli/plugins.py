@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import BrokenPlugin, Entry, Registered, RegisteredCheck, Registry
 from psyctl_core.cli.build import component_parameters, with_parameters
 from psyctl_core.terminal import say, say_json, visible
@@ -64,7 +65,7 @@ def check_command(registry: Registry) -> Callable[..., None]:
         found = "Nothing is wrong in what was tried; the notes say what was not." if untried else "Nothing is wrong."
         say(f"{found} Next, test it with the contracts of psyctl_core.testing.")
 
-    extra, spellings = component_parameters(registry, hidden=True)
+    extra, spellings = component_parameters(registry, *KINDS, hidden=True)
     return with_parameters(check, extra)
 
 

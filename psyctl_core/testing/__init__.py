@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from psyctl_core.testing.contracts import (
     BackendContract,
+    ExporterContract,
     JudgeContract,
     PrompterContract,
     SinkContract,
@@ -13,6 +14,7 @@ from psyctl_core.testing.fakes import FakeBackend, FakePrompter, FakeSource, Mem
 
 __all__ = [
     "BackendContract",
+    "ExporterContract",
     "FakeBackend",
     "FakePrompter",
     "FakeSource",

@@ -30,8 +30,11 @@ from psyctl_core.api import build_caa
 from psyctl_core.budget import Budget
 from psyctl_core.components import (
     Checkpoint,
+    DatasetExporter,
     DatasetWriter,
     DescribesOthers,
+    Exported,
+    ExportTarget,
     Identity,
     InferenceBackend,
     OutputSink,
@@ -85,6 +88,10 @@ RULES = {
     "sink-reads": "read() yields the records as they were written, in order, and changes nothing.",
     "sink-resumes": "A run that was stopped anywhere goes on in the same dataset, without a gap or a double.",
     "sink-inspect": "inspect() counts the records, or says that it cannot tell, and changes nothing.",
+    "exporter-files": "export() writes within its folder, and names every file that it wrote.",
+    "exporter-next": "An exporter says what the tool reads, and what to run there next.",
+    "exporter-repeatable": "The same records give the same files.",
+    "exporter-apart": "What is held out shares no file with the rest.",
 }
 """Every rule of the contracts, by the name of its section on the page."""
 
@@ -523,6 +530,53 @@ class SinkContract:
         _rule("sink-inspect", inspection.records in (None, 3), f"{inspection.records} where 3 were written")
         _rule("sink-inspect", not inspection.problems, inspection.problems)
         _rule("sink-inspect", before == _files(tmp_path), "files changed")
+
+
+class ExporterContract:
+    """What psyctl relies on in an exporter."""
+
+    def exporter(self) -> DatasetExporter:
+        """A new exporter, with the same config each time. To be written by who inherits."""
+        raise NotImplementedError
+
+    def _export(self, folder: Path, held_out: int = 2) -> Exported:
+        folder.mkdir()
+        pairs, kept_back = [sample_record(n) for n in range(4)], [sample_record(n) for n in range(4, 4 + held_out)]
+        return self.exporter().export(pairs, kept_back, ExportTarget(folder, "openness", "Openness", Path("export")))
+
+    def test_it_names_what_it_writes(self, tmp_path: Path) -> None:
+        """Rule exporter-files."""
+        for held_out in (0, 2):
+            folder = tmp_path / str(held_out)
+            exported = self._export(folder, held_out)
+            written = {path.relative_to(folder) for path in _files(folder)}
+            named = set(map(Path, exported.files))
+            _rule("exporter-files", named == written and written, f"{named} named, {written} written")
+        others = sorted(path.name for path in tmp_path.iterdir())
+        _rule("exporter-files", others == ["0", "2"], f"{others} beside it")
+
+    def test_it_says_what_to_do(self, tmp_path: Path) -> None:
+        """Rule exporter-next."""
+        exported = self._export(tmp_path / "one")
+        _rule("exporter-next", exported.next.strip() and self.exporter().reads.strip(), exported)
+
+    def test_the_same_records_give_the_same_files(self, tmp_path: Path) -> None:
+        """Rule exporter-repeatable."""
+        found = []
+        for name in ("one", "other"):
+            self._export(tmp_path / name)
+            found.append({path.relative_to(tmp_path / name): data for path, data in _files(tmp_path / name).items()})
+        differing = [
+            str(name) for name in found[0].keys() | found[1].keys() if found[0].get(name) != found[1].get(name)
+        ]
+        _rule("exporter-repeatable", not differing, f"other bytes in {differing}")
+
+    def test_what_is_held_out_is_apart(self, tmp_path: Path) -> None:
+        """Rule exporter-apart; in files that hold text as it is."""
+        self._export(tmp_path / "one")
+        for path, data in _files(tmp_path / "one").items():
+            stops = {number for number in range(6) if f"stop {number}.".encode() in data}
+            _rule("exporter-apart", not (stops & {0, 1, 2, 3} and stops & {4, 5}), f"{path.name} holds both")
 
 
 def _files(folder: Path) -> dict[Path, bytes]:

@@ -111,7 +111,7 @@ def job(serve, connect, run, monkeypatch, caplog):
 @pytest.mark.parametrize("kind", ["openrouter", "openai"])
 @pytest.mark.parametrize("mode", ENDS_WELL)
 def test_it_ends_well_and_says_what_was_changed(job, mode, kind, prompter):
-    if prompter == "p2" and "0.3xinf" in mode:
+    if prompter == "p2" and ("0.3xinf" in mode or "0.2xinf" in mode):
         pytest.skip("which of the few requests for a persona are refused is a matter of chance")
     report, server, told, backend = job(mode, kind, prompter)
     rows = [json.loads(line) for line in report.lines]

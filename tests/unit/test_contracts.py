@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import re
 import threading
 from itertools import islice
@@ -23,7 +24,9 @@ from psyctl_core import (
 )
 from psyctl_core.components import (
     Checkpoint,
+    DatasetExporter,
     DatasetWriter,
+    Exported,
     InferenceBackend,
     Inspection,
     OutputSink,
@@ -32,6 +35,7 @@ from psyctl_core.components import (
 )
 from psyctl_core.testing import (
     BackendContract,
+    ExporterContract,
     FakeBackend,
     FakePrompter,
     FakeSource,
@@ -43,6 +47,7 @@ from psyctl_core.testing import (
 )
 from psyctl_core.testing.contracts import RULES
 from psyctl_core.testing.fakes import fake_answer, fake_scenario
+from psyctl_exporters import psyctl_dataset_exporters
 from psyctl_jsonl import JsonlConfig
 from psyctl_jsonl.sink import JsonlSink
 from psyctl_likelihood import LikelihoodConfig
@@ -116,6 +121,23 @@ class TestMemory(SinkContract):
 
     def sink(self, folder):
         return self.one
+
+
+WITHOUT_A_MODEL = [component for component in psyctl_dataset_exporters() if component.name != "persona-vectors"]
+
+
+@pytest.mark.parametrize("component", WITHOUT_A_MODEL, ids=lambda component: component.name)
+class TestExporters(ExporterContract):
+    """Every exporter that needs no model's chat template."""
+
+    @pytest.fixture(autouse=True)
+    def _one(self, component):
+        module, _, name = component.factory.partition(":")
+        self.made = getattr(importlib.import_module(module), name), component.config
+
+    def exporter(self):
+        make, config = self.made
+        return make(config(), Context())
 
 
 # One plugin for each rule, which breaks it.
@@ -253,6 +275,17 @@ class BadWriter(DatasetWriter):
         self.kept.setdefault("records", []).extend(self.held)
 
 
+class BadExporter(DatasetExporter):
+    """Writes what is given, and what a test makes of it."""
+
+    def __init__(self, write=lambda pairs, held_out: "text", named=("one.txt",), reads="text"):
+        self.write, self.named, self.reads = write, named, reads
+
+    def export(self, pairs, held_out, target):
+        (target.folder / "one.txt").write_text(self.write(pairs, held_out), encoding="utf-8")
+        return Exported(self.named, "read it")
+
+
 numbers = iter(range(10**9))
 
 
@@ -279,6 +312,10 @@ def judge(**bent):
 def sink(**bent):
     kept = {}
     return contract(SinkContract, sink=lambda folder: BadSink(kept, **bent))
+
+
+def exporter(**bent):
+    return contract(ExporterContract, exporter=lambda: BadExporter(**bent))
 
 
 BAD = {
@@ -351,6 +388,16 @@ BAD = {
     "sink-reads": (sink(backwards=True), "test_records_are_read_as_they_were_written"),
     "sink-resumes": (sink(from_the_top=True), "test_a_stopped_run_goes_on_without_a_gap_or_a_double"),
     "sink-inspect": (sink(count=7), "test_inspecting_changes_nothing"),
+    "exporter-files": (exporter(named=()), "test_it_names_what_it_writes"),
+    "exporter-next": (exporter(reads=" "), "test_it_says_what_to_do"),
+    "exporter-repeatable": (
+        exporter(write=lambda pairs, held_out: str(next(numbers))),
+        "test_the_same_records_give_the_same_files",
+    ),
+    "exporter-apart": (
+        exporter(write=lambda pairs, held_out: "".join(pair.situation for pair in [*pairs, *held_out])),
+        "test_what_is_held_out_is_apart",
+    ),
 }
 
 
