@@ -67,14 +67,18 @@ if TYPE_CHECKING:
         build,
         build_caa,
         check_dataset,
+        check_records,
         open_dataset,
         plan,
         plan_caa,
+        scores_of,
+        stored_datasets,
     )
 
 _API = (
     "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "PersonaChoice", "Plan", "Progress", "Report", "Sampling",
-    "Selection", "StoredDataset", "build", "build_caa", "check_dataset", "open_dataset", "plan", "plan_caa",
+    "Selection", "StoredDataset", "build", "build_caa", "check_dataset", "check_records", "open_dataset", "plan",
+    "plan_caa", "scores_of", "stored_datasets",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 
@@ -134,11 +138,14 @@ __all__ = [
     "build",
     "build_caa",
     "check_dataset",
+    "check_records",
     "hookimpl",
     "open_dataset",
     "option",
     "plan",
     "plan_caa",
+    "scores_of",
+    "stored_datasets",
 ]
 
 
