@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         PersonaChoice,
         Plan,
         Progress,
+        RejectedPair,
         Report,
         Sampling,
         Selection,
@@ -76,8 +77,8 @@ if TYPE_CHECKING:
     )
 
 _API = (
-    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "PersonaChoice", "Plan", "Progress", "Report", "Sampling",
-    "Selection", "StoredDataset", "build", "build_caa", "check_dataset", "check_records", "open_dataset", "plan",
+    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "PersonaChoice", "Plan", "Progress", "RejectedPair", "Report",
+    "Sampling", "Selection", "StoredDataset", "build", "build_caa", "check_dataset", "check_records", "open_dataset", "plan",
     "plan_caa", "scores_of", "stored_datasets",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
@@ -122,6 +123,7 @@ __all__ = [
     "PluginError",
     "Progress",
     "PsyctlError",
+    "RejectedPair",
     "Report",
     "Sampling",
     "Scenario",

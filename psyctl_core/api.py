@@ -36,6 +36,7 @@ from psyctl_core._plugins.registry import discover
 from psyctl_core._plugins.selection import Selection, selection_of
 from psyctl_core._store import runs
 from psyctl_core._store.lock import locked
+from psyctl_core._store.runs import RejectedPair
 from psyctl_core.components import (
     Estimate,
     InferenceBackend,
@@ -68,6 +69,7 @@ __all__ = [
     "PersonaChoice",
     "Plan",
     "Progress",
+    "RejectedPair",
     "Report",
     "Sampling",
     "Selection",
