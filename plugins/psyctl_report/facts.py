@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,6 +130,7 @@ def facts_of(dataset: StoredDataset, room: int) -> TraitFacts:
     labels, agreement = _labelled(dataset, pairs, problems)
     problems += _miscounted(dataset.run, len(records))
     marks = _marks(checkup)
+    linked = {id for result in (checkup.results if checkup else ()) for id, _ in result.finding.worst[:WORST]}
     every = []
     for number, pair in enumerate(pairs, 1):
         scores = scores_of(pair.metadata) or {}
@@ -150,7 +151,7 @@ def facts_of(dataset: StoredDataset, room: int) -> TraitFacts:
         lengths=([len(one) for one, _ in texts], [len(other) for _, other in texts]),
         openings=(openings((one for one, _ in texts), LISTED), openings((other for _, other in texts), LISTED)),
         telling=telling_words(texts, LISTED),
-        pairs=sampled(grouped(every), room),
+        pairs=sampled(grouped(every), room, linked),
         total=len(every),
     )
 
@@ -194,11 +195,17 @@ def grouped(pairs: Sequence[ShownPair]) -> list[ShownPair]:
     return first + [pair for pair in pairs if pair.number not in taken]
 
 
-def sampled(pairs: Sequence[ShownPair], room: int) -> list[ShownPair]:
-    """As many pairs as there is room for: those in a group and those that checks name, then the others evenly."""
+def sampled(pairs: Sequence[ShownPair], room: int, linked: Collection[str]) -> list[ShownPair]:
+    """As many pairs as there is room for: those in a group and those that are linked, then the others evenly.
+
+    Args:
+        pairs: All pairs, in the order of showing.
+        room: So many at most.
+        linked: Ids of pairs that the page names elsewhere.
+    """
     if len(pairs) <= room:
         return list(pairs)
-    named = [pair for pair in pairs if pair.group or pair.checks][:room]
+    named = [pair for pair in pairs if pair.group or pair.pair.id in linked][:room]
     kept = {pair.number for pair in named}
     others = [pair for pair in pairs if pair.number not in kept]
     free = room - len(named)
