@@ -77,9 +77,9 @@ if TYPE_CHECKING:
     )
 
 _API = (
-    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "PersonaChoice", "Plan", "Progress", "RejectedPair", "Report",
-    "Sampling", "Selection", "StoredDataset", "build", "build_caa", "check_dataset", "check_records", "open_dataset", "plan",
-    "plan_caa", "scores_of", "stored_datasets",
+    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "PersonaChoice", "Plan", "Progress", "RejectedPair",
+    "Report", "Sampling", "Selection", "StoredDataset", "build", "build_caa", "check_dataset", "check_records",
+    "open_dataset", "plan", "plan_caa", "scores_of", "stored_datasets",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 

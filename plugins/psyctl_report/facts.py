@@ -1,4 +1,4 @@
-"""What the page tells of one dataset, as plain data: counts, checks, scores, texts, and the pairs in order of showing."""
+"""What the page tells of one dataset, as plain data: counts, checks, scores, texts, and the pairs in their order."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def axis(low: float, high: float) -> tuple[float, float, int]:
     power = 10.0 ** math.floor(math.log10(rough))
     width = next(step * power for step in (1, 2, 5, 10) if step * power >= rough)
     begin = math.floor(low / width) * width
-    return begin, width, max(1, math.floor((high - begin) / width) + (begin + width * ((high - begin) // width) < high))
+    return begin, width, max(1, math.ceil((high - begin) / width - 1e-9))
 
 
 def share_bar(share: float, look: str, title: str) -> Markup:
@@ -96,7 +96,8 @@ def _bar(
     wide = room * 0.9 / of
     said = f"{visible(group.name)}, {bin[0]:g} to {bin[0] + bin[1]:g}: {count:,}"
     return Markup(
-        '<rect class="{look}" x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{tall:.1f}"><title>{said}</title></rect>'
+        '<rect class="{look}" x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{tall:.1f}">'
+        "<title>{said}</title></rect>"
     ).format(
         look=group.look, x=LEFT + at * (WIDTH - LEFT) + which * wide, y=HEIGHT - BOTTOM - tall, wide=wide, tall=tall,
         said=said,

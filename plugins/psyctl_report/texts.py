@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 # Scripts without spaces between words are taken letter by letter.
 _WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]|[^\W_]+(?:'[^\W\d_]+)*")
@@ -70,5 +71,5 @@ def spread(values: Sequence[float]) -> str:
     ordered = sorted(values)
     if not ordered:
         return "none"
-    low, middle, high = (ordered[round(share * (len(ordered) - 1))] for share in (0.1, 0.5, 0.9))
-    return f"median {middle:g}, 80 % from {low:g} to {high:g}"
+    low, high = (ordered[round(share * (len(ordered) - 1))] for share in (0.1, 0.9))
+    return f"median {median(ordered):g}, 80 % from {low:g} to {high:g}"

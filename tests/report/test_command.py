@@ -84,7 +84,7 @@ def test_a_run_json_that_cannot_be_used_is_one_line(dataset, make):
     assert not (folder / "report.html").exists()
 
 
-STRANGER = '''
+STRANGER = """
 import pickle
 from dataclasses import dataclass
 from psyctl_core import Component, DatasetWriter, OutputSink, hookimpl
@@ -128,7 +128,7 @@ class Writer(DatasetWriter):
 @hookimpl
 def psyctl_output_sinks():
     return [Component("pickles", "psyctl_pickles:Pickles", Config, "Pickles")]
-'''
+"""
 
 
 def test_a_strangers_sink_is_reported_as_any_other(install, tmp_path, capsys):

@@ -22,11 +22,12 @@ HOSTILE = (
     "</style><style>*{display:none}</style>", "</title><base href=//evil>", "%s %d {0} {x}", "\x1b[31m\x07\x00",
     "\u202e\u2066right\u2069", "\ud800 \udfff", "\u2028\x85", "<iframe srcdoc='<p>'>", "a</textarea></select></form>",
 )  # fmt: skip
-TAGS = set(
-    "html head meta title style body h1 h2 h3 h4 p section div table tr th td b span details summary ul li a nav "
-    "blockquote figure figcaption br svg rect path text form label input select option button output article header "
-    "script".split()
-)
+TAGS = {
+    "html", "head", "meta", "title", "style", "script", "body", "h1", "h2", "h3", "h4", "p", "a", "nav", "section", "div",
+    "table", "tr", "th", "td", "b", "span", "details", "summary", "ul", "li", "blockquote", "figure", "figcaption", "br",
+    "svg", "rect", "path", "text", "form", "label", "input", "select", "option", "button", "output", "article", "header",
+}  # fmt: skip
+"""Those of the template."""
 
 
 def page(folder, *, room=SHOWN, notes=()):
@@ -104,7 +105,7 @@ def test_the_page_tells_what_lies_in_the_files(dataset, make, parsed):
     )
     text = parsed(page(folder)).text
     for part in (
-        "40 pairs; fails: openings",
+        "40 pairs; fails: ", "openings; worth a look: ",
         "FakePrompter", "{character} is known for this: Openness.",
         "the sides do not differ 1", "no dialogue 5", "cost $0.2500",
         "Score 'positive'", "in the dataset: median 80", "Labels of a person", "Precision 1 of 1 (100 %)",
@@ -150,7 +151,7 @@ def test_several_datasets_are_compared_and_linked(dataset, make, parsed, tmp_pat
     assert len(found.all_of("article")) == 3 + 5
 
 
-@pytest.mark.parametrize(("status", "told"), [("running", "it is going on, or was killed"), ("stopped", "it was stopped")])
+@pytest.mark.parametrize(("status", "told"), [("running", "it is going on, or was killed"), ("stopped", "it was")])
 def test_an_unfinished_run_is_shown_as_one(dataset, make, parsed, tmp_path, status, told):
     text = parsed(page(dataset([make.record(0)], status=status))).text
     assert f"1 pair, not finished: {told}" in text or f"1 pair; not finished: {told}" in text
@@ -186,7 +187,8 @@ def test_the_filters_keep_what_they_ask_for():
         ({}, {"check": "1"}, False), ({}, {"order": "first"}, True), ({}, {"order": "second"}, False),
         ({}, {"kind": "best"}, True), ({}, {"kind": "worst"}, False), ({}, {"least": "40", "most": "40"}, True),
         ({}, {"least": "41"}, False), ({}, {"most": "39"}, False), ({"score": ""}, {"least": "0"}, False),
-        ({"score": ""}, {"most": "0"}, False), ({"score": "-5"}, {"most": "0"}, True), ({"checks": "13 "}, {"check": "3"}, False),
+        ({"score": ""}, {"most": "0"}, False), ({"score": "-5"}, {"most": "0"}, True),
+        ({"checks": "13 "}, {"check": "3"}, False),
     ]  # fmt: skip
     script = files("psyctl_report").joinpath("page.js").read_text(encoding="utf-8")
     rows = json.dumps([[PAIR | pair, ANY | wanted] for pair, wanted, _ in cases])
