@@ -12,8 +12,8 @@ Rows = list[tuple[str, str]]
 
 STATUS = {
     "complete": "finished",
-    "stopped": "not finished: it was stopped, and the same command goes on",
-    "running": "not finished: it is going on, or was killed; the same command goes on",
+    "stopped": "not finished: it was stopped, and the command that began it goes on",
+    "running": "not finished: it is going on, or was killed; then the command that began it goes on",
 }
 SHOWN_ELSEWHERE = ("personas", "guides", "statistics")
 """Parts of run.json that have a place of their own on the page."""

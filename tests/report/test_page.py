@@ -23,9 +23,10 @@ HOSTILE = (
     "\u202e\u2066right\u2069", "\ud800 \udfff", "\u2028\x85", "<iframe srcdoc='<p>'>", "a</textarea></select></form>",
 )  # fmt: skip
 TAGS = {
-    "html", "head", "meta", "title", "style", "script", "body", "h1", "h2", "h3", "h4", "p", "a", "nav", "section", "div",
-    "table", "tr", "th", "td", "b", "span", "details", "summary", "ul", "li", "blockquote", "figure", "figcaption", "br",
-    "svg", "rect", "path", "text", "form", "label", "input", "select", "option", "button", "output", "article", "header",
+    "html", "head", "meta", "title", "style", "script", "body", "h1", "h2", "h3", "h4", "p", "a", "nav", "section",
+    "div", "table", "tr", "th", "td", "b", "span", "details", "summary", "ul", "li", "blockquote", "figure",
+    "figcaption", "br", "svg", "rect", "path", "text", "form", "label", "input", "select", "option", "button", "output",
+    "article", "header",
 }  # fmt: skip
 """Those of the template."""
 
