@@ -35,7 +35,7 @@ def report(
     datasets = stored_datasets(output)
     left_out = len(stored_datasets(output, older=True)) - len(datasets)
     traits = [facts_of(dataset, SHOWN // len(datasets)) for dataset in datasets]
-    notes = [f"{left_out} older dataset{'s' * (left_out > 1)} in the folder {_is(left_out)} left out."] * bool(left_out)
+    notes = [f"Older datasets in the folder are left out: {left_out}."] if left_out else []
     if all(each.is_unreadable for each in traits):
         raise OutputError(traits[0].problems[0], "`psyctl dataset.status` shows what lies there.")
     try:
@@ -49,10 +49,6 @@ def report(
     say(f"Wrote {file}: {', '.join(map(_shown, traits))}.")
 
 
-def _is(count: int) -> str:
-    return "are" if count > 1 else "is"
-
-
 def _shown(facts: TraitFacts) -> str:
     shown, total = len(facts.pairs), facts.total
-    return f"{facts.trait}, {total} pairs" + (f" ({shown} of them shown)" if shown < total else "")
+    return f"{facts.trait}, {total} pair{'s' * (total != 1)}" + (f" ({shown} of them shown)" if shown < total else "")

@@ -28,7 +28,7 @@ WORST = 5
 """So many rows stand below a check."""
 
 MARKED = 100
-"""So many of the rows that a check names, worst first, can be filtered by its name."""
+"""So many of the rows that a check names, worst first, can be filtered by its name; of one that is ok, :data:`WORST`."""
 
 LISTED = 12
 """So many openings and words a side."""
@@ -124,11 +124,11 @@ def facts_of(dataset: StoredDataset, room: int) -> TraitFacts:
         room: So many pairs are shown at most.
     """
     records, problems = dataset.readable()
-    rejected = dataset.rejected()
-    pairs: Pairs = [*records, *rejected]
+    pairs: Pairs = [*records, *_rejected(dataset, problems)]
     checkup = check_records(dataset, records) if records else None
     labels, agreement = _labelled(dataset, pairs, problems)
-    problems += _miscounted(dataset.run, len(records))
+    if dataset.sink is not None:
+        problems += _miscounted(dataset.run, len(records))
     marks = _marks(checkup)
     linked = {id for result in (checkup.results if checkup else ()) for id, _ in result.finding.worst[:WORST]}
     every = []
@@ -217,6 +217,15 @@ def _margin(pair: ShownPair) -> float:
     return 0.0 if pair.margin is None else pair.margin
 
 
+def _rejected(dataset: StoredDataset, problems: list[str]) -> Sequence[RejectedPair]:
+    """The rejected pairs that were kept; a file that cannot be read joins the problems."""
+    try:
+        return dataset.rejected()
+    except OSError as error:
+        problems.append(f"The rejected pairs cannot be read: {error.filename}: {error.strerror}.")
+        return ()
+
+
 def _labelled(
     dataset: StoredDataset, pairs: Pairs, problems: list[str]
 ) -> tuple[Mapping[str, str], Sequence[tuple[str, str]]]:
@@ -242,6 +251,6 @@ def _marks(checkup: Checkup | None) -> dict[str, frozenset[str]]:
     """By a pair's id the checks that name it among their worst."""
     marks: dict[str, set[str]] = {}
     for result in checkup.results if checkup else ():
-        for id, _ in result.finding.worst[:MARKED]:
+        for id, _ in result.finding.worst[: WORST if result.verdict == "ok" else MARKED]:
             marks.setdefault(id, set()).add(result.check.name)
     return {id: frozenset(names) for id, names in marks.items()}

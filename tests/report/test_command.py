@@ -45,9 +45,9 @@ def test_older_datasets_are_left_out_and_that_is_said(dataset, make, capsys):
     capsys.readouterr()
     report(folder)
     out, err = capsys.readouterr()
-    assert err == "1 older dataset in the folder is left out.\n"
+    assert err == "Older datasets in the folder are left out: 1.\n"
     assert "2 pairs" in out
-    assert "1 older dataset in the folder is left out." in (folder / "report.html").read_text(encoding="utf-8")
+    assert "Older datasets in the folder are left out: 1." in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_folder_without_a_dataset_is_one_line(tmp_path):
@@ -82,6 +82,20 @@ def test_a_run_json_that_cannot_be_used_is_one_line(dataset, make):
     with pytest.raises(OutputError, match=r"run\.json: format_version: 1 was expected"):
         report(folder)
     assert not (folder / "report.html").exists()
+
+
+def test_of_two_datasets_the_one_that_can_be_read_is_shown(dataset, make, tmp_path, capsys):
+    folder = tmp_path / "both"
+    dataset([make.record(0)], folder=folder / "openness")
+    dataset([make.record(0)], folder=folder / "calm", trait="Calm", format_version=99)
+    for path in sorted(folder.glob("*/caa*")):  # both of one run
+        path.rename(path.with_name("caa_dataset_20260101_000000" + "".join(path.suffixes)))
+    capsys.readouterr()
+    report(folder)
+    out, err = capsys.readouterr()
+    assert out.endswith("unknown, 0 pairs, Openness, 1 pair.\n")
+    assert "format_version: 1 was expected" in err
+    assert err.count("\n") == 1
 
 
 STRANGER = """

@@ -31,7 +31,8 @@ def test_counts_texts_and_checks_are_those_of_the_files(dataset, make):
     assert {each.word for each in found.telling[0]} == {"oh", "wow", "look", "at", "tree"}
     assert [pair.order for pair in found.pairs[:3]] == ["first", "second", "first"]
     assert [result.check.name for result in found.checkup.results if result.verdict == "fail"] == ["power", "openings"]
-    assert "openings" in found.pairs[0].checks
+    assert sum("openings" in pair.checks for pair in found.pairs) == 12  # it fails
+    assert sum("sides-alike" in pair.checks for pair in found.pairs) == 5  # it is ok
 
 
 def test_best_worst_and_borderline_pairs_stand_first_and_in_one_group_each(dataset, make):
@@ -80,6 +81,18 @@ def test_a_damaged_line_is_named_and_the_lines_after_it_are_shown(dataset, make)
     assert [pair.pair.id for pair in found.pairs] == ["id-0", "id-2", "id-3"]
     assert f"Line 2 of {path} is not a CAA record" in found.problems[0]
     assert found.problems[1] == "run.json counts 4 pairs, and 3 could be read."
+
+
+def test_rejects_and_labels_that_cannot_be_read_are_told_and_the_pairs_shown(dataset, make):
+    folder = dataset([make.record(0)])
+    (beside,) = folder.glob("*.run")
+    for name in ("rejects.jsonl", "labels.jsonl"):
+        (beside / name).mkdir()
+    found = facts(folder)
+    assert found.records == 1
+    assert len(found.problems) == 2
+    assert "The rejected pairs cannot be read: " in found.problems[0]
+    assert "labels.jsonl" in found.problems[1]
 
 
 def test_a_dataset_without_its_run_folder_says_that_its_making_is_not_known(dataset, make, tmp_path):
