@@ -28,7 +28,7 @@ WORST = 5
 """So many rows stand below a check."""
 
 MARKED = 100
-"""So many of the rows that a check names, worst first, can be filtered by its name; of one that is ok, :data:`WORST`."""
+"""So many of the rows that a check names, worst first, can be filtered by its name; of one that is ok :data:`WORST`."""
 
 LISTED = 12
 """So many openings and words a side."""
