@@ -21,7 +21,7 @@ from psyctl_check import CHECKS
 from psyctl_core import api, budget, checks, components, errors, options, records, schema, testing
 from psyctl_core._plugins.flags import COMMANDS_OF_THE_CORE, Flag, flags_of
 from psyctl_core._plugins.kinds import KINDS
-from psyctl_core._plugins.registry import Registered, discover
+from psyctl_core._plugins.registry import Registered, discover, load
 from psyctl_core.cli.app import make_app
 from psyctl_soda.shapes import SHAPES
 
@@ -43,7 +43,7 @@ DISTRIBUTION = "psyctl"
 
 BUILDING = (
     "BuildConfig", "Selection", "Sampling", "PersonaChoice", "Progress", "build", "plan", "open_dataset",
-    "check_dataset", "export_dataset",
+    "stored_datasets", "check_dataset", "check_records", "export_dataset", "scores_of",
 )  # fmt: skip
 RECORDS = ("Scenario", "Turn", "SkippedRow", "Persona", "Message", "ChatRequest", "Completion", "CaaRecord")
 CHECKING = ("Check", "CheckedPair", "CheckFacts", "Finding")
@@ -122,6 +122,11 @@ def command_line() -> dict[str, str]:
     app = make_app()
     commands = {str(command.name): command.callback for command in app.registered_commands}
     callbacks = {name: callback for name, callback in commands.items() if name in COMMANDS_OF_THE_CORE and callback}
+    callbacks |= {
+        found.command.name: load(found.command.factory, found.origin)
+        for found in discover().commands()
+        if found.origin.distribution == DISTRIBUTION
+    }
     flags = {flag.spelling for registered in discover().usable() for flag in flags_of(registered.component)}
     theirs = flags | {f"--judge-{spelling[2:]}" for spelling in flags}  # a judge's backend has them once more
     own = {name: [o for o in typed(callback) if o.spelling not in theirs] for name, callback in callbacks.items()}

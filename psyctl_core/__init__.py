@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         PersonaChoice,
         Plan,
         Progress,
+        RejectedPair,
         Report,
         Sampling,
         Selection,
@@ -71,16 +72,19 @@ if TYPE_CHECKING:
         build,
         build_caa,
         check_dataset,
+        check_records,
         export_dataset,
         open_dataset,
         plan,
         plan_caa,
+        scores_of,
+        stored_datasets,
     )
 
 _API = (
     "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "ExportReport", "PersonaChoice", "Plan", "Progress",
-    "Report", "Sampling", "Selection", "StoredDataset", "build", "build_caa", "check_dataset", "export_dataset",
-    "open_dataset", "plan", "plan_caa",
+    "RejectedPair", "Report", "Sampling", "Selection", "StoredDataset", "build", "build_caa", "check_dataset",
+    "check_records", "export_dataset", "open_dataset", "plan", "plan_caa", "scores_of", "stored_datasets",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 
@@ -128,6 +132,7 @@ __all__ = [
     "PluginError",
     "Progress",
     "PsyctlError",
+    "RejectedPair",
     "Report",
     "Sampling",
     "Scenario",
@@ -144,12 +149,15 @@ __all__ = [
     "build",
     "build_caa",
     "check_dataset",
+    "check_records",
     "export_dataset",
     "hookimpl",
     "open_dataset",
     "option",
     "plan",
     "plan_caa",
+    "scores_of",
+    "stored_datasets",
 ]
 
 

@@ -13,20 +13,31 @@ from typing import Any
 from psyctl_core._caa.cast import Cast
 from psyctl_core._caa.contrast import Sampling, request_of
 from psyctl_core._caa.given import Contrast, Descriptions, PersonaChoice, given
-from psyctl_core._engine.checking import CheckResult, Checkup, Limits, check_up, chosen, known_check, pair_sets
+from psyctl_core._engine.checking import (
+    CheckResult,
+    Checkup,
+    Limits,
+    check_up,
+    chosen,
+    known_check,
+    pair_set,
+    pair_sets,
+)
 from psyctl_core._engine.config import BuildConfig
 from psyctl_core._engine.dataset import Dataset
 from psyctl_core._engine.exporting import ExportReport, export
 from psyctl_core._engine.job import Job, Work, close_all, closed_after, no_scenario, open_datasets, prepared
 from psyctl_core._engine.personas import Wanted, wanted_personas
 from psyctl_core._engine.progress import Callback, Progress
-from psyctl_core._engine.reading import StoredDataset, find_datasets
+from psyctl_core._engine.reading import StoredDataset, all_datasets, find_datasets
+from psyctl_core._engine.scores import scores_of
 from psyctl_core._engine.stopping import stoppable
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import discover
 from psyctl_core._plugins.selection import Selection, resolve, selection_of
 from psyctl_core._store import runs
 from psyctl_core._store.lock import locked
+from psyctl_core._store.runs import RejectedPair
 from psyctl_core.components import (
     Context,
     DatasetExporter,
@@ -43,6 +54,7 @@ from psyctl_core.files import remove_drafts
 from psyctl_core.options import Config
 from psyctl_core.records import (
     NEUTRAL,
+    CaaRecord,
     ChatRequest,
     ContrastivePair,
     JsonValue,
@@ -61,6 +73,7 @@ __all__ = [
     "PersonaChoice",
     "Plan",
     "Progress",
+    "RejectedPair",
     "Report",
     "Sampling",
     "Selection",
@@ -68,10 +81,13 @@ __all__ = [
     "build",
     "build_caa",
     "check_dataset",
+    "check_records",
     "export_dataset",
     "open_dataset",
     "plan",
     "plan_caa",
+    "scores_of",
+    "stored_datasets",
 ]
 
 EXAMPLE_SCENARIOS = 1_000
@@ -366,6 +382,33 @@ def open_dataset(output: str | Path, trait: str = "") -> StoredDataset:
             f"Name one with trait=...; there are: {names}.",
         )
     return matching[0]
+
+
+def stored_datasets(output: str | Path, *, older: bool = False) -> list[StoredDataset]:
+    """The newest datasets in a folder and its subfolders, one a trait, or the one that a file is.
+
+    Args:
+        output: The folder that a run was told to write to, or a dataset's file.
+        older: Those of earlier runs as well.
+
+    Raises:
+        UsageError: There is none.
+    """
+    path, registry = Path(output).expanduser(), discover()
+    return all_datasets(path, registry) if older and path.is_dir() else find_datasets(path, registry)
+
+
+def check_records(dataset: StoredDataset, records: Sequence[CaaRecord]) -> Checkup:
+    """What :func:`check_dataset` says of one dataset, by records of it that were read already.
+
+    Args:
+        dataset: The dataset.
+        records: One or more.
+
+    Raises:
+        UsageError: No check is installed.
+    """
+    return check_up(pair_set(dataset, records), chosen(discover(), (), ()), {})
 
 
 def check_dataset(

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -39,22 +40,13 @@ class JsonlSink(OutputSink):
         return JsonlWriter(target)
 
     def read(self, target: SinkTarget) -> Iterator[CaaRecord]:
-        """Read the dataset's whole lines.
+        """Read the dataset's whole lines; after one that is not a record, the next can still be asked for.
 
         Raises:
             OutputError: There is no such file, or a line is not a record; the message names it.
         """
         path = _dataset_path(target)
-        try:
-            file = path.open("rb")
-        except OSError as error:
-            raise OutputError(
-                f"The dataset {path} cannot be read: {error.strerror or error}.", "Give a dataset of psyctl's."
-            ) from error
-        with file:
-            for number, line in enumerate(file, 1):
-                if line.endswith(b"\n"):
-                    yield _record(line, number, path)
+        return map(partial(_record, path=path), _numbered(path))  # a generator would end with its first error
 
     def location(self, target: SinkTarget) -> str:
         """The dataset's path."""
@@ -170,7 +162,20 @@ def _checkpoint_path(target: SinkTarget) -> Path:
     return target.folder / f"{target.name}.checkpoint.json"
 
 
-def _record(line: bytes, number: int, path: Path) -> CaaRecord:
+def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The whole lines, from 1."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise OutputError(
+            f"The dataset {path} cannot be read: {error.strerror or error}.", "Give a dataset of psyctl's."
+        ) from error
+    with file:
+        yield from ((number, line) for number, line in enumerate(file, 1) if line.endswith(b"\n"))
+
+
+def _record(numbered: tuple[int, bytes], path: Path) -> CaaRecord:
+    number, line = numbered
     try:
         row = json.loads(line)
         wrong = schema.problem("caa-record", row)

@@ -237,7 +237,12 @@ def _foreign(
 
 
 def _own(dataset: StoredDataset) -> PairSet:
-    pairs = [_pair(record) for record in dataset]
+    return pair_set(dataset, dataset)
+
+
+def pair_set(dataset: StoredDataset, records: Iterable[CaaRecord]) -> PairSet:
+    """A dataset's records as checks see them, with what its run.json says."""
+    pairs = [_pair(record) for record in records]
     personas: Mapping[str, Mapping[str, JsonValue]] = dataset.run.get("personas", {})
     texts = [str(personas.get(role, {}).get("description", "")) for role in ("positive", NEUTRAL)]
     keywords = personas.get("positive", {}).get("keywords", ())

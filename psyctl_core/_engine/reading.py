@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from psyctl_core import schema
+from psyctl_core._engine.labels import Label, agreement, labelled, read_labels
 from psyctl_core._plugins.guard import GuardedSink
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import Registry
 from psyctl_core._plugins.selection import Selection, resolve
 from psyctl_core._store import runs
+from psyctl_core._store.runs import RejectedPair
 from psyctl_core.components import Context, SinkTarget
 from psyctl_core.errors import OutputError, PsyctlError, UsageError
 from psyctl_core.options import Config
@@ -62,6 +64,39 @@ class StoredDataset:
                 "Install the plugin that wrote it; `psyctl plugins.list` shows what there is.",
             )
         return self.sink.read(self.target)
+
+    @property
+    def run_folder(self) -> Path:
+        """Where run.json, the rejects and a person's labels are."""
+        return self.target.folder / f"{self.target.name}.run"
+
+    def readable(self) -> tuple[list[CaaRecord], list[str]]:
+        """The records that can be read, and a line for each thing that cannot be, naming it."""
+        if self.sink is None:
+            return [], [f"The dataset {self.location} cannot be read: {self.problem}."]
+        found = list(self.sink.readable(self.target))
+        return [each for each in found if not isinstance(each, str)], [each for each in found if isinstance(each, str)]
+
+    def rejected(self) -> list[RejectedPair]:
+        """The pairs that a judge rejected, in the order of rejecting."""
+        return list(runs.rejected_pairs(self.run_folder))
+
+    def labels(self) -> dict[str, Label]:
+        """What a person said of pairs, by the pair's id: ``right``, ``wrong`` or ``unclear``.
+
+        Raises:
+            OutputError: The labels cannot be read.
+        """
+        return read_labels(self.run_folder)
+
+    def agreement(self, pairs: Sequence[CaaRecord | RejectedPair]) -> list[tuple[str, str]]:
+        """How far a person's labels of these pairs agree with the judge, in rows; none where nobody labelled.
+
+        Raises:
+            OutputError: The labels cannot be read.
+        """
+        found = labelled(pairs, self.labels())
+        return agreement(found) if found else []
 
 
 def find_datasets(path: Path, registry: Registry) -> list[StoredDataset]:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, get_args
 
@@ -441,6 +442,32 @@ class GuardedSink(GuardedComponent[OutputSink]):
             if wrong := record_problem(record):
                 raise self.origin.misdeed(f"read something unusable as record {number}: {wrong}")
             yield record
+
+    def readable(self, target: SinkTarget) -> Iterator[CaaRecord | str]:
+        """The records of a dataset that can be read, and in place of each other one why it cannot.
+
+        Goes on as far as the sink's iterator does; one that is a generator ends with its first error.
+
+        Raises:
+            PluginError: The sink fails.
+        """
+        with blamed(self.origin):
+            records = iter(self._component.read(target))
+        problem = ""
+        for number in count(1):
+            try:
+                with blamed(self.origin):
+                    record = next(records, None)
+            except OutputError as error:
+                if error.message == problem:  # it would say so for ever
+                    return
+                problem = error.message
+                yield problem
+                continue
+            if record is None:
+                return
+            wrong = record_problem(record)
+            yield f"The {self.origin} read something unusable as record {number}: {wrong}." if wrong else record
 
     def location(self, target: SinkTarget) -> str:
         """Where the dataset is."""

@@ -10,6 +10,7 @@ import pytest
 from typer.main import get_command
 
 from psyctl_core._caa.traits import parse_traits
+from psyctl_core._plugins.registry import discover
 from psyctl_core.cli.app import make_app
 
 BUILD = "dataset.build.caa"
@@ -21,6 +22,12 @@ class ReachedError(Exception):
 
 def reached(config, **settings):
     raise ReachedError(config)
+
+
+@pytest.fixture(autouse=True)
+def _typed(monkeypatch):
+    """The commands of built-in plugins are made as if they were typed: of others only the names are known."""
+    monkeypatch.setattr("sys.argv", ["psyctl", *(found.command.name for found in discover().commands())])
 
 
 def test_psyctl_understands_the_command(command, monkeypatch):

@@ -12,8 +12,9 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 
-EXTRAS = ("", "hf", "openvino", "check")
-REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[.*\])?(?P<bounds>[^;]*)(?:;\s*extra\s*==\s*['\"](?P<extra>\w+)['\"])?")
+from packaging.requirements import Requirement
+
+EXTRAS = ("hf", "openvino", "check")
 
 
 def lowest(requirements: Iterable[str], without: Iterable[str] = ()) -> Iterator[str]:
@@ -22,15 +23,13 @@ def lowest(requirements: Iterable[str], without: Iterable[str] = ()) -> Iterator
     Raises:
         ValueError: A requirement has no lower bound.
     """
-    for requirement in requirements:
-        found = REQUIREMENT.fullmatch(requirement.strip())
-        if found is None:
-            raise ValueError(f"cannot read the requirement '{requirement}'")
-        if (found["extra"] or "") in EXTRAS and found["name"] not in without:
-            bound = re.search(r">=\s*([\w.]+)", found["bounds"])
+    for requirement in map(Requirement, requirements):
+        extras = re.findall(r"extra == .(\w+)", str(requirement.marker or ""))
+        if all(extra in EXTRAS for extra in extras) and requirement.name not in without:
+            bound = next((s.version for s in requirement.specifier if s.operator == ">="), None)
             if bound is None:
                 raise ValueError(f"the requirement '{requirement}' has no lower bound")
-            yield f"{found['name']}=={bound[1]}"
+            yield f"{requirement.name}=={bound}"
 
 
 if __name__ == "__main__":
