@@ -31,6 +31,16 @@ WORKERS = 16
 P2_SEED = 7
 """With this one the server does not refuse to describe a persona, which would end a run for good."""
 
+JUDGES = {
+    "itself": ("--judge", "rubric", "--rubric-difference", "10"),
+    "another": (
+        "--judge", "rubric", "--rubric-difference", "10", "--judge-backend", "openrouter",
+        "--judge-openrouter-base-url", "{url}", "--judge-openrouter-max-workers", "{workers}",
+        "--judge-openrouter-model", "qwen/qwen3-30b-a3b",
+    ),
+}  # fmt: skip
+"""Options of a judge that is the writer's model, and of one that is not."""
+
 THREE_TRAITS = "Extroversion, Openness, Neuroticism"
 
 KILL = 9  # SIGKILL, which Windows does not have
@@ -153,13 +163,19 @@ def crash_server(
     prompter: str = "static",
     latency: float = 0.02,
     server_seed: int = 0,
+    judge: Sequence[str] = (),
 ) -> Outcome:
-    """End runs against the misbehaving server so many times; its seed decides which requests are refused for good."""
+    """End runs against the misbehaving server so many times.
+
+    Its seed decides which requests are refused for good. ``judge`` holds further options, with ``{url}`` and
+    ``{workers}`` in them.
+    """
     faults = [part for fault in FAULTS for part in ("--fault", fault)]
     server = StandIn("--seed", str(server_seed), "--latency", str(latency), "--retry-after", "0.05", *faults)
     arguments = (
         "--source", "starter", "--prompter", prompter, "--personality", traits, "--limit-samples", str(pairs),
         "--backend", "openrouter", "--openrouter-base-url", server.url, "--openrouter-max-workers", str(WORKERS),
+        *(word.format(url=server.url, workers=WORKERS) for word in judge),
     )  # fmt: skip
     try:
         return _crash(arguments, kills, signals, seed, answered=server.answered, reset=server.reset)
@@ -230,6 +246,8 @@ def main() -> None:
         "one trait, server": crash_server(kills - kills // 2, seed),
         "three traits, p2, server": crash_server(kills // 2, seed + 1, signals=signals // 2, **hard),
         "three traits, p2, server, no kills": crash_server(0, seed + 2, signals=signals - signals // 2, **hard),
+        "judged by itself, server": crash_server(kills // 3, seed + 3, pairs=30, judge=JUDGES["itself"]),
+        "judged by another, server": crash_server(kills // 3, seed + 4, pairs=30, judge=JUDGES["another"]),
         "embedded model": crash_local(options.local_kills, seed),
     }
     for name, o in outcomes.items():

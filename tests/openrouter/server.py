@@ -614,6 +614,8 @@ class Server:
     def _text(self, name: str, messages: Any) -> str:
         begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
         asked = next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")
+        if "Answer with one digit" in asked:  # a judge's question
+            return str(int(10 * _fraction(f"{self.script.seed}:digit:{name}")))
         if "adjectives" in asked:
             text = ", ".join(_picks(name, ADJECTIVES, 8))
         elif "describe how" in asked:
