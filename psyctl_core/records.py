@@ -99,6 +99,8 @@ class ChatRequest:
         continuation: Where it is not empty, nothing is to be written: wanted is how likely this text is after the
             prefill. A backend that can says the natural logarithm of that, summed over the text's tokens, under
             ``logprob`` in the completion's metadata, and their number as ``completion_tokens``.
+        json_schema: Where it is not empty, the answer should be JSON that holds to this JSON Schema, given as text; a
+            backend that can holds the model to it.
     """
 
     id: str
@@ -110,6 +112,7 @@ class ChatRequest:
     seed: int = 0
     choices: tuple[str, ...] = ()
     continuation: str = ""
+    json_schema: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,9 @@ def chat_body(
         body.update(when_begun)
     if request.choices:
         body |= {"logprobs": True, "top_logprobs": MOST_LOGPROBS}
+    if request.json_schema:
+        schema = {"name": "answer", "strict": True, "schema": json.loads(request.json_schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if stops := usable_stops(request.stop):
         body["stop"] = stops
     return {name: value for name, value in body.items() if name not in dialect.omitted}

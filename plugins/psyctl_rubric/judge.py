@@ -8,6 +8,7 @@ https://arxiv.org/abs/2303.16634) for the weighted score; comparing two answers 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -46,7 +47,16 @@ _FIT = (
     "natural). 0 to 2 is a line that ignores the scene, tells what happens instead of speaking, speaks as an AI or as "
     "somebody else, or is broken or senseless. A rude or wicked line can be a 9."
 )
-AGAIN = "Answer with a single digit from 0 to 9 and with nothing else: no words, no explanation."
+AGAIN = 'Answer with JSON such as {"score": 4}, with a digit from 0 to 9, and with nothing else: no explanation.'
+SCHEMA = json.dumps(
+    {
+        "type": "object",
+        "properties": {"score": {"type": "integer", "minimum": 0, "maximum": 9}},
+        "required": ["score"],
+        "additionalProperties": False,
+    }
+)
+AGAIN_TOKENS = 24
 
 NAMES = ("positive", "neutral", "positive_fit", "neutral_fit")
 """The scores of a pair, in the order of asking."""
@@ -96,7 +106,7 @@ class RubricJudge(PairJudge):
     def verdict(
         self, pair: ContrastivePair, guide: str, completions: Sequence[Completion]
     ) -> Verdict | Sequence[ChatRequest]:
-        """The verdict by the scores; what has none is asked once more, for a digit alone."""
+        """The verdict by the scores; what has none is asked once more, for JSON."""
         names = NAMES if self._config.fit else NAMES[:2]
         scores = dict(zip(names, map(score, completions), strict=False))
         missing = [name for name in names if scores[name] is None]
@@ -155,6 +165,7 @@ def _request(rubric: str, scenario: Scenario, line: str, question: str) -> ChatR
 
 
 def _insisting(request: ChatRequest) -> ChatRequest:
-    """The same question, more strictly, and as text: whoever gave no probabilities may do so again."""
+    """The same question for JSON: whoever gave no probabilities may give none again."""
     system, user = request.messages
-    return replace(request, messages=(system, replace(user, content=f"{user.content}\n{AGAIN}")), choices=())
+    asked = system, replace(user, content=f"{user.content}\n{AGAIN}")
+    return replace(request, messages=asked, prefill="", choices=(), json_schema=SCHEMA, max_tokens=AGAIN_TOKENS)

@@ -54,7 +54,7 @@ def with_verdict(pair: ContrastivePair, verdict: Verdict, judge: str) -> Contras
 
 def _own(request: ChatRequest, offset: int, seed: int) -> ChatRequest:
     """The request under an id of psyctl's: the same question about a scenario is asked once, whoever asks."""
-    wanted = [request.max_tokens, request.choices, request.continuation]
+    wanted = [request.max_tokens, request.choices, request.continuation, request.json_schema]
     asked: Sequence[object] = [[(m.role, m.content) for m in request.messages], request.prefill, wanted]
     digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
     id = f"{offset}:judge:{digest}"

@@ -179,8 +179,8 @@ class Journal:
             request.seed,
         )
         digest = self._backend.copy()
-        more = [request.choices, request.continuation] if request.choices or request.continuation else []
-        digest.update(json.dumps([*asked, *more] if more else asked).encode())
+        more = (request.choices, request.continuation, request.json_schema)
+        digest.update(json.dumps([*asked, *more] if any(more) else asked).encode())
         return digest.hexdigest()
 
 

@@ -155,3 +155,11 @@ def test_where_the_answer_is_one_of_some_choices_their_probabilities_are_asked_f
     sent = body(dataclasses.replace(REQUEST, choices=("0", "1")))
     assert (sent["logprobs"], sent["top_logprobs"]) == (True, 20)
     assert "logprobs" not in body()
+
+
+def test_an_answer_in_json_is_asked_for_with_its_schema():
+    schema = {"type": "object", "properties": {"score": {"type": "integer"}}}
+    sent = body(dataclasses.replace(REQUEST, json_schema=json.dumps(schema)))
+    assert sent["response_format"]["type"] == "json_schema"
+    assert sent["response_format"]["json_schema"]["schema"] == schema
+    assert "response_format" not in body()

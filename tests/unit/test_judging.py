@@ -177,7 +177,9 @@ def test_what_has_no_score_is_asked_once_more_and_counted_apart(run):
     def shy(request):
         if ":judge:" not in request.id:
             return fake_answer(request)
-        return noisy(request) if "no explanation" in request.messages[-1].content else Completion(request.id, "Well.")
+        if not request.json_schema:
+            return Completion(request.id, "Well.")
+        return replace(noisy(request), text=f'{{"score": {noisy(request).text}}}')
 
     done = run(limit_samples=3, judge=rubric(), backend=FakeBackend(answer=shy))
     assert len(done.lines) == 3
