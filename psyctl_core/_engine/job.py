@@ -287,7 +287,8 @@ class Work:
         answerer.start()
         blocks = self._blocks(answerer)
         start = min(lane.start for lane in lanes)
-        bound = _Bound(self._job.config.max_scenarios, max(dataset.scenarios_before for dataset in lacking))
+        earliest = min(lacking, key=lambda dataset: dataset.start_offset)
+        bound = _Bound(self._job.config.max_scenarios, earliest.scenarios_before)
         acceptance = Acceptance()
         trials = {dataset.trait.slug: self._trial(dataset) for dataset in lacking}
         with contextlib.closing(self._job.scenarios(start)) as items, self.meter.phase("generating"):
@@ -315,6 +316,8 @@ class Work:
         for dataset in lacking:
             if scheduler.exhausted and not bound.is_reached and dataset.trait.slug in scheduler.lacking():
                 dataset.finish()
+        if bound.is_reached:
+            bound.say(lacking, self._limit)
         if not scheduler.scenarios and start == 0:
             raise no_scenario(self._job, lacking[0].skipped)
 
@@ -438,6 +441,16 @@ class _Bound:
     def is_reached(self) -> bool:
         """Whether no more are asked about."""
         return self._most is not None and self._count >= self._most
+
+    def say(self, datasets: Sequence[Dataset], limit: int | None) -> None:
+        """Tell how many pairs are lacking, if any."""
+        for dataset in datasets:
+            if dataset.lacks(limit):
+                wanted = "" if limit is None else f" of {limit}"
+                log.warning(
+                    "--max-scenarios %d is reached: %d%s pairs of %s.",
+                    self._most, dataset.num_generated, wanted, dataset.trait.name,
+                )  # fmt: skip
 
     def within(self, items: Iterator[Scenario | SkippedRow]) -> Iterator[Scenario | SkippedRow]:
         """The items up to the bound."""

@@ -212,10 +212,11 @@ def test_hardly_anything_accepted_ends_the_run_with_the_scores_spread(run):
     assert "median 33" in str(done.error)
 
 
-def test_a_bound_on_scenarios_ends_the_run_and_can_be_raised(run):
+def test_a_bound_on_scenarios_ends_the_run_is_said_and_can_be_raised(run, caplog):
     first = run(limit_samples=50, judge=rubric(), backend=FakeBackend(answer=both), max_scenarios=30)
     seen = len(first.lines) + len(rejects(first.paths[0]))
     assert seen == 30
+    assert f"--max-scenarios 30 is reached: {len(first.lines)} of 50 pairs of Extroversion." in caplog.text
     again = run(limit_samples=50, judge=rubric(), backend=FakeBackend(answer=both), max_scenarios=30)
     assert not again.backend.answered
     more = run(limit_samples=50, judge=rubric(), backend=FakeBackend(answer=both), max_scenarios=45)
