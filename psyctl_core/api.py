@@ -281,22 +281,15 @@ def build_caa(
         source: Where scenarios come from, likewise.
         prompter: How personas are described, likewise.
         sink: Where records go, likewise.
-        limit_samples: Records wanted in each dataset; ``None`` for all the source gives.
-        seed: Decides answer positions and, above temperature 0, the sampling.
-        temperature: 0 decodes greedily.
-        max_tokens: New tokens an answer may have at most.
-        max_cost: US dollars that the run may cost in all, resumes included; ``None`` for any sum.
-        checkpoint_interval: Records between two checkpoints; ``None``: ``PSYCTL_CHECKPOINT_INTERVAL`` or 100.
-        block_size: Requests that a backend with blocks is handed at once; ``None`` goes by its speed.
         judge: Who accepts pairs; with one, ``limit_samples`` counts the accepted ones.
         judge_backend: Who answers the judge; ``None`` is ``backend``.
-        max_scenarios: Scenarios to ask about at most, resumes included; ``None`` for as many as it takes.
-        strict: End where the first 40 pairs' sides hardly differ, instead of saying so and going on.
         positive: Descriptions of your own of a person with the trait; ``{character}`` stands for the name.
         neutral: Those of the person that the trait is compared with.
         contrast: Whether that is a ``neutral`` person or the ``opposite`` one.
         personas: How many personas the prompter describes on each side, dealt to the scenarios in turn.
-        answers_per_scene: Pairs made of each scenario.
+        limit_samples, max_cost, checkpoint_interval, block_size, max_scenarios, strict, answers_per_scene: As the
+            fields of :class:`BuildConfig`.
+        seed, temperature, max_tokens: As those of :class:`Sampling`.
         fresh: Start another file even where one could be continued.
         progress: Called with a ``Progress`` after every answer, every scenario and every change of phase.
 
@@ -308,20 +301,11 @@ def build_caa(
     """
     components = _selected({"source": source, "prompter": prompter, "backend": backend, "judge": judge, "sink": sink})
     config = BuildConfig(
-        personality,
-        Path(output).expanduser(),
-        components,
-        limit_samples,
-        Sampling(max_tokens, temperature, seed),
-        max_cost,
-        checkpoint_interval,
-        block_size,
-        None if judge_backend is None else selection_of("backend", judge_backend),
-        max_scenarios,
-        strict=strict,
-        personas=given(positive, neutral, contrast=contrast, number=personas),
-        answers_per_scene=answers_per_scene,
-    )
+        personality, Path(output).expanduser(), components, limit_samples, Sampling(max_tokens, temperature, seed),
+        max_cost, checkpoint_interval, block_size,
+        None if judge_backend is None else selection_of("backend", judge_backend), max_scenarios, strict=strict,
+        personas=given(positive, neutral, contrast=contrast, number=personas), answers_per_scene=answers_per_scene,
+    )  # fmt: skip
     return build(config, fresh=fresh, progress=progress)
 
 
