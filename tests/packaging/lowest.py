@@ -12,24 +12,29 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 
-from packaging.requirements import Requirement
-
-EXTRAS = ("hf", "openvino", "check")
+EXTRAS = ("", "hf", "openvino", "check")
+REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[.*\])?(?P<bounds>[^;]*)(?:;(?P<marker>.*))?")
+EXTRA = re.compile(r"extra\s*==\s*['\"](\w+)['\"]")
 
 
 def lowest(requirements: Iterable[str], without: Iterable[str] = ()) -> Iterator[str]:
     """A constraint ``name==version`` for each requirement of the base and of the plugins' extras.
 
+    Read without a library: nothing is installed yet where this runs.
+
     Raises:
         ValueError: A requirement has no lower bound.
     """
-    for requirement in map(Requirement, requirements):
-        extras = re.findall(r"extra == .(\w+)", str(requirement.marker or ""))
-        if all(extra in EXTRAS for extra in extras) and requirement.name not in without:
-            bound = next((s.version for s in requirement.specifier if s.operator == ">="), None)
+    for requirement in requirements:
+        found = REQUIREMENT.fullmatch(requirement.strip())
+        if found is None:
+            raise ValueError(f"cannot read the requirement '{requirement}'")
+        extra = EXTRA.search(found["marker"] or "")
+        if (extra[1] if extra else "") in EXTRAS and found["name"] not in without:
+            bound = re.search(r">=\s*([\w.]+)", found["bounds"])
             if bound is None:
                 raise ValueError(f"the requirement '{requirement}' has no lower bound")
-            yield f"{requirement.name}=={bound}"
+            yield f"{found['name']}=={bound[1]}"
 
 
 if __name__ == "__main__":
