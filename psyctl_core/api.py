@@ -274,6 +274,8 @@ def build_caa(
 ) -> Report:
     """Build a contrastive dataset for each trait; the same call again continues what it began.
 
+    What is not named here is as the field of :class:`BuildConfig` or :class:`Sampling` of that name.
+
     Args:
         personality: One trait or several, comma-separated.
         output: The folder the datasets go to; several traits get a folder each in it.
@@ -287,9 +289,6 @@ def build_caa(
         neutral: Those of the person that the trait is compared with.
         contrast: Whether that is a ``neutral`` person or the ``opposite`` one.
         personas: How many personas the prompter describes on each side, dealt to the scenarios in turn.
-        limit_samples, max_cost, checkpoint_interval, block_size, max_scenarios, strict, answers_per_scene: As the
-            fields of :class:`BuildConfig`.
-        seed, temperature, max_tokens: As those of :class:`Sampling`.
         fresh: Start another file even where one could be continued.
         progress: Called with a ``Progress`` after every answer, every scenario and every change of phase.
 
