@@ -6,7 +6,8 @@ nearly all of the difference, and they would find that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from psyctl_core.components import Context, DatasetExporter, Exported, ExportTarget
 from psyctl_core.errors import UsageError
@@ -33,18 +34,14 @@ class RepengExporter(DatasetExporter):
 
     def export(self, pairs: Sequence[CaaRecord], held_out: Sequence[CaaRecord], target: ExportTarget) -> Exported:
         """Write objects with the two texts."""
-        templated = Templated(self._model, reader_adds=True) if self._model else None
-        files = []
-        for stem, records in parts(target, pairs, held_out):
-            rows: JsonValue = [
-                dict(zip(("positive", "negative"), _texts(record, templated), strict=True)) for record in records
-            ]
-            files.append(write_json(target, f"{stem}.json", rows))
+        files, notes = _written(
+            pairs, held_out, target, self._model, lambda texts: {"positive": texts[0], "negative": texts[1]}
+        )
         steps = (
             f'entries = [DatasetEntry(**row) for row in json.load(open("{target.place / files[0]}"))], then '
             "ControlVector.train(model, tokenizer, entries)"
         )
-        return Exported(tuple(files), steps, _untemplated(templated))
+        return Exported(files, steps, notes)
 
 
 class SteeringVectorsExporter(DatasetExporter):
@@ -58,16 +55,12 @@ class SteeringVectorsExporter(DatasetExporter):
 
     def export(self, pairs: Sequence[CaaRecord], held_out: Sequence[CaaRecord], target: ExportTarget) -> Exported:
         """Write lists of two texts."""
-        templated = Templated(self._model, reader_adds=True) if self._model else None
-        files = []
-        for stem, records in parts(target, pairs, held_out):
-            rows: JsonValue = [list(_texts(record, templated)) for record in records]
-            files.append(write_json(target, f"{stem}.json", rows))
+        files, notes = _written(pairs, held_out, target, self._model, list)
         steps = (
             f'samples = [tuple(row) for row in json.load(open("{target.place / files[0]}"))], then '
             "train_steering_vector(model, tokenizer, samples, layers=[...])"
         )
-        return Exported(tuple(files), steps, _untemplated(templated))
+        return Exported(files, steps, notes)
 
 
 class PersonaVectorsExporter(DatasetExporter):
@@ -98,6 +91,22 @@ class PersonaVectorsExporter(DatasetExporter):
         )
         notes = (*_of_scores([*pairs, *held_out]), *read_as_missing([*pairs, *held_out]))
         return Exported(tuple(files), steps, notes)
+
+
+def _written(
+    pairs: Sequence[CaaRecord],
+    held_out: Sequence[CaaRecord],
+    target: ExportTarget,
+    model: str,
+    row: Callable[[tuple[str, str]], JsonValue],
+) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Write a JSON list for each part, a row made of each pair's two texts; the files, and what to say of them."""
+    templated = Templated(model, reader_adds=True) if model else None
+    files = tuple(
+        write_json(target, f"{stem}.json", [row(_texts(record, templated)) for record in records])
+        for stem, records in parts(target, pairs, held_out)
+    )
+    return files, _untemplated(templated)
 
 
 def _texts(record: CaaRecord, templated: Templated | None) -> tuple[str, str]:
