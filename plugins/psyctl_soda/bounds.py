@@ -11,10 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-from huggingface_hub import HfApi, metadata_load
-from huggingface_hub import errors as hub_errors
-
 from psyctl_core.errors import SourceError
 
 CARD, CARD_YAML = "README.md", ".huggingface.yaml"
@@ -27,6 +23,9 @@ def check_local_card(folder: Path) -> None:
 
 def check_hub_card(name: str, revision: str) -> None:
     """Refuse a repository whose card names data outside of it; the card is fetched as ``datasets`` will do."""
+    from huggingface_hub import HfApi
+    from huggingface_hub import errors as hub_errors
+
     paths: list[Path] = []
     for file in (CARD, CARD_YAML):
         with contextlib.suppress(hub_errors.EntryNotFoundError):
@@ -35,6 +34,9 @@ def check_hub_card(name: str, revision: str) -> None:
 
 
 def _card_of(*paths: Path) -> dict[str, Any]:
+    import yaml  # type: ignore[import-untyped]
+    from huggingface_hub import metadata_load
+
     card: dict[str, Any] = {}
     for path in paths:
         with contextlib.suppress(OSError, ValueError, yaml.YAMLError):  # datasets will say what is wrong with it

@@ -11,16 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import datasets
-import huggingface_hub
-
 from psyctl_core.errors import SourceError
 from psyctl_core.files import digest
-from psyctl_soda import hub
 from psyctl_soda.bounds import check_hub_card, check_inside, check_local_card, check_own_files, outside
 from psyctl_soda.files import FORMATS, READABLE, format_of, is_remote, shown, url_info, without_secrets
 from psyctl_soda.readers_json import Judge
-from psyctl_soda.readers_parquet import label_names, names_of_features
 from psyctl_soda.table import BLOCKS, Table
 
 NO_DATA = {"dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json"}
@@ -95,7 +90,9 @@ def check_local(dataset: str) -> None:
 
 def _as_hub_path(dataset: str) -> str:
     """The ``hf://`` path of a page or file address on the Hub; anything else as it is."""
-    page = f"{huggingface_hub.constants.ENDPOINT}/datasets/"
+    from huggingface_hub import constants
+
+    page = f"{constants.ENDPOINT}/datasets/"
     if not dataset.startswith(page):
         return dataset
     path = dataset.removeprefix(page).rstrip("/")
@@ -104,6 +101,8 @@ def _as_hub_path(dataset: str) -> str:
 
 
 def _on_hub(name: str, revision: str, split: str, config: str) -> Located:
+    from psyctl_soda import hub
+
     info = hub.ask(name, revision)
     name = info.id  # the Hub leads on from names that were moved, such as daily_dialog
     with hub.explaining(name):
@@ -121,6 +120,8 @@ def _on_hub(name: str, revision: str, split: str, config: str) -> Located:
 
 def _builder(name: str, path: str, config: str, **options: Any) -> Any:
     """``datasets``' builder, which knows the configs, the splits and their files."""
+    import datasets
+
     try:
         return datasets.load_dataset_builder(path, config or None, **options)
     except ValueError as error:
@@ -136,6 +137,8 @@ def _builder(name: str, path: str, config: str, **options: Any) -> Any:
 
 def _table(name: str, builder: Any, split: str) -> Table:
     """The rows of a builder's split, read here where the format is one of ours and nothing odd is asked for."""
+    from psyctl_soda.readers_parquet import names_of_features
+
     files = {str(key): [str(file) for file in files] for key, files in (builder.config.data_files or {}).items()}
     if not files:
         raise SourceError(f"Dataset '{name}' holds no data files that can be read.", f"Wanted: {READABLE}.")
@@ -166,6 +169,8 @@ def _check_split(name: str, split: str, there: Iterable[str]) -> None:
 
 def _converted(name: str, revision: str, split: str, config: str) -> Located:
     """A script-based repository, through the Parquet files the Hub has made of what the script gave."""
+    from psyctl_soda import hub
+
     what = f"Dataset '{name}' is a script-based repository, whose code is not run"
     if revision not in ("", "main"):
         raise SourceError(
@@ -196,10 +201,14 @@ def _converted(name: str, revision: str, split: str, config: str) -> Located:
 
 def _in_repository(dataset: str, split: str, config: str) -> Located:
     """``hf://datasets/NAME[@REVISION][/PATH]``, the path a file, a folder or a glob."""
+    from huggingface_hub import HfFileSystem, constants
+
+    from psyctl_soda import hub
+
     parts = re.fullmatch(r"hf://datasets/((?:[^/@]+/)?[^/@]+)(?:@([^/]+))?(?:/(.*))?", dataset)
     if parts is not None and parts[1].count("/") and not parts[3]:
         return _on_hub(parts[1], unquote(parts[2] or ""), split, config)
-    fs: Any = huggingface_hub.HfFileSystem()
+    fs: Any = HfFileSystem()
     fixed = _MAGIC.split(dataset)[0].rpartition("/")[0]
     with hub.explaining(dataset):
         resolved: Any = fs.resolve_path(fixed)
@@ -215,7 +224,7 @@ def _in_repository(dataset: str, split: str, config: str) -> Located:
         if not paths or not fs.exists(paths[0]):
             raise SourceError(
                 f"Dataset '{dataset}' not found: the repository {name} has no such data file.",
-                f"See {huggingface_hub.constants.ENDPOINT}/datasets/{name}/tree/{revision}.",
+                f"See {constants.ENDPOINT}/datasets/{name}/tree/{revision}.",
             )
     return Located(dataset, _plain_table(dataset, paths), {"dataset": dataset, "revision": commit})
 
@@ -254,6 +263,8 @@ def _elsewhere(address: str) -> Located:
 
 def _folder(path: Path, split: str, config: str) -> Located:
     """A folder: what ``save_to_disk`` wrote, or data files whose names may tell their splits."""
+    import datasets
+
     whole = path
     if (path / "dataset_dict.json").is_file():
         splits = _own_json(path / "dataset_dict.json").get("splits", [])
@@ -328,6 +339,10 @@ def _plain_table(dataset: str, paths: Sequence[str]) -> Table:
         raise SourceError(
             f"'{shown(dataset)}' names files of several formats.", f"Give files of one of: {', '.join(FORMATS)}."
         )
+    import datasets
+
+    from psyctl_soda.readers_parquet import label_names
+
     builder = datasets.load_dataset_builder("arrow", data_files={"train": list(paths)})
     schema, count = _arrow_facts(paths)
     options = {"decode": label_names(schema)}

@@ -11,7 +11,6 @@ from typing import Any
 from psyctl_soda.files import format_of, is_remote
 from psyctl_soda.readers import BadRow, Block, Row, csv_blocks, jsonl_blocks, singly
 from psyctl_soda.readers_json import json_blocks
-from psyctl_soda.readers_parquet import parquet_blocks
 
 FILE = "(file)"
 """The column that tells a row's file, where a file is a conversation."""
@@ -19,8 +18,15 @@ FILE = "(file)"
 MAX_COUNTED_BYTES = 1 << 28
 """A CSV or JSON file on disk above this size is not read through for its number of rows; JSON Lines always is."""
 
+
+def _parquet_blocks(path: str, options: Mapping[str, Any]) -> Iterator[Block]:
+    from psyctl_soda.readers_parquet import parquet_blocks  # takes longer to import than a small file to read
+
+    return parquet_blocks(path, options)
+
+
 BLOCKS: Mapping[str, Callable[[str, Mapping[str, Any]], Iterator[Block]]] = {
-    "parquet": parquet_blocks,
+    "parquet": _parquet_blocks,
     "jsonl": jsonl_blocks,
     "json": json_blocks,
     "csv": csv_blocks,

@@ -8,6 +8,8 @@ import json
 import logging
 import lzma
 import shutil
+import subprocess
+import sys
 
 import datasets
 import pandas as pd
@@ -274,3 +276,16 @@ def test_identity_changes_with_the_file(tmp_path, jsonl, source):
     assert source(path).identity() != before
     shutil.copy(path, tmp_path / "copy.jsonl")
     assert source(tmp_path / "copy.jsonl").identity() != source(path).identity()
+
+
+@pytest.mark.slow
+def test_a_file_of_lines_is_read_without_the_libraries_that_others_need(tmp_path):
+    (tmp_path / "rows.jsonl").write_bytes(jsonl_bytes())
+    code = (
+        "import sys\nfrom psyctl_core import Context\nfrom psyctl_soda import SodaConfig\n"
+        "from psyctl_soda.source import SodaSource\n"
+        f"assert list(SodaSource(SodaConfig(dataset={str(tmp_path / 'rows.jsonl')!r}), Context()).scenarios(0))\n"
+        "print(sorted({'datasets', 'pandas', 'pyarrow', 'numpy'} & sys.modules.keys()))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.stdout == "[]\n", ended.stdout + ended.stderr
