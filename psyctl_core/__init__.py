@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         CheckResult,
         Checkup,
         DatasetReport,
+        DerivedReport,
         ExportReport,
         PersonaChoice,
         Plan,
@@ -74,17 +75,20 @@ if TYPE_CHECKING:
         check_dataset,
         check_records,
         export_dataset,
+        merge_datasets,
         open_dataset,
         plan,
         plan_caa,
         scores_of,
+        split_dataset,
         stored_datasets,
     )
 
 _API = (
-    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "ExportReport", "PersonaChoice", "Plan", "Progress",
-    "RejectedPair", "Report", "Sampling", "Selection", "StoredDataset", "build", "build_caa", "check_dataset",
-    "check_records", "export_dataset", "open_dataset", "plan", "plan_caa", "scores_of", "stored_datasets",
+    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "DerivedReport", "ExportReport", "PersonaChoice", "Plan",
+    "Progress", "RejectedPair", "Report", "Sampling", "Selection", "StoredDataset", "build", "build_caa",
+    "check_dataset", "check_records", "export_dataset", "merge_datasets", "open_dataset", "plan", "plan_caa",
+    "scores_of", "split_dataset", "stored_datasets",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 
@@ -110,6 +114,7 @@ __all__ = [
     "DatasetExporter",
     "DatasetReport",
     "DatasetWriter",
+    "DerivedReport",
     "DescribesOthers",
     "Estimate",
     "ExportReport",
@@ -152,11 +157,13 @@ __all__ = [
     "check_records",
     "export_dataset",
     "hookimpl",
+    "merge_datasets",
     "open_dataset",
     "option",
     "plan",
     "plan_caa",
     "scores_of",
+    "split_dataset",
     "stored_datasets",
 ]
 

@@ -25,12 +25,15 @@ from psyctl_core._engine.checking import (
 )
 from psyctl_core._engine.config import BuildConfig
 from psyctl_core._engine.dataset import Dataset
+from psyctl_core._engine.derived import DerivedReport
 from psyctl_core._engine.exporting import ExportReport, export
 from psyctl_core._engine.job import Job, Work, close_all, closed_after, no_scenario, open_datasets, prepared
+from psyctl_core._engine.merging import merge
 from psyctl_core._engine.personas import Wanted, wanted_personas
 from psyctl_core._engine.progress import Callback, Progress
 from psyctl_core._engine.reading import StoredDataset, all_datasets, find_datasets
 from psyctl_core._engine.scores import scores_of
+from psyctl_core._engine.splitting import Parts, split
 from psyctl_core._engine.stopping import stoppable
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import discover
@@ -69,6 +72,7 @@ __all__ = [
     "CheckResult",
     "Checkup",
     "DatasetReport",
+    "DerivedReport",
     "ExportReport",
     "PersonaChoice",
     "Plan",
@@ -83,10 +87,12 @@ __all__ = [
     "check_dataset",
     "check_records",
     "export_dataset",
+    "merge_datasets",
     "open_dataset",
     "plan",
     "plan_caa",
     "scores_of",
+    "split_dataset",
     "stored_datasets",
 ]
 
@@ -453,6 +459,74 @@ def export_dataset(
     choice = resolve(registry, "exporter", selection_of("exporter", to))
     datasets = find_datasets(Path(output).expanduser(), registry)
     return export(datasets, choice.make(Context()), Path(place).expanduser(), held_out)
+
+
+def split_dataset(
+    output: str | Path,
+    place: str | Path,
+    parts: Parts,
+    *,
+    sink: str | Config | Selection | OutputSink | None = None,
+) -> tuple[DerivedReport, ...]:
+    """Split datasets into parts that share no scene; each part is a dataset.
+
+    Every part is spread evenly over the dataset, and in exactly half of its records, or one record more or less, the
+    positive answer stands first; where that needs it, options are put the other way round. Ids stay. Where several
+    traits have a scene, it is in the same part of each.
+
+    Args:
+        output: The folder that a run was told to write to, or a dataset's file.
+        place: A new or empty folder to write to, not within ``output``. Each part gets a folder of its name in it, and
+            several traits get a folder each in that.
+        parts: The size of each part by its name: a whole number is so many pairs, a share between 0 and 1 is of the
+            dataset's pairs, and ``None``, for one part, is the rest.
+        sink: Who keeps the parts: a name, a config, both as a ``Selection``, or an object; ``None`` is the sink that
+            keeps the dataset.
+
+    Returns:
+        What was written, part after part.
+
+    Raises:
+        UsageError: There is no dataset, too few pairs or scenes, a part that makes no sense, or the place holds
+            something.
+        OutputError: A record cannot be read, or a part cannot be written; then none is.
+    """
+    registry, path = discover(), Path(output).expanduser()
+    selection = None if sink is None else selection_of("sink", sink)
+    return split(find_datasets(path, registry), path, Path(place).expanduser(), parts, selection, registry)
+
+
+def merge_datasets(
+    outputs: Sequence[str | Path],
+    place: str | Path,
+    *,
+    renumber: bool = False,
+    sink: str | Config | Selection | OutputSink | None = None,
+) -> tuple[DerivedReport, ...]:
+    """Merge datasets into one for each trait: their records one after the other, each pair once.
+
+    Ids stay. In exactly half of the records, or one record more or less, the positive answer stands first; where that
+    needs it, options are put the other way round.
+
+    Args:
+        outputs: Folders that runs were told to write to, or datasets' files.
+        place: A new or empty folder to write to, not within one of those; several traits get a folder each in it.
+        renumber: Keep different pairs that have the same id, the later one as a further answer to that scene, with an
+            id such as ``ID#2``.
+        sink: Who keeps the datasets: a name, a config, both as a ``Selection``, or an object; ``None`` is the sink of
+            each trait's first one.
+
+    Returns:
+        What was written, trait after trait.
+
+    Raises:
+        UsageError: There is no dataset or no pair, different pairs have the same id, or the place holds something.
+        OutputError: A record cannot be read, or a dataset cannot be written; then none is.
+    """
+    registry, paths = discover(), [Path(output).expanduser() for output in outputs]
+    selection = None if sink is None else selection_of("sink", sink)
+    datasets = [dataset for path in paths for dataset in find_datasets(path, registry)]
+    return merge(datasets, paths, Path(place).expanduser(), selection, registry, renumber=renumber)
 
 
 def _selected(wanted: Mapping[KindName, object]) -> dict[KindName, Selection]:

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from psyctl_core.errors import OutputError
+from psyctl_core.errors import OutputError, UsageError
 
 DRAFT_SUFFIX = ".psyctl-draft"
+DRAFT_FOLDER = ".new-"
 SAMPLE_BYTES = 1 << 20
 
 
@@ -88,13 +89,37 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises:
         OSError: The folder cannot be written, or ``path`` is a folder with something in it.
     """
-    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".new-"))
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=DRAFT_FOLDER))
     try:
         yield folder / path.name
         (folder / path.name).replace(path)
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(folder)
+
+
+def is_draft(path: Path, folder: Path) -> bool:
+    """Whether a path in the folder belongs to what a process was still writing, and was killed or is at it."""
+    return any(part.startswith(DRAFT_FOLDER) for part in path.relative_to(folder).parts)
+
+
+def make_room(place: Path) -> None:
+    """Make the place's parents, and see that it is new or an empty folder, which makes room for the new one.
+
+    Raises:
+        UsageError: It is something else.
+        OSError: The parents cannot be made.
+    """
+    if place.is_symlink() or (place.exists() and not place.is_dir()):
+        raise UsageError(f"'{place}' is not a folder.", "Give --output a new or empty folder.")
+    if place.is_dir() and any(place.iterdir()):
+        raise UsageError(
+            f"The folder '{place}' is not empty, and what goes there is written whole.",
+            "Give --output a new folder, or remove this one.",
+        )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.is_dir():
+        place.rmdir()
 
 
 def digest(files: Iterable[str | Path]) -> str:

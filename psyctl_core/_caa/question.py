@@ -6,8 +6,10 @@ as what a model would say next (Rimsky et al. 2023, https://arxiv.org/abs/2312.0
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
+from collections.abc import Sequence
 
 from psyctl_core.records import CaaRecord, ContrastivePair, Scenario
 
@@ -37,23 +39,48 @@ def positive_stands_first(index: int, seed: int) -> bool:
 
 def to_record(pair: ContrastivePair, index: int, seed: int) -> CaaRecord:
     """Write a pair as the dataset's record numbered ``index``."""
-    first = positive_stands_first(index, seed)
-    options = (pair.positive, pair.neutral) if first else (pair.neutral, pair.positive)
-    situation = situation_text(pair.scenario)
-    character = pair.scenario.character
-    question = (
-        f"[Situation]\n{situation}\n[Question]\nWhat should {character} say?\n"
-        f"1. {options[0]}\n2. {options[1]}\n[Answer]"
-    )
-    return CaaRecord(
-        question=question,
-        positive="(1" if first else "(2",
-        neutral="(2" if first else "(1",
+    unasked = CaaRecord(
+        question="",
+        positive="(1",
+        neutral="(2",
         id=pair.scenario.id,
         trait=pair.trait,
-        character=character,
-        situation=situation,
+        character=pair.scenario.character,
+        situation=situation_text(pair.scenario),
         positive_text=pair.positive,
         neutral_text=pair.neutral,
         metadata=pair.metadata,
     )
+    return in_order(unasked, positive_first=positive_stands_first(index, seed))
+
+
+def in_order(record: CaaRecord, *, positive_first: bool) -> CaaRecord:
+    """The record with its question made of its texts, and the positive answer as option 1 or as option 2."""
+    texts = (record.positive_text, record.neutral_text)
+    options = texts if positive_first else texts[::-1]
+    question = (
+        f"[Situation]\n{record.situation}\n[Question]\nWhat should {record.character} say?\n"
+        f"1. {options[0]}\n2. {options[1]}\n[Answer]"
+    )
+    return dataclasses.replace(
+        record,
+        question=question,
+        positive="(1" if positive_first else "(2",
+        neutral="(2" if positive_first else "(1",
+    )
+
+
+def balanced(records: Sequence[CaaRecord], seed: int) -> list[CaaRecord]:
+    """The records, in whichever place they stand now, in the order that :func:`positive_stands_first` promises.
+
+    Of records 1 and 2, of 3 and 4 and so on exactly one has the positive answer first. Two of which that is true stay
+    as they are; of others the seed decides which one is written the other way round.
+    """
+    found = list(records)
+    for index in range(0, len(found) - 1, 2):
+        if found[index].positive == found[index + 1].positive:
+            for place in (index, index + 1):
+                first = positive_stands_first(place, seed)
+                if first != (found[place].positive == "(1"):
+                    found[place] = in_order(found[place], positive_first=first)
+    return found

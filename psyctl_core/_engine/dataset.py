@@ -10,7 +10,7 @@ from psyctl_core._caa.question import to_record
 from psyctl_core._caa.traits import Trait
 from psyctl_core._engine.eligibility import Lane
 from psyctl_core._engine.scheduler import Kept, Outcome
-from psyctl_core._engine.scores import rank_correlation, scores_of, summary
+from psyctl_core._engine.scores import summary_of
 from psyctl_core._plugins.guard import GuardedSink, GuardedWriter
 from psyctl_core._store.runs import Run, rejected_pairs
 from psyctl_core.components import Checkpoint, SinkTarget
@@ -189,23 +189,8 @@ class Dataset:
 
     def sum_up_scores(self) -> None:
         """Note in run.json how a judge's scores are spread, accepted and rejected pairs together."""
-        judged = [
-            (scores, record.positive_text)
-            for record in (self._sink.read(self._target) if self.num_generated else ())
-            if (scores := scores_of(record.metadata)) is not None
-        ]
-        judged += [
-            (scores, pair.positive_text)
-            for pair in rejected_pairs(self.run.path)
-            if (scores := scores_of(pair.metadata)) is not None
-        ]
-        self.run.scores = summary([scores for scores, _ in judged])
-        lengths = [
-            (value, float(len(text))) for scores, text in judged if (value := scores.get("positive")) is not None
-        ]
-        follows = rank_correlation(lengths)
-        if follows is not None:
-            self.run.scores["positive_follows_length"] = round(follows, 3)
+        records = self._sink.read(self._target) if self.num_generated else ()
+        self.run.scores = summary_of([*records, *rejected_pairs(self.run.path)])
 
     def save(self) -> None:
         """Save run.json with the statistics so far. Raises OutputError."""

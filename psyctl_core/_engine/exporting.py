@@ -8,12 +8,16 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from psyctl_core._caa.traits import slug_of
-from psyctl_core._engine.reading import UNKNOWN, StoredDataset
+from psyctl_core._engine.reading import StoredDataset, trait_of
+from psyctl_core._engine.scenes import parted_alike
 from psyctl_core._plugins.guard import GuardedExporter, storable
 from psyctl_core.components import Exported, ExportTarget
 from psyctl_core.errors import OutputError, UsageError
-from psyctl_core.files import written_whole
+from psyctl_core.files import make_room, written_whole
 from psyctl_core.records import CaaRecord
+
+Read = tuple[StoredDataset, Sequence[CaaRecord]]
+"""A dataset with its records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +55,18 @@ def export(
         OutputError: A record cannot be read or a file cannot be written; then nothing is.
     """
     read = [(dataset, [_storable(record) for record in dataset]) for dataset in datasets]
-    names = [slug_of(_trait(dataset, records)) or "dataset" for dataset, records in read]
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise UsageError(
-            f"More than one of these datasets is of '{twice[0]}': {', '.join(d.location for d, _ in read)}.",
-            "Export one at a time: name its file.",
-        )
+    names = names_of(read)
+    kept_back = held_out_of(read, held_out)
     try:
-        _make_room(place)
+        make_room(place)
         with written_whole(place) as draft:
             draft.mkdir()
             reports = []
-            for name, (dataset, records) in zip(names, read, strict=True):
+            for name, (dataset, records), parts in zip(names, read, kept_back, strict=True):
                 inner = Path(name) if len(read) > 1 else Path()
                 (draft / inner).mkdir(exist_ok=True)
-                target = ExportTarget(draft / inner, name, _trait(dataset, records), place / inner)
-                reports.append(_exported(dataset, records, exporter, target, held_out))
+                target = ExportTarget(draft / inner, name, trait_of(dataset, records), place / inner)
+                reports.append(_exported(dataset, parts, exporter, target, held_out))
         return tuple(reports)
     except OSError as error:
         raise OutputError(
@@ -76,72 +76,77 @@ def export(
 
 
 def _exported(
-    dataset: StoredDataset, records: Sequence[CaaRecord], exporter: GuardedExporter, target: ExportTarget, held_out: int
+    dataset: StoredDataset,
+    parts: Sequence[Sequence[CaaRecord]],
+    exporter: GuardedExporter,
+    target: ExportTarget,
+    wanted: int,
 ) -> ExportReport:
-    pairs, kept_back = split(records, held_out, dataset.location)
-    exported: Exported = exporter.export(pairs, kept_back, target)
+    held_out, pairs = parts
+    exported: Exported = exporter.export(pairs, held_out, target)
     return ExportReport(
         trait=target.trait,
         location=dataset.location,
         folder=target.place,
         pairs=len(pairs),
-        held_out=len(kept_back),
+        held_out=len(held_out),
         files=exported.files,
         next=exported.next,
-        notes=(*_state(dataset), *exported.notes),
+        notes=(*dataset.state(), *other_size("held out", wanted, len(held_out)), *exported.notes),
     )
 
 
-def split(
-    records: Sequence[CaaRecord], held_out: int, location: str = "the dataset"
-) -> tuple[list[CaaRecord], list[CaaRecord]]:
-    """The records without those that are held out, and these: so many, spread evenly.
+def names_of(read: Sequence[Read]) -> list[str]:
+    """What each dataset is called in files, by its trait.
+
+    Raises:
+        UsageError: Two are of one trait.
+    """
+    names = [slug_of(trait_of(dataset, records)) or "dataset" for dataset, records in read]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UsageError(
+            f"More than one of these datasets is of '{twice[0]}': {', '.join(d.location for d, _ in read)}.",
+            "Take one at a time: name its file.",
+        )
+    return names
+
+
+def held_out_of(read: Sequence[Read], held_out: int) -> list[list[list[CaaRecord]]]:
+    """Of each dataset the records that are held out, so many, spread evenly, and the others; they share no scene.
 
     Raises:
         UsageError: There is none, or none is left.
     """
-    if not records:
-        raise UsageError(f"There are no pairs in {location} yet.", "Build some first: psyctl dataset.build.caa.")
-    if not 0 <= held_out < len(records):
-        raise UsageError(
-            f"{held_out} pairs cannot be held out of the {len(records)} in {location}.",
-            "Give a smaller --held-out, or build more pairs: psyctl dataset.build.caa with a higher --limit-samples.",
-        )
-    chosen = {(2 * i + 1) * len(records) // (2 * held_out) for i in range(held_out)}
-    parts: tuple[list[CaaRecord], list[CaaRecord]] = ([], [])
-    for index, record in enumerate(records):
-        parts[index in chosen].append(record)
-    return parts
+    for dataset, records in read:
+        if not records:
+            raise no_pairs(dataset)
+        if not 0 <= held_out < len(records):
+            raise UsageError(
+                f"{held_out} pairs cannot be held out of the {len(records)} in {dataset.location}.",
+                "Give a smaller --held-out, or build more pairs: psyctl dataset.build.caa with a higher "
+                "--limit-samples.",
+            )
+    found = parted_alike([records for _, records in read], [[held_out]] * len(read))
+    for (dataset, records), (_, pairs) in zip(read, found, strict=True):
+        if not pairs:
+            raise UsageError(
+                f"Holding out {held_out} of the {len(records)} pairs in {dataset.location} leaves none: "
+                "pairs of one scene stay together.",
+                "Build pairs of more scenes: psyctl dataset.build.caa with a higher --limit-samples.",
+            )
+    return found
 
 
-def _make_room(place: Path) -> None:
-    """Make the place's parents, and see that it is new or an empty folder, which makes room for the new one."""
-    if place.is_symlink() or (place.exists() and not place.is_dir()):
-        raise UsageError(f"'{place}' is not a folder.", "Give --output a new or empty folder.")
-    if place.is_dir() and any(place.iterdir()):
-        raise UsageError(
-            f"The folder '{place}' is not empty, and an export is written whole.",
-            "Give --output a new folder, or remove this one.",
-        )
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if place.is_dir():
-        place.rmdir()
+def other_size(part: str, wanted: int, found: int) -> list[str]:
+    """What to tell of a part that has not the size that was asked for, if it has not."""
+    if wanted == found:
+        return []
+    return [f"{found} pairs are {part}, not {wanted}: pairs of one scene stay together."]
 
 
-def _state(dataset: StoredDataset) -> list[str]:
-    """What a reader of the export should know of the dataset: whether its run is finished, and what is wrong."""
-    notes = []
-    if not dataset.run:
-        notes.append("The dataset has no run folder, so nobody can tell whether it is finished.")
-    elif dataset.run["status"] != "complete":
-        notes.append(f"The run is not finished ({dataset.run['status']}): these are the pairs so far.")
-    if dataset.sink is not None:
-        notes += [f"{problem}." for problem in dataset.sink.inspect(dataset.target).problems]
-    return notes
-
-
-def _trait(dataset: StoredDataset, records: Sequence[CaaRecord]) -> str:
-    return records[0].trait if records and dataset.trait == UNKNOWN else dataset.trait
+def no_pairs(dataset: StoredDataset) -> UsageError:
+    """The error for a dataset without a pair."""
+    return UsageError(f"There are no pairs in {dataset.location} yet.", "Build some first: psyctl dataset.build.caa.")
 
 
 def _storable(record: CaaRecord) -> CaaRecord:

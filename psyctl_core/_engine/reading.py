@@ -14,11 +14,12 @@ from psyctl_core._engine.labels import Label, agreement, labelled, read_labels
 from psyctl_core._plugins.guard import GuardedSink
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import Registry
-from psyctl_core._plugins.selection import Selection, resolve
+from psyctl_core._plugins.selection import Choice, Selection, resolve
 from psyctl_core._store import runs
 from psyctl_core._store.runs import RejectedPair
 from psyctl_core.components import Context, SinkTarget
 from psyctl_core.errors import OutputError, PsyctlError, UsageError
+from psyctl_core.files import is_draft
 from psyctl_core.options import Config
 from psyctl_core.records import CaaRecord
 
@@ -77,6 +78,17 @@ class StoredDataset:
         found = list(self.sink.readable(self.target))
         return [each for each in found if not isinstance(each, str)], [each for each in found if isinstance(each, str)]
 
+    def state(self) -> list[str]:
+        """What a reader should know of it, a line each: whether its run is finished, and what is wrong with it."""
+        notes = []
+        if not self.run:
+            notes.append("The dataset has no run folder, so nobody can tell whether it is finished.")
+        elif self.run["status"] != "complete":
+            notes.append(f"The run is not finished ({self.run['status']}): these are the pairs so far.")
+        if self.sink is not None:
+            notes += [f"{problem}." for problem in self.sink.inspect(self.target).problems]
+        return notes
+
     def rejected(self) -> list[RejectedPair]:
         """The pairs that a judge rejected, in the order of rejecting."""
         return list(runs.rejected_pairs(self.run_folder))
@@ -100,23 +112,26 @@ class StoredDataset:
 
 
 def find_datasets(path: Path, registry: Registry) -> list[StoredDataset]:
-    """The newest datasets in a folder and its subfolders, one a trait, or the one dataset that a file is.
+    """The newest datasets in a folder and its subfolders, or the one dataset that a file is.
+
+    The newest are one a trait, or one a trait and part where a dataset was split.
 
     Raises:
         UsageError: There is none.
     """
     if path.is_dir():
         found = all_datasets(path, registry)
-        newest = max((dataset.target.name for dataset in found), default="")
+        newest = max(map(_begun, found), default="")
         if not newest:
             raise UsageError(f"The folder '{path}' holds no dataset.", "Give the folder that --output named.")
-        return [dataset for dataset in found if dataset.target.name == newest]
+        return [dataset for dataset in found if _begun(dataset) == newest]
     if not path.is_file():
         raise UsageError(f"There is no dataset at '{path}'.", "Give the folder that --output named, or a dataset file.")
     run_file = path.with_suffix(".run") / runs.RUN_FILE
     if run_file.exists():
         return [_of_run(run_file, registry)]
-    sink, target = _default_sink(registry), SinkTarget(path.parent, path.stem, UNKNOWN)
+    sink: GuardedSink = sink_choice({}, registry).make(Context())
+    target = SinkTarget(path.parent, path.stem, UNKNOWN)
     if Path(sink.location(target)).name != path.name:
         raise UsageError(
             f"'{path}' is no dataset: it has no run folder beside it, and the {sink.origin} names its files otherwise.",
@@ -127,11 +142,22 @@ def find_datasets(path: Path, registry: Registry) -> list[StoredDataset]:
 
 def all_datasets(folder: Path, registry: Registry) -> list[StoredDataset]:
     """Every dataset in a folder and its subfolders: those with a run folder, then the default sink's others."""
-    found = [_of_run(path, registry) for path in sorted(folder.rglob(f"{runs.PREFIX}_*.run/{runs.RUN_FILE}"))]
+    files = sorted(folder.rglob(f"{runs.PREFIX}_*.run/{runs.RUN_FILE}"))
+    found = [_of_run(path, registry) for path in files if not is_draft(path, folder)]
     known = {(dataset.target.folder, dataset.target.name) for dataset in found}
-    sink = _default_sink(registry)
-    others = [target for target in sink.targets(folder) if (target.folder, target.name) not in known]
+    sink: GuardedSink = sink_choice({}, registry).make(Context())
+    others = [
+        target
+        for target in sink.targets(folder)
+        if (target.folder, target.name) not in known and not is_draft(target.folder, folder)
+    ]
     return found + [StoredDataset(target, {}, sink) for target in others]
+
+
+def _begun(dataset: StoredDataset) -> str:
+    """The name by which newer datasets are told from older ones; the parts of one that was split have the same."""
+    parts = dataset.run.get("identity", {}).get("made_from", {}).get("parts", {})
+    return min((part["name"] for part in parts.values()), default=dataset.target.name)
 
 
 def _of_run(path: Path, registry: Registry) -> StoredDataset:
@@ -145,22 +171,28 @@ def _of_run(path: Path, registry: Registry) -> StoredDataset:
         return StoredDataset(SinkTarget(folder, name, UNKNOWN), {}, None, f"{path}: {wrong}")
     target = SinkTarget(folder, name, run["trait"])
     try:
-        return StoredDataset(target, run, _sink_of(run, registry))
+        return StoredDataset(target, run, sink_choice(run, registry).make(Context()))
     except (PsyctlError, TypeError, KeyError) as error:
         return StoredDataset(target, run, None, f"its sink cannot be asked: {str(error).splitlines()[0]}")
 
 
-def _sink_of(run: Mapping[str, Any], registry: Registry) -> GuardedSink:
+def sink_choice(run: Mapping[str, Any], registry: Registry) -> Choice:
+    """The sink that a run.json names, with its options; without one the default.
+
+    Raises:
+        PsyctlError: It is not installed, or cannot be chosen.
+    """
+    if not run:
+        return resolve(registry, "sink", Selection(KINDS["sink"].default))
     component = run["identity"]["sink"]["component"]
     registered = registry.get("sink", f"{component['distribution']}:{component['name']}")
     options = {**run["settings"].get("sink", {}).get("settings", {}), **run["identity"]["sink"]["settings"]}
     config_type = registered.component.config
     fields = {field.name: field for field in dataclasses.fields(config_type)}
     config: Config = config_type(**{name: value for name, value in options.items() if name in fields})
-    sink: GuardedSink = resolve(registry, "sink", Selection(registered.full_name, config)).make(Context())
-    return sink
+    return resolve(registry, "sink", Selection(registered.full_name, config))
 
 
-def _default_sink(registry: Registry) -> GuardedSink:
-    sink: GuardedSink = resolve(registry, "sink", Selection(KINDS["sink"].default)).make(Context())
-    return sink
+def trait_of(dataset: StoredDataset, records: Sequence[CaaRecord]) -> str:
+    """The dataset's trait; its records' where its run folder is gone."""
+    return records[0].trait if records and dataset.trait == UNKNOWN else dataset.trait

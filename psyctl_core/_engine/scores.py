@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, quantiles
 
 from psyctl_core._engine.judging import JUDGE
-from psyctl_core.records import JsonValue, Metadata
+from psyctl_core._store.runs import RejectedPair
+from psyctl_core.records import CaaRecord, JsonValue, Metadata
 
 
 def scores_of(metadata: Metadata) -> dict[str, float | None] | None:
@@ -29,6 +30,17 @@ def summary(scores: Sequence[Mapping[str, float | None]]) -> dict[str, JsonValue
             "unscored": sum(name in each for each in scores) - len(values),
             **(dict(zip(("mean", "p10", "p50", "p90"), _figures(values), strict=True)) if values else {}),
         }
+    return found
+
+
+def summary_of(pairs: Iterable[CaaRecord | RejectedPair]) -> dict[str, JsonValue]:
+    """The same of the scores that a judge left in pairs, and whether the positive answer's follows its length."""
+    judged = [(scores, pair.positive_text) for pair in pairs if (scores := scores_of(pair.metadata)) is not None]
+    found = summary([scores for scores, _ in judged])
+    lengths = [(value, float(len(text))) for scores, text in judged if (value := scores.get("positive")) is not None]
+    follows = rank_correlation(lengths)
+    if follows is not None:
+        found["positive_follows_length"] = round(follows, 3)
     return found
 
 

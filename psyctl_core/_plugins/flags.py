@@ -21,6 +21,7 @@ FLAGS_OF_THE_CORE = frozenset(
         "block-size", "checkpoint-interval", "fresh", "dry-run", "quiet", "debug", "count", "personas", "rows", "json",
         "check", "strict", "persona-file", "contrast", "answers-per-scene", "trait", "tokenizer", "only", "skip",
         "threshold", "thresholds", "worst", "to", "held-out",
+        "parts", "renumber",
     )
 )  # fmt: skip
 """The options that commands have without any component; none of a component's may be spelled so."""
@@ -28,7 +29,7 @@ FLAGS_OF_THE_CORE = frozenset(
 COMMANDS_OF_THE_CORE = frozenset(
     (
         "dataset.build.caa", "dataset.judge", "dataset.show", "dataset.status", "dataset.check", "dataset.export",
-        "source.preview", "plugins.list", "plugins.check",
+        "dataset.split", "dataset.merge", "source.preview", "plugins.list", "plugins.check",
     )
 )  # fmt: skip
 """The commands that no plugin may take the place of."""

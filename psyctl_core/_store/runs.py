@@ -7,7 +7,7 @@ import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -55,6 +55,8 @@ class Run:
         scores: How the judge's scores are spread.
         status: ``running``, ``stopped`` or ``complete``.
         created: Local time, ISO 8601.
+        parents: Of a dataset that was made from others what their run.json says, in the order of the identity's
+            ``made_from``; empty for one without.
     """
 
     folder: Path
@@ -69,6 +71,7 @@ class Run:
     scores: dict[str, JsonValue] = field(default_factory=dict)
     status: str = "running"
     created: str = field(default_factory=lambda: now())
+    parents: Sequence[Mapping[str, Any]] = ()
 
     @property
     def path(self) -> Path:
@@ -100,6 +103,7 @@ class Run:
                 **({"scores": self.scores} if self.scores else {}),
             },
             **({"guides": self.guides} if self.guides else {}),
+            **({"parents": list(self.parents)} if self.parents else {}),
         }
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -198,14 +202,19 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def free_name(folders: list[Path]) -> str:
+def free_name(folders: Sequence[Path]) -> str:
     """A name with the present second in it, or one second after the newest there is: names tell which run is newer."""
+    return free_names(folders, 1)[0]
+
+
+def free_names(folders: Sequence[Path], count: int) -> list[str]:
+    """So many names, a second apart, none older than a dataset in the folders."""
     taken = [path.name[: len(PREFIX) + 16] for folder in folders for path in folder.glob(f"{PREFIX}_*")]
     moment = datetime.now()
     for name in taken:
         with contextlib.suppress(ValueError):
             moment = max(moment, datetime.strptime(name, NAME_FORMAT) + timedelta(seconds=1))
-    return f"{moment:{NAME_FORMAT}}"
+    return [f"{moment + timedelta(seconds=number):{NAME_FORMAT}}" for number in range(count)]
 
 
 def prepare_folder(folder: Path) -> None:
@@ -242,6 +251,7 @@ def _from_json(path: Path, data: Mapping[str, Any]) -> Run:
         scores=dict(statistics.get("scores", {})),
         status=data["status"],
         created=data["created"],
+        parents=tuple(data.get("parents", ())),
     )
 
 

@@ -10,7 +10,7 @@ import importlib_metadata
 import typer
 
 from psyctl_core._plugins.registry import RegisteredCommand, discover, load
-from psyctl_core.cli import build, check, export, judge, plugins, preview, show, status
+from psyctl_core.cli import build, check, derive, export, judge, plugins, preview, show, status
 from psyctl_core.terminal import say, visible
 
 HELP = """Build contrastive (CAA) datasets that steering vectors are extracted from.
@@ -45,6 +45,8 @@ def make_app() -> typer.Typer:
     app.command("dataset.judge", cls=build.GroupedCommand)(judge.command(registry))
     app.command("dataset.check")(check.command(registry))
     app.command("dataset.export", cls=export.ExportCommand)(export.command(registry))
+    app.command("dataset.split", cls=build.GroupedCommand)(derive.split_command(registry))
+    app.command("dataset.merge", cls=build.GroupedCommand)(derive.merge_command(registry))
     app.command("source.preview", cls=build.GroupedCommand)(preview.command(registry))
     app.command("plugins.list")(plugins.command(registry))
     app.command("plugins.check")(plugins.check_command(registry))
