@@ -1,4 +1,4 @@
-"""Writes datasets that are made from others: all of them or none, each with a run.json that says where it comes from."""
+"""Writes datasets that are made from others: all or none, each with a run.json that says where it comes from."""
 
 from __future__ import annotations
 

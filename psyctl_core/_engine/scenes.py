@@ -12,6 +12,9 @@ from psyctl_core.records import CaaRecord
 _ANSWER = re.compile(r"#\d+$")
 """What the id of a scene's second answer ends in; see :mod:`psyctl_core._engine.repeated`."""
 
+GOLDEN = (5**0.5 - 1) / 2
+"""The golden ratio's fraction."""
+
 
 def scenes(records: Sequence[CaaRecord]) -> list[int]:
     """For each record the number of its scene.
@@ -58,8 +61,8 @@ def parted_alike(
 def parted(scene_of: Sequence[int], sizes: Sequence[int], placed: dict[int, int]) -> list[int]:
     """For each record which part it is in: one of the given sizes, or the one behind them for what is left.
 
-    Each part is spread evenly over the records. Where every record has a scene of its own, sizes are met exactly; else
-    as closely as whole scenes allow.
+    Each part is spread evenly over the records: one out of every five, if it shall have a fifth. Where every record
+    has a scene of its own, sizes are met exactly; else as closely as whole scenes allow.
 
     Args:
         scene_of: The number of each record's scene.
@@ -77,10 +80,14 @@ def parted(scene_of: Sequence[int], sizes: Sequence[int], placed: dict[int, int]
 
 
 def _evenly(weight: Mapping[int, int], wanted: int) -> Iterator[int]:
-    """Scenes with so many records together: each that brings the sum so far closer to its share of what was seen."""
+    """Scenes with so many records together: one in each stretch of the records that shall give one.
+
+    Where in its stretch differs: always the middle would be the same persona's where personas take turns. The
+    fractions of the golden ratio's multiples lie more evenly than tosses would.
+    """
     total, seen, taken = sum(weight.values()), 0, 0
     for scene, count in weight.items():
         seen += count
-        if (2 * taken + count) * total < 2 * wanted * seen:
+        if (taken + count * (taken * GOLDEN % 1)) * total < wanted * seen:
             taken += count
             yield scene

@@ -244,6 +244,8 @@ def run_status(status: RunStatus) -> None:
         ("State", status.state),
         ("Pairs", "unknown" if status.records is None else str(status.records)),
     ]
+    if made_from := identity.get("made_from"):
+        rows.append(("Made from", _origin(made_from)))
     if statistics:
         rows.append(("Rejected", _counts(statistics["rejected"])))
         if statistics["skipped"]:
@@ -261,6 +263,11 @@ def run_status(status: RunStatus) -> None:
     rows += [(f"Persona, {who}", description) for who, description in stored_personas(status.run)]
     rows += [("Problem", problem) for problem in status.problems]
     print_rows(rows)
+
+
+def _origin(made_from: Mapping[str, Any]) -> str:
+    names = " and ".join(f"{parent['pairs']} pairs of {parent['name']}" for parent in made_from["datasets"])
+    return f"{names}, as its part '{made_from['part']}'" if "part" in made_from else names
 
 
 def _component(identity: Mapping[str, Any]) -> str:

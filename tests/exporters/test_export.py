@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from psyctl_core import (
-    CaaRecord,
     DatasetExporter,
     Exported,
     OutputError,
@@ -19,7 +15,6 @@ from psyctl_core import (
     export_dataset,
     open_dataset,
 )
-from psyctl_core._engine.exporting import split
 from psyctl_core._plugins.registry import discover
 from psyctl_core.cli.app import make_app
 from psyctl_core.testing import FakeBackend, FakeSource
@@ -88,18 +83,13 @@ def test_the_same_dataset_gives_the_same_files(dataset, tmp_path):
     assert set(one) == {"extroversion.jsonl", "extroversion_heldout.jsonl"}
 
 
-@given(st.data())
-def test_what_is_held_out_is_spread_evenly_and_nothing_is_lost(data):
-    count = data.draw(st.integers(1, 60))
-    held_out = data.draw(st.integers(0, count - 1))
-    numbers = [CaaRecord("", "(1", "(2", str(i), "", "", "", "", "") for i in range(count)]
-    pairs, kept = split(numbers, held_out)
-    assert sorted(int(r.id) for r in pairs + kept) == list(range(count))
-    assert len(kept) == held_out
-    places = [int(record.id) for record in kept]
-    gaps = [b - a for a, b in itertools.pairwise(places)]
-    assert all(abs(gap - count / held_out) < 1 for gap in gaps)
-    assert all(abs(place - (i + 0.5) * count / held_out) < 1 for i, place in enumerate(places))
+def test_what_is_held_out_shares_no_scene_with_the_rest(run, tmp_path):
+    run(source=FakeSource(6), answers_per_scene=2, personas=2)
+    (report,) = export_dataset(tmp_path / "out", tmp_path / "export", noting := Noting(), held_out=3)
+    ((pairs, kept, _),) = noting.seen
+    assert not {id.partition("#")[0] for id in pairs} & {id.partition("#")[0] for id in kept}
+    assert (report.pairs, report.held_out) == (8, 4)
+    assert "4 pairs are held out, not 3: pairs of one scene stay together." in report.notes
 
 
 def test_several_traits_get_a_folder_each(run, tmp_path, type_in, capsys):
@@ -172,7 +162,7 @@ def test_a_dataset_without_a_run_folder_says_that_nobody_can_tell(dataset, tmp_p
         (("out", "--to", "cvs", "--output", "x"), "There is no exporter named 'cvs'"),
         (("out", "--to", "csv"), "Nothing says where to export to"),
         (("--to", "csv", "--output", "x"), "Nothing says which dataset to export"),
-        (("out", "--to", "csv", "--output", "full"), "is not empty, and an export is written whole"),
+        (("out", "--to", "csv", "--output", "full"), "is not empty, and what goes there is written whole"),
         (("out", "--to", "csv", "--output", "full/file"), "is not a folder"),
         (("out", "--to", "csv", "--output", "x", "--held-out", "12"), "12 pairs cannot be held out of the 12 in "),
         (("out", "--to", "persona-vectors", "--output", "x"), "persona-vectors holds prompts in the chat template"),
