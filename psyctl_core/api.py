@@ -31,8 +31,9 @@ from psyctl_core._engine.job import Job, Work, close_all, closed_after, no_scena
 from psyctl_core._engine.merging import merge
 from psyctl_core._engine.personas import Wanted, wanted_personas
 from psyctl_core._engine.progress import Callback, Progress
-from psyctl_core._engine.reading import StoredDataset, all_datasets, find_datasets
+from psyctl_core._engine.reading import StoredDataset, all_datasets, find_datasets, of_run
 from psyctl_core._engine.scores import scores_of
+from psyctl_core._engine.showing import dataset_html, table
 from psyctl_core._engine.splitting import Parts, split
 from psyctl_core._engine.stopping import stoppable
 from psyctl_core._plugins.kinds import KINDS
@@ -134,6 +135,16 @@ class Report:
     seconds: float
     generating_seconds: float
     requests: int
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it: what became of each trait, and its dataset's first pairs.
+
+        See https://ipython.readthedocs.io/en/stable/config/integrating.html.
+        """
+        registry = discover()
+        rows = [(d.trait, d.pairs, d.new_pairs, sum(d.rejected.values()), d.location) for d in self.datasets]
+        stored = [of_run(d.run_folder / runs.RUN_FILE, registry) for d in self.datasets]
+        return table(("Trait", "Pairs", "New", "Rejected", "Where"), rows) + "".join(map(dataset_html, stored))
 
 
 @dataclass(frozen=True, slots=True)

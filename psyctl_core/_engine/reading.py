@@ -7,10 +7,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psyctl_core import schema
+from psyctl_core._engine import frames
 from psyctl_core._engine.labels import Label, agreement, labelled, read_labels
+from psyctl_core._engine.showing import dataset_html
 from psyctl_core._plugins.guard import GuardedSink
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import Registry
@@ -21,7 +23,11 @@ from psyctl_core.components import Context, SinkTarget
 from psyctl_core.errors import OutputError, PsyctlError, UsageError
 from psyctl_core.files import is_draft
 from psyctl_core.options import Config
-from psyctl_core.records import CaaRecord
+from psyctl_core.records import CaaRecord, JsonValue
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas
 
 UNKNOWN = "unknown"
 """The trait of a dataset whose run folder is gone."""
@@ -65,6 +71,37 @@ class StoredDataset:
                 "Install the plugin that wrote it; `psyctl plugins.list` shows what there is.",
             )
         return self.sink.read(self.target)
+
+    def rows(self) -> list[dict[str, JsonValue]]:
+        """The records as plain dicts, as the dataset's lines have them: ``metadata`` only where there is something.
+
+        Raises:
+            OutputError: The sink cannot be had, or a record cannot be read.
+        """
+        return [record.as_json() for record in self]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The records as a pandas DataFrame, a row each and a column for each field; ``metadata`` holds dicts.
+
+        Raises:
+            OutputError: The sink cannot be had, or a record cannot be read.
+        """
+        return frames.to_pandas(list(self))
+
+    def to_datasets(self) -> datasets.Dataset:
+        """The records as a Hugging Face ``datasets.Dataset``, all columns text; ``metadata`` is JSON or empty.
+
+        Raises:
+            OutputError: The sink cannot be had, or a record cannot be read.
+        """
+        return frames.to_datasets(list(self))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it: its trait, how many pairs, where they are, and the first of them.
+
+        See https://ipython.readthedocs.io/en/stable/config/integrating.html.
+        """
+        return dataset_html(self)
 
     @property
     def run_folder(self) -> Path:
@@ -129,7 +166,7 @@ def find_datasets(path: Path, registry: Registry) -> list[StoredDataset]:
         raise UsageError(f"There is no dataset at '{path}'.", "Give the folder that --output named, or a dataset file.")
     run_file = path.with_suffix(".run") / runs.RUN_FILE
     if run_file.exists():
-        return [_of_run(run_file, registry)]
+        return [of_run(run_file, registry)]
     sink: GuardedSink = sink_choice({}, registry).make(Context())
     target = SinkTarget(path.parent, path.stem, UNKNOWN)
     if Path(sink.location(target)).name != path.name:
@@ -143,7 +180,7 @@ def find_datasets(path: Path, registry: Registry) -> list[StoredDataset]:
 def all_datasets(folder: Path, registry: Registry) -> list[StoredDataset]:
     """Every dataset in a folder and its subfolders: those with a run folder, then the default sink's others."""
     files = sorted(folder.rglob(f"{runs.PREFIX}_*.run/{runs.RUN_FILE}"))
-    found = [_of_run(path, registry) for path in files if not is_draft(path, folder)]
+    found = [of_run(path, registry) for path in files if not is_draft(path, folder)]
     known = {(dataset.target.folder, dataset.target.name) for dataset in found}
     sink: GuardedSink = sink_choice({}, registry).make(Context())
     others = [
@@ -160,7 +197,8 @@ def _begun(dataset: StoredDataset) -> str:
     return min((part["name"] for part in parts.values()), default=dataset.target.name)
 
 
-def _of_run(path: Path, registry: Registry) -> StoredDataset:
+def of_run(path: Path, registry: Registry) -> StoredDataset:
+    """The dataset that a run.json belongs to; one that cannot be used says why as its ``problem``."""
     folder, name = path.parent.parent, path.parent.name.removesuffix(".run")
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
