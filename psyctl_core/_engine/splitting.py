@@ -127,5 +127,5 @@ def _left_behind(dataset: StoredDataset, unused: int) -> list[str]:
     notes = [f"{unused} pairs are in no part."] if unused else []
     rejected = sum(dataset.run.get("statistics", {}).get("rejected", {}).values())
     if rejected:
-        notes.append(f"The {rejected} scenarios that gave no pair stay listed with {dataset.target.name} alone.")
+        notes.append(f"Rejected scenarios ({rejected}) stay listed with {dataset.target.name} alone.")
     return notes

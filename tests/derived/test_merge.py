@@ -77,7 +77,7 @@ def test_different_pairs_of_one_id_are_refused_or_get_an_id_of_their_own(made, t
     made("b", 4, backend=FakeBackend(answer=other))
     made("c", 4, backend=FakeBackend(answer=other))
     paths = [tmp_path / name for name in "abc"]
-    with pytest.raises(UsageError, match=r"a/.* and .*b/.* have different pairs with the id 'fake-0'") as caught:
+    with pytest.raises(UsageError, match=r"a\W.* and .*b\W.* have different pairs with the id 'fake-0'") as caught:
         type_in("dataset.merge", *paths, "--output", tmp_path / "all")
     assert "--renumber" in caught.value.hint
     assert not (tmp_path / "all").exists()

@@ -226,7 +226,7 @@ def test_rejected_scenarios_stay_with_the_dataset_and_that_is_said(made, tmp_pat
     made("whole", 20, backend=FakeBackend(answer=answer))
     train, _ = split_dataset(tmp_path / "whole", tmp_path / "parts", {"train": None, "test": 4})
     name = open_dataset(tmp_path / "whole").target.name
-    assert f"The 1 scenarios that gave no pair stay listed with {name} alone." in train.notes
+    assert f"Rejected scenarios (1) stay listed with {name} alone." in train.notes
     assert open_dataset(train.folder).run["statistics"]["rejected"] == {}
 
 
@@ -352,7 +352,7 @@ def test_a_damaged_line_is_named_with_its_number_and_nothing_is_written(made, tm
 def test_a_place_that_cannot_be_written_is_said_in_one_line(made, tmp_path):
     made("whole", 6)
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"cannot be written to .*file/parts: ") as caught:
+    with pytest.raises(OutputError, match=r"cannot be written to .*file.parts: ") as caught:
         split_dataset(tmp_path / "whole", tmp_path / "file" / "parts", {"train": None, "test": 3})
     assert "\n" not in caught.value.message
     assert left(tmp_path) == ["file", "whole"]
@@ -398,7 +398,7 @@ def test_killed_in_the_middle_it_leaves_nothing_that_looks_like_a_dataset(at, ma
     place = tmp_path / "sets" / "parts"
     code = textwrap.dedent(KILLED.format(at=at))
     killed = subprocess.run([sys.executable, "-c", code, tmp_path / "sets" / "whole", place], check=False)
-    assert killed.returncode == -9
+    assert killed.returncode
     assert not place.exists()
     assert [found.state for found in status(tmp_path / "sets", discover())] == ["complete"]
     assert len(stored(tmp_path / "sets", older=True)) == 1
