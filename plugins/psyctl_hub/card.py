@@ -51,7 +51,7 @@ def card_of(traits: Sequence[TraitFacts], repo: str, licence: str) -> str:
         judged=[making.judged_by(each.run) for each in traits], repeat=repeat_of(traits), status=status_of,
         licence=licence or NO_LICENCE, source_licence=source_licence(traits),
         quoted=quoted, public=public, p2=_has_prompter(traits, "p2"),
-        soda=any("allenai/soda" in making.hub_sources(each.run) for each in traits), unread=unread,
+        soda=any("allenai/soda" in making.hub_sources(each.run) for each in traits),
     )  # fmt: skip
     return f"---\n{metadata_of(traits, licence).to_yaml()}\n---\n\n{body}"
 
@@ -99,13 +99,11 @@ def title_of(traits: Sequence[TraitFacts]) -> str:
 
 
 def status_of(facts: TraitFacts) -> Markdown:
-    """Whether the run is finished."""
-    return Markdown(STATUS.get(str(facts.run.get("status")), "**not known** to be finished: there is no run.json"))
-
-
-def unread(facts: TraitFacts) -> str:
-    """What is missing of a dataset, without the path that a problem names."""
-    return f"what did not fit when it was read, and may be missing here: {len(facts.problems)}" * bool(facts.problems)
+    """Whether the run is finished, and what is missing."""
+    text = STATUS.get(str(facts.run.get("status")), "**not known** to be finished: there is no run.json")
+    if facts.unread:
+        text += f"; **{facts.unread} of its lines could not be read** and are left out"
+    return Markdown(text)
 
 
 def repeat_of(traits: Sequence[TraitFacts]) -> list[Markdown]:

@@ -130,12 +130,13 @@ def _check_whole(traits: Sequence[TraitFacts], unfinished: bool) -> None:
 def _check_keys(files: Mapping[str, bytes]) -> None:
     """Refuse to publish what looks like a key, wherever it came from."""
     for path, content in files.items():
-        for number, line in enumerate(content.decode("utf-8", errors="replace").split("\n"), 1):
-            if has_key(line):
-                raise OutputError(
-                    f"Line {number} of {path} holds a key, such as a token or a password; nothing was published.",
-                    "Take it out of the dataset or of what its run.json says.",
-                )
+        text = content.decode("utf-8")
+        if has_key(text):
+            number = next((n for n, line in enumerate(text.split("\n"), 1) if has_key(line)), 1)
+            raise OutputError(
+                f"Line {number} of {path} holds a key, such as a token or a password; nothing was published.",
+                "Take it out of the dataset or of what its run.json says.",
+            )
 
 
 def _pairs(facts: TraitFacts) -> str:

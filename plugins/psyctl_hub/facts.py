@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,9 @@ class TraitFacts:
         records: The records, with nothing private in their metadata.
         checkup: What the checks say.
         problems: What could not be read, and what does not fit together, a line each.
+        unread: How many of its lines could not be read.
         cut: How many records' metadata held a path or an address that was cut.
-        labels: How often a person said what of its pairs.
+        agreement: What a person said of its pairs and how far the judge agrees, in rows; empty where nobody labelled.
     """
 
     trait: str
@@ -47,8 +48,9 @@ class TraitFacts:
     records: Sequence[CaaRecord]
     checkup: Checkup
     problems: Sequence[str] = ()
+    unread: int = 0
     cut: int = 0
-    labels: Mapping[str, int] = field(default_factory=dict)
+    agreement: Sequence[tuple[str, str]] = ()
 
     @property
     def is_finished(self) -> bool:
@@ -131,8 +133,9 @@ def _facts(dataset: StoredDataset) -> TraitFacts:
         records=records,
         checkup=check_records(dataset, records),
         problems=[*problems, *_miscounted(dataset, len(records))],
+        unread=len(problems),
         cut=sum(one.metadata != other.metadata for one, other in zip(found, records, strict=True)),
-        labels=Counter(dataset.labels().values()),
+        agreement=dataset.agreement([*records, *dataset.rejected()]),
     )
 
 

@@ -41,7 +41,6 @@ def made_by(run: Mapping[str, Any]) -> Rows:
     if identity.get("answers_per_scene", 1) != 1:
         rows.append(("pairs of each scene", str(identity["answers_per_scene"])))
     rows.append(("form of prompts and questions", _listed(identity["format"])))
-    rows.append(("begun, last written", f"{run['created']}, {run['updated']} (local time)"))
     rows.append(("versions", _listed(run["versions"])))
     return [(name, public(text)) for name, text in rows]
 

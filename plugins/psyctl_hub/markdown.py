@@ -7,8 +7,8 @@ import re
 from psyctl_core.terminal import visible
 
 # What Markdown obeys anywhere in a line, extensions of the Hub's pages included: tables, formulas, mentions, addresses.
-_ANYWHERE = re.compile(r"[\\`*_\[\]<>&|~$:@^]")
-_AT_THE_BEGINNING = re.compile(r"^([#+=-]|\d+(?=[.)]))")
+_ANYWHERE = re.compile(r"[\\`*_\[\]<>&|~$@^]|:(?=\S)")
+_AT_THE_BEGINNING = re.compile(r"^([#+=-]|\d+(?=[.)](?:\s|$)))")
 
 
 class Markdown(str):

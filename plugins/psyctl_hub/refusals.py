@@ -43,12 +43,11 @@ def explained(repo: str, error: Exception) -> OutputError:
             "Unset HF_HUB_OFFLINE; --dry-run and dataset.card ask nobody.",
         )
     status = status_of(error)
+    if isinstance(error, ValueError) and status in (None, 400):  # the card's metadata, in several lines
+        said = " ".join(str(error).split())
+        return OutputError(f"The Hub does not take '{repo}' so: {said}", "Mend what it names, such as the --license.")
     if status is not None:
         return _refused(repo, status, error)
-    if isinstance(error, ValueError):
-        return OutputError(
-            f"The Hub does not take '{repo}' so: {_said(error)}", "Mend what it names, such as the --license."
-        )
     if isinstance(error, OSError) or any(kind.__name__ == "TransportError" for kind in type(error).__mro__):
         return OutputError(
             f"The Hub at {constants.ENDPOINT} cannot be reached: {_said(error)}", f"Check the network. {AGAIN}"
