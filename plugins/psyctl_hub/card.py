@@ -128,7 +128,9 @@ def source_licence(traits: Sequence[TraitFacts]) -> str:
 
 
 def _has_prompter(traits: Sequence[TraitFacts], name: str) -> bool:
-    return any(each.run.get("identity", {}).get("prompter", {}).get("component", {}).get("name") == name for each in traits)
+    return any(
+        each.run.get("identity", {}).get("prompter", {}).get("component", {}).get("name") == name for each in traits
+    )
 
 
 def _python(text: str) -> str:

@@ -1,4 +1,4 @@
-"""``psyctl dataset.push`` and ``psyctl dataset.card``: what may be published is settled here, without asking anybody."""
+"""``psyctl dataset.push`` and ``dataset.card``: what may be published is settled here, and nobody asked for that."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ License = Annotated[
 def push(
     output: Output,
     repo: Annotated[str, typer.Option(help="The repository to publish in, USER/NAME; made where there is none.")],
-    public: Annotated[bool, typer.Option("--public", help="Let everybody see it; without, only its owner does.")] = False,
+    public: Annotated[
+        bool, typer.Option("--public", help="Let everybody see it; without, only its owner does.")
+    ] = False,
     licence: License = "",
     unfinished: Annotated[
         bool, typer.Option("--unfinished", help="Also what a run has so far, or what can be read; the card says so.")
@@ -81,9 +83,7 @@ def card(
     ] = None,
     repo: Annotated[str, typer.Option(help="Where the datasets will be loaded from, USER/NAME.")] = ANYBODY,
     licence: License = "",
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Take the place of a file with other content.")
-    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of a file with other content.")] = False,
 ) -> None:
     """Write the card that dataset.push would publish. Goes by the run's files alone, and asks nobody."""
     check_name(repo)

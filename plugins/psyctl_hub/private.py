@@ -83,7 +83,7 @@ def _address(text: str) -> str:
 
 
 def _is_own(host: str) -> bool:
-    """Whether a host means nothing elsewhere: a bare name, a private address (RFC 1918), or a local domain (RFC 6762)."""
+    """Whether a host means nothing elsewhere: a bare name, a private address (RFC 1918) or a local domain."""
     try:
         return not ipaddress.ip_address(host).is_global
     except ValueError:

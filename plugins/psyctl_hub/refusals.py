@@ -71,7 +71,8 @@ def _refused(repo: str, status: int, error: Exception) -> OutputError:
     said = _said(error)
     if status == 401:
         return OutputError(
-            "The Hub does not accept the token.", f"Make one with the right to write at {tokens}, and set HF_TOKEN to it."
+            "The Hub does not accept the token.",
+            f"Make one with the right to write at {tokens}, and set HF_TOKEN to it.",
         )
     if status == 403:
         return OutputError(

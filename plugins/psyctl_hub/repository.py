@@ -9,7 +9,7 @@ from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined] # public as its documentation says
 
 from psyctl_core.errors import UsageError
 from psyctl_hub.refusals import explaining, has_token, status_of
@@ -95,9 +95,7 @@ def publish(repo: str, files: Mapping[str, bytes], message: str, *, is_public: b
             )
         gone = [CommitOperationDelete(path) for path in there.files if path not in files]
         added = [CommitOperationAdd(path, content) for path, content in files.items()]
-        api.create_commit(
-            repo, [*gone, *added], commit_message=message, repo_type=KIND, parent_commit=there.commit
-        )
+        api.create_commit(repo, [*gone, *added], commit_message=message, repo_type=KIND, parent_commit=there.commit)
     return True
 
 

@@ -91,7 +91,7 @@ def step_of(asked: str) -> str:
 
 
 class _Uploading(reading.Handler):
-    def do_PUT(self) -> None:
+    def do_PUT(self) -> None:  # noqa: N802 - http.server calls it so
         self._answer()
 
     def _route(self, path: str, body: bytes) -> None:
@@ -167,11 +167,15 @@ class _Uploading(reading.Handler):
 
     def _batch(self, repository: Stored, body: bytes) -> None:
         objects = [
-            {**each, "actions": {
-                "upload": {"href": f"{self.hub.url}/upload/{each['oid']}"}, "verify": {"href": f"{self.hub.url}/verify"},
-            }}
+            {
+                **each,
+                "actions": {
+                    "upload": {"href": f"{self.hub.url}/upload/{each['oid']}"},
+                    "verify": {"href": f"{self.hub.url}/verify"},
+                },
+            }
             for each in json.loads(body)["objects"]
-        ]  # fmt: skip
+        ]
         self._json({"objects": objects})
 
     def _commit(self, repository: Stored, body: bytes) -> None:

@@ -262,7 +262,7 @@ def test_no_text_does_anything_in_the_card(carded, record, text):
 
 
 def elements(text: str) -> list[str]:
-    """The kinds of elements that a Markdown text becomes, in their order, but for plain text and where its lines end."""
+    """The kinds of elements that a Markdown text becomes, but for plain text and the ends of its lines."""
     tokens = MARKDOWN.parse(text)
     kinds = [kind for token in tokens for kind in (token.type, *(inner.type for inner in token.children or ()))]
     return [kind for kind in kinds if kind not in ("text", "softbreak", "hardbreak")]
@@ -306,7 +306,7 @@ def test_a_quotation_holds_nothing_but_text(text):
 @example("```\n````")
 @example("~~~")
 def test_code_stays_within_its_fence(text):
-    fences = [token for token in MARKDOWN.parse(f"{code(text)}\n\nafter")]
+    fences = MARKDOWN.parse(f"{code(text)}\n\nafter")
     assert [token.type for token in fences] == ["fence", "paragraph_open", "inline", "paragraph_close"]
 
 

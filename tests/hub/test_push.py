@@ -37,9 +37,7 @@ def test_everything_is_published_in_one_commit_and_nothing_else(uploads, dataset
         lines = repository.content[f"data/{each.trait.lower()}.jsonl"].decode().splitlines()
         assert [json.loads(line) for line in lines] == [record.as_json() for record in each]
     out, err = capsys.readouterr()
-    assert out == (
-        f"Published Neuroticism, 6 pairs, Openness, 6 pairs: {uploads.url}/datasets/me/traits (private)\n"
-    )
+    assert out == (f"Published Neuroticism, 6 pairs, Openness, 6 pairs: {uploads.url}/datasets/me/traits (private)\n")
     assert err == "No licence is given, and the card says so; name one with --license.\n"
 
 
@@ -252,11 +250,11 @@ def test_lost_pairs_and_a_lost_run_json_count_as_unfinished(uploads, dataset, re
     folder = dataset(records=[record(0), record(1)])
     (path,) = folder.glob("*.jsonl")
     path.write_text(path.read_text(encoding="utf-8").splitlines(keepends=True)[0], encoding="utf-8")
-    with pytest.raises(UsageError, match="run.json counts 2 pairs of .*, and 1 could be read"):
+    with pytest.raises(UsageError, match=r"run\.json counts 2 pairs of .*, and 1 could be read"):
         push(folder, "me/x")
     (bare := tmp_path / "bare").mkdir()
     (bare / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(UsageError, match="has no run.json: what made it"):
+    with pytest.raises(UsageError, match=r"has no run\.json: what made it"):
         push(bare, "me/x")
     push(bare, "me/x", unfinished=True)
     card = uploads.repositories["me/x"].content["README.md"].decode()

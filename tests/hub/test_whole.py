@@ -24,7 +24,7 @@ place, *configs = sys.argv[1:]
 assert set(datasets.get_dataset_config_names(place)) == set(configs)
 for config in configs:
     rows = datasets.load_dataset(place, config, split="train")
-    print(json.dumps({"config": config, "columns": rows.column_names, "ids": rows["id"][:], "texts": rows["positive_text"][:]}))
+    print(json.dumps({"config": config, "columns": rows.column_names, "ids": rows["id"][:]}))
 """
 
 
@@ -56,7 +56,7 @@ def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
-@pytest.mark.parametrize("step", ["create", "validate", "preupload", "batch", "upload", "verify"])
+@pytest.mark.parametrize("step", ["create", "preupload", "upload"])
 def test_a_killed_push_leaves_nothing_and_the_next_one_publishes_all(hub, start, dataset, step):
     folder = dataset("Openness, Neuroticism")
     hub.hold = step
