@@ -42,16 +42,17 @@ def card_of(traits: Sequence[TraitFacts], repo: str, licence: str) -> str:
     environment = Environment(  # noqa: S701 - it makes Markdown, and `finalize` escapes for that
         finalize=inline, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    made = [making.made_by(each.run) for each in traits]
+    made = [making.made_by(each.origin) for each in traits]
     text = files("psyctl_hub").joinpath("card.md.j2").read_text(encoding="utf-8")
     body = environment.from_string(text).render(
         traits=traits, title=title_of(traits), total=sum(len(each.records) for each in traits),
         loading=loading_code(traits, repo), citation=citation(),
         made=[("", made[0])] if all(rows == made[0] for rows in made) else list(zip(_names(traits), made, strict=True)),
+        accepted=[making.accepted_by(each.runs) for each in traits],
         judged=[making.judged_by(each.run) for each in traits], repeat=repeat_of(traits), status=status_of,
         licence=licence or NO_LICENCE, source_licence=source_licence(traits),
         quoted=quoted, public=public, p2=_has_prompter(traits, "p2"),
-        soda=any("allenai/soda" in making.hub_sources(each.run) for each in traits),
+        soda=any("allenai/soda" in making.hub_sources(each.origin) for each in traits),
     )  # fmt: skip
     return f"---\n{metadata_of(traits, licence).to_yaml()}\n---\n\n{body}"
 
@@ -65,7 +66,7 @@ def metadata_of(traits: Sequence[TraitFacts], licence: str) -> DatasetCardData:
         language_creators=["machine-generated"],
         annotations_creators=["machine-generated"],
         size_categories=[next((name for limit, name in SIZES if total < limit), LARGEST)],
-        source_datasets=sorted({name for each in traits for name in making.hub_sources(each.run)}) or None,
+        source_datasets=sorted({name for each in traits for name in making.hub_sources(each.origin)}) or None,
         tags=["psyctl", "contrastive-activation-addition", "activation-steering", "personality"],
         configs=[
             {"config_name": each.config, "data_files": [{"split": "train", "path": each.file}]} for each in traits
@@ -110,26 +111,27 @@ def repeat_of(traits: Sequence[TraitFacts]) -> list[Markdown]:
     """The commands that ask for the same again, each once, with what to know of them."""
     parts: dict[str, None] = {}
     for each in traits:
-        if not each.run:
+        if not making.made_by(each.origin):
             parts[f"What made {inline(each.trait)} is not known."] = None
-            continue
-        command, notes = making.command_of(each.run)
-        parts[code(command, "bash")] = None
-        for note in notes:
-            parts[inline(note)] = None
-        if given := making.personas_file(each.run):
-            parts[f"`personas.json`:\n\n{code(given, 'json')}"] = None
+        for run in each.runs:
+            command, notes = making.command_of(run)
+            if command:
+                parts[code(command, "bash")] = None
+            for note in notes:
+                parts[inline(note)] = None
+            if given := making.personas_file(run):
+                parts[f"`personas.json`:\n\n{code(given, 'json')}"] = None
     return [Markdown(part) for part in parts]
 
 
 def source_licence(traits: Sequence[TraitFacts]) -> str:
     """What is known of the licences of what the scenes come from."""
-    return "; ".join(dict.fromkeys(making.licence_of(each.run) for each in traits))
+    return "; ".join(dict.fromkeys(making.licence_of(each.origin) for each in traits))
 
 
 def _has_prompter(traits: Sequence[TraitFacts], name: str) -> bool:
     return any(
-        each.run.get("identity", {}).get("prompter", {}).get("component", {}).get("name") == name for each in traits
+        each.origin.get("identity", {}).get("prompter", {}).get("component", {}).get("name") == name for each in traits
     )
 
 

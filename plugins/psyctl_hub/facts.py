@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from psyctl_core import CaaRecord, Checkup, OutputError, StoredDataset, UsageError, check_records, stored_datasets
+from psyctl_hub.making import judged_dataset
 from psyctl_hub.private import public_value
 
 SHOWN = 3
@@ -32,6 +33,7 @@ class TraitFacts:
         file: The path of its lines in the repository.
         location: A path or an address to show to whom publishes it.
         run: What run.json says; empty where there is none.
+        before: What those say whose pairs were judged again, the last one first.
         records: The records, with nothing private in their metadata.
         checkup: What the checks say.
         problems: What could not be read, and what does not fit together, a line each.
@@ -47,6 +49,7 @@ class TraitFacts:
     run: Mapping[str, Any]
     records: Sequence[CaaRecord]
     checkup: Checkup
+    before: Sequence[Mapping[str, Any]] = ()
     problems: Sequence[str] = ()
     unread: int = 0
     cut: int = 0
@@ -56,6 +59,16 @@ class TraitFacts:
     def is_finished(self) -> bool:
         """Whether the run that makes it is complete."""
         return self.run.get("status") == "complete"
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        """What run.json says of the run that made the pairs."""
+        return self.before[-1] if self.before else self.run
+
+    @property
+    def runs(self) -> list[Mapping[str, Any]]:
+        """What is known of all runs that had to do with it, the one that made the pairs first."""
+        return [*reversed(self.before), self.run] if self.run else []
 
     @property
     def first(self) -> int:
@@ -132,11 +145,23 @@ def _facts(dataset: StoredDataset) -> TraitFacts:
         run=dataset.run,
         records=records,
         checkup=check_records(dataset, records),
+        before=_before(dataset),
         problems=[*problems, *_miscounted(dataset, len(records))],
         unread=len(problems),
         cut=sum(one.metadata != other.metadata for one, other in zip(found, records, strict=True)),
         agreement=dataset.agreement([*records, *dataset.rejected()]),
     )
+
+
+def _before(dataset: StoredDataset) -> list[Mapping[str, Any]]:
+    """What is known of the datasets whose pairs this one judged again, as far as they lie beside it."""
+    found: list[Mapping[str, Any]] = []
+    name = judged_dataset(dataset.run)
+    beside = {each.target.name: each.run for each in stored_datasets(dataset.target.folder, older=True)} if name else {}
+    while name in beside:
+        found.append(beside.pop(name))
+        name = judged_dataset(found[-1])
+    return [run for run in found if run]
 
 
 def _public(record: CaaRecord) -> Mapping[str, Any]:

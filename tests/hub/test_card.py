@@ -132,7 +132,7 @@ def test_what_made_it_is_told(carded):
     assert rows(judge)["score positive"] == "pairs 11, mean 61.5"
     assert "> 9: asks.\\\n> 5: listens.\\\n> 0: leaves." in judge
     accepted = rows(section(text, "### Openness: what was accepted"))
-    assert accepted["pairs, as the run counted them"] == "6"
+    assert accepted["pairs accepted"] == "6"
     assert accepted["scenes rejected: the sides do not differ"] == "3"
     assert accepted["rows skipped: too few turns"] == "41"
     assert "CC-BY-4.0, as its page says" in section(text, "## Licences")
@@ -183,11 +183,11 @@ def test_the_command_asks_for_the_same_again(carded):
     words = command.replace("\\\n", "").split()
     assert words[:2] == ["psyctl", "dataset.build.caa"]
     assert " ".join(words[2:]) == (
-        f"--personality Openness --source soda --soda-dataset allenai/soda@{'b' * 40} --soda-split train "
-        "--soda-shape auto --soda-shuffle --prompter p2 "
+        f"--output dataset --personality Openness --source soda --soda-dataset allenai/soda@{'b' * 40} "
+        "--soda-split train --soda-shape auto --soda-shuffle --prompter p2 "
         f"--backend hf --hf-model google/gemma-2-2b-it@{'a' * 40} --hf-dtype auto --judge rubric "
         "--rubric-positive 50.0 --rubric-neutral 45.0 --rubric-difference 25.0 --rubric-fit 50.0 "
-        "--limit-samples 6 --seed 3 --temperature 0.7 --max-tokens 48 --contrast opposite --output dataset"
+        "--limit-samples 6 --seed 3 --temperature 0.7 --max-tokens 48 --contrast opposite"
     )
 
 
@@ -215,6 +215,65 @@ def test_given_personas_stand_there_as_a_file(carded, tmp_path):
     }
     assert "--persona-file personas.json" in text
     assert "was handed over in Python, and is no plugin's." in text
+
+
+def test_a_dataset_that_was_judged_again_goes_back_to_the_run_that_made_it(dataset, tmp_path):
+    folder = dataset(**{**HUB_RUN, "statistics": {"rejected": {"identical": 9}}})
+    (made,) = folder.glob("*.run/run.json")
+    run = json.loads(made.read_text(encoding="utf-8"))
+    recorded = {"component": {"name": "recorded", "distribution": "psyctl_core._engine.rejudging"}, "settings": {}}
+    own = {"dataset": run["name"], "digest": "12ab"}
+    run["name"] = "caa_dataset_20990101_000000"
+    run["identity"] |= {
+        "source": {**recorded, "own": own}, "backend": {**recorded, "own": {}},
+        "judge": {
+            "component": {"name": "rubric", "distribution": "psyctl_core._engine.rejudging"},
+            "settings": {}, "own": {"judge": {"rubric": 1}, "settings": {"positive": 70.0}},
+        },
+    }  # fmt: skip
+    for kind in ("source", "prompter", "backend"):
+        run["settings"][kind] = {"component": "recorded", "settings": {}}
+    run["settings"]["judge"] = {"component": "rubric", "settings": {}}
+    run["settings"]["limit_samples"] = None
+    run["statistics"] |= {"accepted": 6, "rejected": {"the sides do not differ": 4}, "skipped": {}}
+    (folder / f"{run['name']}.run").mkdir()
+    (folder / f"{run['name']}.run" / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    (pairs,) = folder.glob("*.jsonl")
+    (folder / f"{run['name']}.jsonl").write_bytes(pairs.read_bytes())
+    (facts,), notes = read(folder)
+    assert notes == ["Older datasets in the folder are left out: 1."]
+    text = card_of([facts], "me/x", "")
+    made_by = rows(section(text, "## How it was made"))
+    assert made_by["model"] == f"google/gemma-2-2b-it, commit {'a' * 40}"
+    assert made_by["source of the scenes"] == f"allenai/soda, commit {'b' * 40}"
+    assert rows(section(text, "### Openness: judge"))["thresholds"] == "positive 70.0"
+    accepted = rows(section(text, "### Openness: what was accepted"))
+    assert accepted["scenes rejected: identical"] == "9"
+    assert accepted["judged again: pairs rejected: the sides do not differ"] == "4"
+    assert "psyctl dataset.judge dataset \\\n    --judge rubric \\\n    --rubric-positive 70.0\n" in text
+    assert "psyctl dataset.build.caa --output dataset" in text
+    assert "CC-BY-4.0" in text
+    for path in [made, made.parent, pairs]:  # what made the pairs is not there any more
+        path.rename(tmp_path / f"gone-{path.name}")
+    (facts,), _ = read(folder)
+    text = card_of([facts], "me/x", "")
+    assert "the `run.json` of the run that made the pairs was not there" in text
+    assert "What made Openness is not known." in text
+    assert "gemma" not in text
+    assert "CC-BY-4.0" not in text
+
+
+def test_a_run_json_that_says_hardly_anything_gives_a_card_that_says_so(dataset, tmp_path):
+    folder = dataset()
+    (file,) = folder.glob("*.run/run.json")
+    run = json.loads(file.read_text(encoding="utf-8"))
+    sink = run["identity"]["sink"]
+    file.write_text(json.dumps({**run, "identity": {"sink": sink}, "settings": {}, "personas": {}}), encoding="utf-8")
+    (facts,), _ = read(folder)
+    text = card_of([facts], "me/x", "")
+    assert rows(section(text, "## How it was made"))["model"] == "not known: the backend does not name it"
+    assert "run.json does not say how it was asked for." in text
+    assert "Not known." in section(text, "### Openness: personas")
 
 
 PRIVATE = {
