@@ -67,21 +67,27 @@ class Hub:
     Args:
         repositories: What it has.
         moved: New names by old ones, which are led on from as the real Hub does.
+        handler: What answers, where this one is not enough.
     """
 
-    def __init__(self, repositories: Sequence[Repository], moved: Mapping[str, str] | None = None) -> None:
-        self.moved = moved or {}
+    def __init__(
+        self,
+        repositories: Sequence[Repository],
+        moved: Mapping[str, str] | None = None,
+        handler: type[Handler] | None = None,
+    ) -> None:
+        self.moved = dict(moved or {})
         self.repositories = {repository.name: repository for repository in repositories}
         self.served: Counter[str] = Counter()
         self.asked: list[str] = []
         hub = self
 
-        class Handler(_Handler):
+        class Ours(handler or Handler):
             def __init__(self, *arguments: Any) -> None:
                 self.hub = hub
                 super().__init__(*arguments)
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Ours)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -100,7 +106,9 @@ class Hub:
         return {**kept, **mine, **({"HF_TOKEN": token} if token else {})}
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Answers one request after the other."""
+
     hub: Hub
     protocol_version = "HTTP/1.1"
 
@@ -119,24 +127,21 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.hub.asked.append(f"{self.command} {self.path}")
-        url = urlsplit(self.path)
-        path = unquote(url.path)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            old = next(
-                (old for old in self.hub.moved if re.match(rf"(/api)?/datasets/{re.escape(old)}(/|$)", path)), ""
-            )
-            if old:
-                self._headers(307, {"Location": self.path.replace(old, self.hub.moved[old], 1), "Content-Length": "0"})
-            elif path == "/api/datasets":
-                self._search(parse_qs(url.query))
-            elif match := re.fullmatch(
-                r"/api/datasets/(.+?)(?:/(revision|tree|paths-info|auth-check)(?:/(.*))?)?", path
-            ):
-                self._api(match[1], match[2] or "revision", match[3] or "main", body)
-            elif match := re.fullmatch(r"/datasets/(.+?)/resolve/(.+)", path):
-                self._resolve(match[1], match[2])
-            else:
-                self._refuse(404, "")
+            self._route(unquote(urlsplit(self.path).path), body)
+
+    def _route(self, path: str, body: bytes) -> None:
+        old = next((old for old in self.hub.moved if re.match(rf"(/api)?/datasets/{re.escape(old)}(/|$)", path)), "")
+        if old:
+            self._headers(307, {"Location": self.path.replace(old, self.hub.moved[old], 1), "Content-Length": "0"})
+        elif path == "/api/datasets":
+            self._search(parse_qs(urlsplit(self.path).query))
+        elif match := re.fullmatch(r"/api/datasets/(.+?)(?:/(revision|tree|paths-info|auth-check)(?:/(.*))?)?", path):
+            self._api(match[1], match[2] or "revision", match[3] or "main", body)
+        elif match := re.fullmatch(r"/datasets/(.+?)/resolve/(.+)", path):
+            self._resolve(match[1], match[2])
+        else:
+            self._refuse(404, "")
 
     def _search(self, query: Mapping[str, list[str]]) -> None:
         author, search = query.get("author", [""])[0], query.get("search", [""])[0]
