@@ -42,7 +42,7 @@ def card_of(traits: Sequence[TraitFacts], repo: str, licence: str) -> str:
     environment = Environment(  # noqa: S701 - it makes Markdown, and `finalize` escapes for that
         finalize=inline, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    made = [making.made_by(each.origin) for each in traits]
+    made = [making.made_by_all(each.origins) for each in traits]
     text = files("psyctl_hub").joinpath("card.md.j2").read_text(encoding="utf-8")
     body = environment.from_string(text).render(
         traits=traits, title=title_of(traits), total=sum(len(each.records) for each in traits),
@@ -52,7 +52,7 @@ def card_of(traits: Sequence[TraitFacts], repo: str, licence: str) -> str:
         judged=[making.judged_by(each.run) for each in traits], repeat=repeat_of(traits), status=status_of,
         licence=licence or NO_LICENCE, source_licence=source_licence(traits),
         quoted=quoted, public=public, p2=_has_prompter(traits, "p2"),
-        soda=any("allenai/soda" in making.hub_sources(each.origin) for each in traits),
+        soda=any("allenai/soda" in making.hub_sources(run) for each in traits for run in each.origins),
     )  # fmt: skip
     return f"---\n{metadata_of(traits, licence).to_yaml()}\n---\n\n{body}"
 
@@ -66,7 +66,8 @@ def metadata_of(traits: Sequence[TraitFacts], licence: str) -> DatasetCardData:
         language_creators=["machine-generated"],
         annotations_creators=["machine-generated"],
         size_categories=[next((name for limit, name in SIZES if total < limit), LARGEST)],
-        source_datasets=sorted({name for each in traits for name in making.hub_sources(each.origin)}) or None,
+        source_datasets=sorted({name for each in traits for run in each.origins for name in making.hub_sources(run)})
+        or None,
         tags=["psyctl", "contrastive-activation-addition", "activation-steering", "personality"],
         configs=[
             {"config_name": each.config, "data_files": [{"split": "train", "path": each.file}]} for each in traits
@@ -126,12 +127,14 @@ def repeat_of(traits: Sequence[TraitFacts]) -> list[Markdown]:
 
 def source_licence(traits: Sequence[TraitFacts]) -> str:
     """What is known of the licences of what the scenes come from."""
-    return "; ".join(dict.fromkeys(making.licence_of(each.origin) for each in traits))
+    return "; ".join(dict.fromkeys(making.licence_of(run) for each in traits for run in each.origins))
 
 
 def _has_prompter(traits: Sequence[TraitFacts], name: str) -> bool:
     return any(
-        each.origin.get("identity", {}).get("prompter", {}).get("component", {}).get("name") == name for each in traits
+        run.get("identity", {}).get("prompter", {}).get("component", {}).get("name") == name
+        for each in traits
+        for run in each.origins
     )
 
 

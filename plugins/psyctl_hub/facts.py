@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from psyctl_core import CaaRecord, Checkup, OutputError, StoredDataset, UsageError, check_records, stored_datasets
-from psyctl_hub.making import judged_dataset
+from psyctl_hub.making import derived_by, is_judged_again, judged_dataset, parents_of
 from psyctl_hub.private import public_value
 
 SHOWN = 3
@@ -33,7 +33,7 @@ class TraitFacts:
         file: The path of its lines in the repository.
         location: A path or an address to show to whom publishes it.
         run: What run.json says; empty where there is none.
-        before: What those say whose pairs were judged again, the last one first.
+        before: What those say that it was made from, or whose pairs were judged again, the last one first.
         records: The records, with nothing private in their metadata.
         checkup: What the checks say.
         problems: What could not be read, and what does not fit together, a line each.
@@ -64,6 +64,11 @@ class TraitFacts:
     def origin(self) -> Mapping[str, Any]:
         """What run.json says of the run that made the pairs."""
         return self.before[-1] if self.before else self.run
+
+    @property
+    def origins(self) -> list[Mapping[str, Any]]:
+        """What run.json says of each run that made pairs; several where datasets were merged."""
+        return [run for run in self.runs if not is_judged_again(run) and not derived_by(run)] or [self.origin]
 
     @property
     def runs(self) -> list[Mapping[str, Any]]:
@@ -154,7 +159,9 @@ def _facts(dataset: StoredDataset) -> TraitFacts:
 
 
 def _before(dataset: StoredDataset) -> list[Mapping[str, Any]]:
-    """What is known of the datasets whose pairs this one judged again, as far as they lie beside it."""
+    """What is known of the datasets that it was made from, or whose pairs it judged again if they lie beside it."""
+    if parents := parents_of(dataset.run):
+        return parents[::-1]
     found: list[Mapping[str, Any]] = []
     name = judged_dataset(dataset.run)
     beside = {each.target.name: each.run for each in stored_datasets(dataset.target.folder, older=True)} if name else {}

@@ -40,6 +40,23 @@ def judged_dataset(run: Mapping[str, Any]) -> str:
     return str(_at(run, "identity", "source", "own").get("dataset", "")) if is_judged_again(run) else ""
 
 
+def parents_of(run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the run.json of each dataset said that this one was split off or merged from, the first ones first."""
+    found: list[Mapping[str, Any]] = []
+    for parent in run.get("parents", ()):
+        found += [each for each in (*parents_of(parent), parent) if each and each not in found]
+    return found
+
+
+def derived_by(run: Mapping[str, Any]) -> str:
+    """How it was made from other datasets: what stood in them, and which part it is; empty where it was not."""
+    made = _at(run, "identity", "made_from")
+    if not made:
+        return ""
+    names = " and ".join(f"{each['pairs']:,} pairs of {each['name']}" for each in made["datasets"])
+    return f"{made['how']}: {names}" + (f", as its part {made['part']}" if "part" in made else "")
+
+
 def made_by(run: Mapping[str, Any]) -> Rows:
     """The model with its revision, the source with its commit, what else decides the answers; nothing if not known."""
     if not run or is_judged_again(run):
@@ -55,6 +72,15 @@ def made_by(run: Mapping[str, Any]) -> Rows:
     rows.append(("form of prompts and questions", _listed(_at(identity, "format")) or NOT_KNOWN))
     rows.append(("versions", _listed(run["versions"])))
     return [(name, public(text)) for name, text in rows]
+
+
+def made_by_all(runs: Sequence[Mapping[str, Any]]) -> Rows:
+    """As :func:`made_by`, for a dataset that was merged from several: what differs stands beside each other."""
+    rows: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for name, text in made_by(run):
+            rows.setdefault(name, {})[text] = None
+    return [(name, "; or ".join(texts)) for name, texts in rows.items()]
 
 
 def judged_by(run: Mapping[str, Any]) -> Rows:
@@ -80,6 +106,9 @@ def accepted_by(runs: Sequence[Mapping[str, Any]]) -> Rows:
     """
     rows = []
     for run in runs:
+        if derived := derived_by(run):
+            rows.append(("then", derived))
+            continue
         again, statistics = is_judged_again(run), run["statistics"]
         when, what = ("judged again: ", "pairs") if again else ("", "scenes")
         rows.append((f"{when}begun, last written (local time)", f"{run['created']}, {run['updated']}"))
@@ -132,6 +161,10 @@ def command_of(run: Mapping[str, Any]) -> tuple[str, list[str]]:
     Options that decide the answers are given, and those that are texts; how fast a machine computes is its own affair.
     An option's long spelling is its component's name and its own (the plugin contract, "Components").
     """
+    if derived := derived_by(run):
+        return "", [
+            f"Then dataset.split or dataset.merge wrote this one, {derived}; with the same datasets it does again."
+        ]
     settings = run["settings"]
     if not {"personality", "source", "prompter", "backend"} <= settings.keys():
         return "", ["run.json does not say how it was asked for."]

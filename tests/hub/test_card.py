@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -12,9 +13,10 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from hypothesis import example, given
 from markdown_it import MarkdownIt
 
-from psyctl_core import OutputError, UsageError, build_caa, check_dataset
+from psyctl_core import OutputError, UsageError, build_caa, check_dataset, merge_datasets, split_dataset
 from psyctl_core.terminal import visible
 from psyctl_core.testing import FakeBackend, FakePrompter, FakeSource
+from psyctl_core.testing.fakes import fake_scenario
 from psyctl_hub.card import card_of, metadata_of
 from psyctl_hub.commands import card
 from psyctl_hub.facts import read
@@ -428,3 +430,24 @@ def test_a_strangers_sink_is_published_as_any_other(install, tmp_path):
     assert notes == []
     assert len(facts.lines().splitlines()) == 12
     assert "| Openness | 12 | 6 times | finished |" in card_of([facts], "me/x", "")
+
+
+def test_parts_and_merged_datasets_go_back_to_the_runs_that_made_their_pairs(tmp_path):
+    for name, seed in (("a", 1), ("b", 2)):
+        build_caa(
+            personality="Openness", output=tmp_path / name, limit_samples=8, seed=seed,
+            source=FakeSource(12, make=lambda n, name=name: replace(fake_scenario(n), id=f"{name}{n}", situation=name * n)),
+            prompter=FakePrompter(), backend=FakeBackend(),
+        )  # fmt: skip
+    split_dataset(tmp_path / "a", tmp_path / "parts", {"train": None, "test": 2})
+    merge_datasets([tmp_path / "parts" / "train", tmp_path / "b"], tmp_path / "both")
+    (part,), _ = read(tmp_path / "parts" / "test")
+    text = card_of([part], "me/x", "")
+    assert "split: 2 pairs of" in section(text, "Openness: what was accepted")
+    assert rows(section(text, "Openness: what was accepted"))["pairs accepted"] == "8"
+    (both,), _ = read(tmp_path / "both")
+    text = card_of([both], "me/x", "")
+    assert "seed 1; or " in rows(section(text, "How it was made"))["sampling"]
+    accepted = section(text, "Openness: what was accepted")
+    assert accepted.count("pairs accepted") == 2
+    assert (accepted.index("split: 6 pairs") < accepted.index("merge: 6 pairs")) is True
