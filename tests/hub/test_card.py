@@ -434,10 +434,13 @@ def test_a_strangers_sink_is_published_as_any_other(install, tmp_path):
 
 def test_parts_and_merged_datasets_go_back_to_the_runs_that_made_their_pairs(tmp_path):
     for name, seed in (("a", 1), ("b", 2)):
+
+        def make(n: int, name: str = name):
+            return replace(fake_scenario(n), id=f"{name}{n}", situation=f"{name}{n}")
+
         build_caa(
             personality="Openness", output=tmp_path / name, limit_samples=8, seed=seed,
-            source=FakeSource(12, make=lambda n, name=name: replace(fake_scenario(n), id=f"{name}{n}", situation=name * n)),
-            prompter=FakePrompter(), backend=FakeBackend(),
+            source=FakeSource(12, make=make), prompter=FakePrompter(), backend=FakeBackend(),
         )  # fmt: skip
     split_dataset(tmp_path / "a", tmp_path / "parts", {"train": None, "test": 2})
     merge_datasets([tmp_path / "parts" / "train", tmp_path / "b"], tmp_path / "both")
