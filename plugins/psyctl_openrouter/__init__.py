@@ -37,9 +37,30 @@ class OpenRouterConfig:
     )
     provider: str = option("", help="Providers to use, comma-separated, in this order")
     allow_fallbacks: bool = option(True, help="Let other providers answer when those cannot")
+    only: str = option("", help="Providers that alone may answer, comma-separated")
+    ignore: str = option("", help="Providers that may not answer, comma-separated")
+    sort: Literal["default", "price", "throughput", "latency"] = option(
+        "default", help="Which provider to prefer: the cheapest, or the quickest by tokens a second or to the first one"
+    )
+    max_price: str = option(
+        "", help="Dollars for a million tokens read, and generated, above which no provider is used, such as 0.5,1.5"
+    )
     quantizations: str = option("", help="Number formats to accept, comma-separated, such as fp8,bf16")
     data_collection: Literal["allow", "deny"] = option(
         "allow", help="deny: only providers that do not keep or train on what is sent"
+    )
+    zdr: bool = option(False, help="Only providers that keep nothing at all (zero data retention)")
+    enforce_distillable_text: bool = option(
+        False, help="Only models whose terms allow that others are trained on what they write"
+    )
+    require_parameters: bool = option(False, help="Only providers that know every field that is sent, such as the seed")
+    service_tier: Literal["default", "flex"] = option(
+        "default", help="flex: about half the price, for longer waits, where a provider has it", identity=False
+    )
+    session_id: str = option(
+        "",
+        help="Name under which OpenRouter groups the calls, and keeps to one provider; left out, a new one each time",
+        identity=False,
     )
     reasoning: Literal["none", "low", "medium", "high"] = option(
         "none", help="How much a reasoning model may think, beyond --max-tokens and at your cost"
@@ -55,16 +76,24 @@ class OpenRouterConfig:
 class OpenAIConfig:
     """Settings of the ``openai`` backend.
 
+    Where the servers are is no part of a run's identity, since all of them have the same model: they may change
+    from one resume to the next.
+
     Beginning the answer is off by default: there is no common way to ask for it. vLLM wants two extra
     fields, which stricter servers refuse; others end the begun turn and answer with another one.
     """
 
-    base_url: str = option(LOCAL_URL, help="Where the server's API is, mostly ending in /v1", env="OPENAI_BASE_URL")
+    base_url: str = option(
+        LOCAL_URL,
+        help="Where the server's API is, mostly ending in /v1; several with commas, or @FILE with one a line",
+        env="OPENAI_BASE_URL",
+        identity=False,
+    )
     model: str = option("", help="Model to ask for; left out, the only one the server lists")
     api_key: str = option(
         "", help="API key, if the server wants one", env="OPENAI_API_KEY", secret=True, identity=False
     )
-    max_workers: int = option(1, help=MAX_WORKERS_HELP, identity=False)
+    max_workers: int = option(1, help=f"{MAX_WORKERS_HELP}, at each server", identity=False)
     reasoning: Literal["default", "none", "low", "medium", "high"] = option(
         "default", help="How much a reasoning model may think: none, or so much beyond --max-tokens; default: as it is"
     )

@@ -20,8 +20,9 @@ log = logging.getLogger("psyctl")
 MAX_CHANGES = 12
 """Changes after which a server that still refuses is believed."""
 
-_KEPT = ("model", "messages", "provider")
-"""Fields that are never left out: without ``provider`` a text might go where it must not."""
+_KEPT = ("model", "messages", "provider", "service_tier")
+"""Fields that are never left out: without ``provider`` a text might go where it must not, and without
+``service_tier`` it would cost more."""
 
 _UNKNOWN = (
     r"unsupported"
@@ -63,12 +64,14 @@ class Dialect:
         prefill: Whether an answer may be begun.
         limit: What the most tokens are called.
         omitted: Fields that are left out.
+        picky: Whether a provider must know all fields where probabilities are asked for.
     """
 
     system: bool = True
     prefill: bool = True
     limit: str = "max_tokens"
     omitted: frozenset[str] = frozenset()
+    picky: bool = True
 
 
 class Adapter:
@@ -98,10 +101,17 @@ class Adapter:
             sent: The fields of its body.
             begun: Whether its answer was begun.
         """
+        return self._take(change_for(said, fields, used, sent, begun=begun), said, used)
+
+    def be_less_picky(self, said: str, used: Dialect) -> bool:
+        """Take in that nobody knows all fields of a request for probabilities; whether to ask again."""
+        note = "providers need not know all fields, and may tell no probabilities,"
+        return self._take((replace(used, picky=False), note) if used.picky else None, said, used)
+
+    def _take(self, change: tuple[Dialect, str] | None, said: str, used: Dialect) -> bool:
         with self._lock:
             if self.dialect != used:
                 return True  # another thread learnt meanwhile
-            change = change_for(said, fields, used, sent, begun=begun)
             if change is None or len(self.notes) >= MAX_CHANGES:
                 return False
             self.dialect, note = change

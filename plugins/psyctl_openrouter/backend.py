@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from psyctl_core.budget import Budget
@@ -12,8 +15,9 @@ from psyctl_core.components import Context, Estimate, Identity, InferenceBackend
 from psyctl_core.errors import BackendError, UsageError
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_openrouter import OpenAIConfig, OpenRouterConfig, models
-from psyctl_openrouter.adapting import Adapter
-from psyctl_openrouter.client import Client
+from psyctl_openrouter.adapting import Adapter, Dialect
+from psyctl_openrouter.addresses import addresses_of
+from psyctl_openrouter.client import Client, Reply
 from psyctl_openrouter.flow import Flow
 from psyctl_openrouter.money import Spending, prices_of, prompt_tokens
 from psyctl_openrouter.outcome import Outcome, Service
@@ -21,52 +25,78 @@ from psyctl_openrouter.payload import chat_body, encoded, token_limit
 from psyctl_openrouter.refusals import words_of
 from psyctl_openrouter.replies import parsed, sort_reply
 from psyctl_openrouter.retrying import RetryPolicy
-from psyctl_openrouter.settings import address_of, check, key_of, names, warn_of_open_key
+from psyctl_openrouter.routing import FLEX_SHARE, THINKING_TOKENS, check_reasoning, fields_of, session_of
+from psyctl_openrouter.servers import Server
+from psyctl_openrouter.settings import address_of, check, key_of, warn_of_open_key
+from psyctl_openrouter.several import Agreed, Endpoint, agree, look
 from psyctl_openrouter.words import Problem, error_of
 
 log = logging.getLogger("psyctl")
 
-THINKING_TOKENS: Mapping[str, int] = {"none": 0, "low": 1024, "medium": 4096, "high": 8192}
-"""Tokens allowed for thinking beyond the answer's own, which are too few for any thought."""
-
 
 class _HttpBackend(InferenceBackend):
-    """What both backends share: one client and one flow.
+    """What both backends share: connections to each server, and one flow.
 
     Args:
         config: The backend's config.
-        service: Who is asked.
+        services: Who is asked: one, or several with the same model.
         policy: How patient to be.
         spending: What may be spent.
         extra: Further fields of each request's body.
         when_begun: Further fields where the answer is begun for the model.
+        when_chosen: Further fields where the answer is one of some choices.
+        session: What the calls are grouped under, or ``""``.
     """
 
     def __init__(
         self,
         config: OpenRouterConfig | OpenAIConfig,
-        service: Service,
+        services: Sequence[Service],
         policy: RetryPolicy,
         spending: Spending,
         extra: Mapping[str, Any],
-        when_begun: Mapping[str, Any],
+        *,
+        when_begun: Mapping[str, Any] | None = None,
+        when_chosen: Mapping[str, Any] | None = None,
+        session: str = "",
     ) -> None:
         self._policy = policy
         self._prefill = config.prefill == "on"
         self._extra = extra
-        self._when_begun = when_begun
-        self._client = Client(service.base_url, service.key, connections=config.max_workers, timeout=config.timeout)
-        self._service = replace(service, proxy=self._client.proxy)
+        self._when_begun = when_begun or {}
+        self._when_chosen = when_chosen or {}
+        self._endpoints: list[Endpoint] = []
+        for service in services:
+            client = Client(
+                service.base_url, service.key, connections=config.max_workers, timeout=config.timeout, session=session
+            )
+            self._endpoints.append(Endpoint(client, replace(service, proxy=client.proxy)))
         self._adapter = Adapter(self._service)
-        warn_of_open_key(service)
+        warn_of_open_key(services)
+        self._servers = [
+            Server(partial(self._exchange, endpoint), config.max_workers, endpoint.service.base_url)
+            for endpoint in self._endpoints
+        ]
+        one = self._service.name.replace("The ", "the ")
         self._flow = Flow(
-            self._exchange,
-            abort=self._client.abort,
-            workers=config.max_workers,
+            self._servers,
+            abort=self._abort,
             policy=policy,
             spending=spending,
-            name=service.name.replace("The ", "the "),
+            name=one if len(services) == 1 else "every server",
         )
+
+    @property
+    def _service(self) -> Service:
+        return self._endpoints[0].service
+
+    @property
+    def _client(self) -> Client:
+        return self._endpoints[0].client
+
+    def _abort(self) -> None:
+        for endpoint in self._endpoints:
+            endpoint.client.abort()
 
     def generate(self, requests: Iterable[ChatRequest]) -> Iterator[Completion]:
         """Answer the requests through as many workers as allowed, in the order in which answers come.
@@ -80,7 +110,10 @@ class _HttpBackend(InferenceBackend):
     def close(self) -> None:
         """End the threads and close the connections."""
         self._flow.close()
-        self._client.close()
+        for endpoint in self._endpoints:
+            endpoint.client.close()
+        if len(self._servers) > 1 and any(server.answered for server in self._servers):
+            log.info("answered by %s", ", ".join(f"{server.name}: {server.answered}" for server in self._servers))
 
     def stop(self) -> None:
         """Ask nothing more; what is under way is still answered. May be called from a signal handler."""
@@ -90,29 +123,40 @@ class _HttpBackend(InferenceBackend):
         """What the server was found not to take and is asked without, in words, for the run's settings."""
         return tuple(self._adapter.notes)
 
-    def _exchange(self, request: ChatRequest) -> Outcome:
+    def _exchange(self, endpoint: Endpoint, request: ChatRequest) -> Outcome:
         """Ask once, and again where the server refuses a field that can be left out; runs in a worker thread."""
+        service = endpoint.service
         while True:
             dialect = self._adapter.dialect
             body = chat_body(
                 request,
-                model=self._service.model,
+                model=service.model,
                 prefill=self._prefill,
                 extra=self._extra,
                 when_begun=self._when_begun,
+                when_chosen=self._when_chosen,
                 dialect=dialect,
             )
-            reply = self._client.chat(encoded(body))
+            reply = endpoint.client.chat(encoded(body))
             limit = token_limit(request, self._extra) if dialect.limit in body else None
-            outcome = sort_reply(reply, self._service, limit)
-            refused = outcome.kind == "refused" and reply.status >= 400
-            if not (refused or (outcome.kind == "retry" and reply.status in (500, 501) and outcome.detail)):
+            outcome = sort_reply(reply, service, limit)
+            if not self._has_learnt(reply, outcome, body, dialect, service):
                 return outcome
-            problem = error_of(parsed(reply.body)) or Problem()
-            said = words_of(reply, problem, self._service)
-            begun = body["messages"][-1]["role"] == "assistant"
-            if not self._adapter.learn(said, problem.fields, dialect, tuple(body), begun=begun):
-                return outcome
+
+    def _has_learnt(
+        self, reply: Reply, outcome: Outcome, body: Mapping[str, Any], dialect: Dialect, service: Service
+    ) -> bool:
+        """Whether a refusal told what to leave out, so that it is worth asking again."""
+        is_picky = outcome.kind == "fatal" and reply.status == 404 and "logprobs" in body and bool(self._when_chosen)
+        refused = outcome.kind == "refused" and reply.status >= 400
+        if not (is_picky or refused or (outcome.kind == "retry" and reply.status in (500, 501) and outcome.detail)):
+            return False
+        problem = error_of(parsed(reply.body)) or Problem()
+        said = words_of(reply, problem, service)
+        if is_picky:
+            return self._adapter.be_less_picky(said, dialect)
+        begun = body["messages"][-1]["role"] == "assistant"
+        return self._adapter.learn(said, problem.fields, dialect, tuple(body), begun=begun)
 
 
 class OpenRouterBackend(_HttpBackend):
@@ -139,6 +183,7 @@ class OpenRouterBackend(_HttpBackend):
             key=key_of(config.api_key, "OpenRouter"),
             priced=True,
             reasoning=config.reasoning,
+            is_router=config.model.strip().startswith("openrouter/"),
         )
         if not service.model:
             raise UsageError(
@@ -147,7 +192,21 @@ class OpenRouterBackend(_HttpBackend):
         self.max_cost = config.max_cost
         self._spending = Spending()
         self._spending.thinking = THINKING_TOKENS[config.reasoning]
-        super().__init__(config, service, policy or _policy(config), self._spending, _routing(config), {})
+        self._tier = config.service_tier
+        self._told_tier = threading.Lock()
+        fields = fields_of(config)
+        provider = fields.get("provider", {})
+        # Many providers tell no probabilities, and would leave the field out in silence.
+        picky = {} if config.require_parameters else {"provider": {**provider, "require_parameters": True}}
+        super().__init__(
+            config,
+            [service],
+            policy or _policy(config),
+            self._spending,
+            fields,
+            when_chosen=picky,
+            session=session_of(config.session_id) or f"psyctl-{uuid.uuid4().hex}",
+        )
 
     def estimate(self, example: ChatRequest, requests: int) -> Estimate | None:
         """What so many requests would take at the model's listed prices, with answers of full length.
@@ -155,19 +214,28 @@ class OpenRouterBackend(_HttpBackend):
         Asks ``GET /models``, which needs no key; ``None`` where that or the price cannot be had.
 
         Raises:
-            BackendError: There is no such model.
+            BackendError: There is no such model, or it cannot reason as asked.
         """
         try:
             listed = models.list_models(self._client, self._service, self._policy, authorized=False)
         except BackendError as error:
             log.warning("No estimate: %s", error.message)
             return None
-        prices = prices_of(models.find_model(listed, self._service))
+        model = self._found(listed)
+        prices = prices_of(model)
         if prices is None:
             log.warning("No estimate: the price of %s is not listed.", self._service.model)
             return None
         read, made = prompt_tokens(example), example.max_tokens + self._spending.thinking
-        return Estimate(read * requests, made * requests, prices.cost(read, made) * requests)
+        cost = prices.cost(read, made) * requests
+        if self._tier == "flex":
+            log.warning(
+                "The cost counts on half the listed price, for the flex tier; what is served without it costs the "
+                "listed one, $%.4f for all.",
+                cost,
+            )
+            cost *= FLEX_SHARE
+        return Estimate(read * requests, made * requests, cost)
 
     def start(self, budget: Budget) -> None:
         """Check the key, what it may still spend, and the model.
@@ -184,13 +252,18 @@ class OpenRouterBackend(_HttpBackend):
         models.check_key(self._client, self._service, self._policy)
         try:
             listed = models.list_models(self._client, self._service, self._policy, authorized=False)
-            self._spending.prices = prices_of(models.find_model(listed, self._service))
+            self._spending.prices = prices_of(self._found(listed))
         except (
             models.UnreadableError,
             models.RefusedError,
             models.SilentError,
         ) as error:  # the model is named, so that it can be asked without
             log.warning("%s", error.message)
+        if self._service.is_router:
+            log.warning(
+                "%s is no model: OpenRouter chooses one for each request, and the dataset mixes them.",
+                self._service.model,
+            )
         self._spending.budget = budget
         if budget.is_spent:
             raise self._spending.refusal()
@@ -201,6 +274,24 @@ class OpenRouterBackend(_HttpBackend):
                 self._service.model,
                 budget.limit,
             )
+
+    def _found(self, listed: models.Models) -> Mapping[str, Any]:
+        """The model as it is listed; notes what else it is called. Raises BackendError."""
+        model = models.find_model(listed, self._service)
+        check_reasoning(model, self._service)
+        canonical = model.get("canonical_slug")
+        self._endpoints[0].service = replace(
+            self._service,
+            canonical=canonical if isinstance(canonical, str) else "",
+            is_router=models.is_router(model, self._service.model),
+        )
+        return model
+
+    def _exchange(self, endpoint: Endpoint, request: ChatRequest) -> Outcome:
+        outcome = super()._exchange(endpoint, request)
+        if self._tier == "flex" and outcome.tier not in ("", "flex") and self._told_tier.acquire(blocking=False):
+            log.warning("OpenRouter served the tier '%s' instead of flex, at that tier's price.", outcome.tier)
+        return outcome
 
 
 class OpenAIBackend(_HttpBackend):
@@ -215,30 +306,59 @@ class OpenAIBackend(_HttpBackend):
     def __init__(self, config: OpenAIConfig, context: Context, policy: RetryPolicy | None = None) -> None:
         del context
         check(config, "--openai")
-        service = Service(
-            name="The server",
-            flag="--openai",
-            base_url=address_of(config.base_url, "--openai"),
-            model=config.model.strip(),
-            key=key_of(config.api_key, "server"),
-            priced=False,
-            reasoning=config.reasoning,
-        )
+        addresses = addresses_of(config.base_url, config.api_key, "--openai")
+        services = [
+            Service(
+                name="The server" if len(addresses) == 1 else f"The server {address}",
+                flag="--openai",
+                base_url=address,
+                model=config.model.strip(),
+                key=key,
+                priced=False,
+                reasoning=config.reasoning,
+            )
+            for address, key in addresses
+        ]
+        self._agreed: Agreed | None = None
         # vLLM's way to have a last assistant message continued instead of answered.
         when_begun = {"add_generation_prompt": False, "continue_final_message": True}
-        extra = _thinking(config.reasoning)
-        super().__init__(config, service, policy or _policy(config), Spending(), extra, when_begun)
+        super().__init__(
+            config,
+            services,
+            policy or _policy(config),
+            Spending(),
+            _thinking(config.reasoning),
+            when_begun=when_begun,
+        )
 
     def identity(self) -> Identity:
         """The model, which the server names where the settings do not.
 
         Raises:
-            BackendError: The server is needed for that and cannot be asked, or has several.
+            BackendError: The server is needed for that and cannot be asked, or has several; or several servers
+                have different ones.
         """
-        if not self._service.model:
+        if not self._service.model and len(self._endpoints) > 1:
+            self._agree()
+        elif not self._service.model:
             listed = models.list_models(self._client, self._service, self._policy, authorized=True)
-            self._service = replace(self._service, model=models.only_model(listed, self._service))
+            self._use(models.only_model(listed, self._service))
         return {"model": self._service.model}
+
+    def _use(self, model: str) -> None:
+        for endpoint in self._endpoints:
+            endpoint.service = replace(endpoint.service, model=model)
+
+    def _agree(self) -> None:
+        """See once that all servers have the same model, and do without those that are not there."""
+        if self._agreed is not None:
+            return
+        agreed = self._agreed = agree(self._endpoints, self._service.model, self._policy)
+        self._use(agreed.model)
+        for place, (endpoint, server) in enumerate(zip(self._endpoints, self._servers, strict=True)):
+            server.look = partial(look, endpoint, place, agreed, self._policy)
+        for place, why in agreed.absent.items():
+            self._flow.take_out(self._servers[place], why)
 
     def estimate(self, example: ChatRequest, requests: int) -> Estimate | None:
         """About how many tokens so many requests have; a server of one's own asks no price."""
@@ -252,9 +372,12 @@ class OpenAIBackend(_HttpBackend):
         no list that can be read, or none for this key.
 
         Raises:
-            BackendError: The server cannot be reached, or the model is not clear.
+            BackendError: The server cannot be reached, or the model is not clear; of several servers, none can be
+                reached, or they have different models.
         """
-        if self._service.model:
+        if len(self._endpoints) > 1:
+            self._agree()
+        elif self._service.model:
             models.see_that_it_answers(self._client, self._service, self._policy)
         self.identity()
         if budget.limit is not None:
@@ -263,22 +386,6 @@ class OpenAIBackend(_HttpBackend):
 
 def _policy(config: OpenRouterConfig | OpenAIConfig) -> RetryPolicy:
     return RetryPolicy(retries=config.retries, outage_timeout=config.patience)
-
-
-def _routing(config: OpenRouterConfig) -> dict[str, Any]:
-    """The fields ``provider`` and ``reasoning`` (OpenRouter: "Provider Routing", "Reasoning Tokens")."""
-    provider: dict[str, Any] = {}
-    if order := names(config.provider):
-        provider["order"] = order
-    if not config.allow_fallbacks:
-        provider["allow_fallbacks"] = False
-    if quantizations := names(config.quantizations):
-        provider["quantizations"] = quantizations
-    if config.data_collection == "deny":
-        provider["data_collection"] = "deny"
-    thinking = {"enabled": False} if config.reasoning == "none" else {"effort": config.reasoning}
-    fields = {"reasoning": thinking, "max_tokens": THINKING_TOKENS[config.reasoning]}
-    return {**fields, "provider": provider} if provider else fields
 
 
 def _thinking(reasoning: str) -> dict[str, Any]:

@@ -60,16 +60,17 @@ class Client:
         key: Sent as a bearer token, and as Azure wants it where the address is Azure's; empty sends none.
         connections: Kept open at most.
         timeout: Seconds for an answer, from the connection to its last byte.
+        session: What the server shall group the calls under, or ``""``.
 
     Attributes:
         proxy: The proxy that the environment names for the address, without its password; else empty.
     """
 
-    def __init__(self, base_url: str, key: str, *, connections: int, timeout: float) -> None:
+    def __init__(self, base_url: str, key: str, *, connections: int, timeout: float, session: str = "") -> None:
         self._base_url = base_url
         self._timeout = timeout
-        with requests.Session() as session:
-            environment = session.merge_environment_settings(base_url, {}, False, None, None)
+        with requests.Session() as plain:
+            environment = plain.merge_environment_settings(base_url, {}, False, None, None)
         self.proxy = _shown_proxy(requests.utils.select_proxy(base_url, environment["proxies"]))
         self._settings: dict[str, Any] = {**environment, "stream": True}
         self._deadlines = Deadlines(timeout)
@@ -77,6 +78,8 @@ class Client:
         headers = {"User-Agent": "psyctl", "Accept": "application/json", "Accept-Encoding": "identity"}
         self._plain = _prepared("GET", address(base_url, "/models"), headers)
         headers["Content-Type"] = "application/json"
+        if session:  # not in the body, so that the same request stays the same
+            headers["X-Session-Id"] = session
         if key:
             headers["Authorization"] = f"Bearer {key}"
             if is_azure(base_url):

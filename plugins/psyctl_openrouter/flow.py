@@ -1,7 +1,7 @@
-"""Keeps requests flowing: workers, retries, waiting, the breaker and the budget.
+"""Keeps requests flowing: servers, retries, waiting, the breaker and the budget.
 
 All decisions are taken in the thread that iterates. Worker threads do one exchange at a time and report
-back through a queue, so nothing but the two queues is shared and nothing needs a lock.
+back through a queue, so nothing but the queues is shared and nothing needs a lock.
 """
 
 from __future__ import annotations
@@ -12,24 +12,23 @@ import logging
 import math
 import queue
 import random
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from psyctl_core.errors import BackendError
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_openrouter.jobs import Job, Run
 from psyctl_openrouter.money import Spending
-from psyctl_openrouter.outcome import EMPTY, LOADING, RESUME, Outcome
+from psyctl_openrouter.outcome import EMPTY, FORBIDDEN, LOADING, REFUSED, RESUME, TOO_LONG, Outcome
 from psyctl_openrouter.retrying import (
     LASTING_WAIT,
     LIMITED_FACTOR,
-    ConcurrencyLimit,
     FailureStreak,
     RetryPolicy,
     backoff,
 )
+from psyctl_openrouter.servers import Server, Servers
 
 log = logging.getLogger("psyctl")
 
@@ -39,6 +38,13 @@ MAX_BLAMED = 2
 
 MAX_REFUSED_IN_A_ROW = 20
 """The same once something was answered; it may have been a request of another form."""
+
+
+OTHERS_WAIT = 0.05
+"""Seconds after which to look again whether another server than the one that refused a request has room."""
+
+_MAYBE_THE_SERVERS = (REFUSED, FORBIDDEN, TOO_LONG)
+"""Refusals that may be due to one server's settings, and not to the request."""
 
 
 class _Drained(Exception):  # noqa: N818 - not an error: it ends a run in place of one
@@ -61,12 +67,11 @@ class Timing:
 
 
 class Flow:
-    """Answers requests through worker threads, which live as long as the flow.
+    """Answers requests through the servers' worker threads, which live as long as the flow.
 
     Args:
-        send: One exchange: called in a worker thread.
+        servers: Who answers; at least one.
         abort: Makes exchanges under way return at once.
-        workers: Requests in flight at most.
         policy: How patient to be.
         spending: What may be spent.
         name: Who answers, for messages.
@@ -75,27 +80,23 @@ class Flow:
 
     def __init__(
         self,
-        send: Callable[[ChatRequest], Outcome],
+        servers: Sequence[Server],
         *,
         abort: Callable[[], None],
-        workers: int,
         policy: RetryPolicy,
         spending: Spending,
         name: str,
         timing: Timing | None = None,
     ) -> None:
-        self._send = send
+        self._servers = Servers(servers, policy)
+        self._workers = sum(server.limit.workers for server in servers)
         self._abort = abort
         self._policy = policy
         self._spending = spending
         self._name = name
         self._timing = timing or Timing()
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
         self._numbers = itertools.count()
-        self._limit = ConcurrencyLimit(workers)
         self._streak = FailureStreak()
-        self._paused_until = -math.inf
         self._answered = 0
         self._slow_because = ""
         self._told_at = -math.inf
@@ -140,9 +141,13 @@ class Flow:
             raise
         finally:
             self._cancel(run)
-            for job in run.in_flight:
+            for job in list(run.in_flight):
+                self._landed(run, job)
                 self._spending.settle(job.reserved, None)
-            run.in_flight.clear()
+
+    def take_out(self, server: Server, why: str) -> None:
+        """Do without a server until it is up."""
+        self._servers.take_out(server, why, self._timing.clock())
 
     def drain(self) -> None:
         """Send nothing more, and end with what is under way; may be called from a signal handler."""
@@ -152,31 +157,34 @@ class Flow:
         """Stop everything and let the threads end; called once."""
         if self._current:
             self._cancel(self._current)
-        for _ in self._threads:
-            self._jobs.put(None)  # last: nothing takes jobs back after this
+        for server in self._servers:
+            server.end()
         deadline = time.monotonic() + 2.0
-        while self._threads and time.monotonic() < deadline:
-            self._threads[-1].join(timeout=0.05)
-            if self._threads[-1].is_alive():
-                self._abort()  # again: it may just have been connecting
-            else:
-                self._threads.pop()
-        self._threads.clear()
+        for server in self._servers:
+            server.join(self._abort, deadline)
 
     # What goes out.
 
     def _dispatch(self, run: Run) -> float:
         """Send what may be sent now; return when more may be, whatever comes back until then."""
-        while run.stop is None and len(run.in_flight) < self._places():
+        self._servers.look_after(self._timing.clock())
+        while run.stop is None:
             if run.blamed and self._is_everybodys():  # what is under way may still show that it is not
                 if not run.in_flight:
                     self._stop(run, _error_of(run.blamed[-1][1]))
                 return run.stop_by
-            if self._timing.clock() < self._paused_until:
-                return self._paused_until
+            now = self._timing.clock()
+            server = self._servers.free(now)
+            if server is None:
+                return min(run.stop_by, self._servers.free_at())
             job = self._next(run)
             if job is None:
                 break
+            if job.refused_by is server and len(self._servers.up) > 1:
+                server = self._servers.free(now, but=server)
+                if server is None:
+                    heapq.heappush(run.waiting, (now + OTHERS_WAIT, next(self._numbers), job))
+                    continue
             reserved = self._spending.reserve(job.request)
             if reserved is None:
                 heapq.heappush(run.waiting, (-math.inf, next(self._numbers), job))
@@ -184,28 +192,21 @@ class Flow:
                     self._stop(run, self._spending.refusal())
                 break
             job.reserved = reserved
-            job.sent_at = self._timing.clock()
-            run.in_flight.add(job)
-            if len(run.in_flight) > len(self._threads) < self._limit.workers:
-                self._start_thread()
-            self._jobs.put(job)
+            job.sent_at = now
+            run.in_flight[job] = server
+            server.put(job)
         else:
-            return run.stop_by  # full, or stopping
+            return run.stop_by  # stopping
         if run.waiting and run.waiting[0][0] > -math.inf:
-            return max(run.waiting[0][0], self._paused_until)
+            return run.waiting[0][0]
         return run.stop_by
-
-    def _places(self) -> int:
-        """How many may be in flight, with a few ready for workers that become free while nobody iterates."""
-        workers = self._limit.workers
-        return workers + workers // 4 if self._limit.is_full_size else self._limit.size
 
     def _next(self, run: Run) -> Job | None:
         """A retry that is due, or else a new request."""
         if run.waiting and run.waiting[0][0] <= self._timing.clock():
             return heapq.heappop(run.waiting)[2]
         # While many wait for another try, new ones would only join them.
-        if run.exhausted or len(run.open) >= 2 * self._limit.workers + 8:
+        if run.exhausted or len(run.open) >= 2 * self._workers + 8:
             return None
         try:
             request = next(run.source, None)
@@ -218,25 +219,6 @@ class Flow:
         job = Job(request, run, answered_then=self._answered)
         run.open.add(job)
         return job
-
-    def _start_thread(self) -> None:
-        # Daemons, because one may wait for its connection when the interpreter ends.
-        thread = threading.Thread(target=self._work, name=f"psyctl-{len(self._threads) + 1}", daemon=True)
-        thread.start()
-        self._threads.append(thread)
-
-    def _work(self) -> None:
-        """A worker thread: one exchange after the other."""
-        while (job := self._jobs.get()) is not None:
-            run = job.run
-            if run.cancelled:
-                continue
-            try:
-                outcome: Outcome | BaseException = self._send(job.request)
-            except BaseException as error:
-                outcome = error
-            run.results.put((job, outcome))
-            del job, run, outcome  # or the last answer would be kept until the next job
 
     # What comes back.
 
@@ -255,7 +237,7 @@ class Flow:
 
     def _settle(self, run: Run, job: Job, outcome: Outcome | BaseException) -> list[Completion]:
         """Take in one result; return the completions that it decides."""
-        run.in_flight.discard(job)
+        server = self._landed(run, job)
         if isinstance(outcome, BaseException):
             self._spending.settle(job.reserved, None)
             self._stop(run, outcome)
@@ -263,7 +245,14 @@ class Flow:
         self._spending.settle(job.reserved, outcome.cost)
         job.book(outcome)
         if outcome.kind == "answer":
+            self._servers.answered(server)
             return self._succeed(run, job, outcome)
+        if self._servers.is_to_blame(server, outcome, self._timing.clock(), self._timing.jitter()):
+            self._take_back(run, server)
+            return self._again(run, job)
+        if outcome.reason in _MAYBE_THE_SERVERS and job.refused_by is None and len(self._servers.up) > 1:
+            job.refused_by = server
+            return self._again(run, job)
         if outcome.kind == "request_error":
             return [self._fail(run, job, outcome)]
         if outcome.kind == "refused":
@@ -271,12 +260,23 @@ class Flow:
         if outcome.kind == "fatal":
             self._stop(run, _error_of(outcome))
             return []
-        return self._retry(run, job, outcome)
+        return self._retry(run, job, server, outcome)
+
+    def _again(self, run: Run, job: Job) -> list[Completion]:
+        """Have another server asked, before all that waits."""
+        if run.stop is None:
+            heapq.heappush(run.waiting, (job.sent_at, next(self._numbers), job))
+        return []
+
+    def _landed(self, run: Run, job: Job) -> Server:
+        """A request is no longer under way; the server that had it."""
+        server = run.in_flight.pop(job)
+        server.in_flight -= 1
+        return server
 
     def _succeed(self, run: Run, job: Job, outcome: Outcome) -> list[Completion]:
         self._answered += 1
         self._streak.end()
-        self._limit.widen()
         run.open.discard(job)
         self._blamed.clear()
         completions = [job.answered(outcome)]
@@ -322,7 +322,7 @@ class Flow:
             raise _error_of(outcome)
         return [self._fail(run, job, outcome) for job, outcome in run.blamed]
 
-    def _retry(self, run: Run, job: Job, outcome: Outcome) -> list[Completion]:
+    def _retry(self, run: Run, job: Job, server: Server, outcome: Outcome) -> list[Completion]:
         """Have a request tried again later, or give it or everything up."""
         if run.stop:
             return []
@@ -332,7 +332,7 @@ class Flow:
             if job.empties >= self._policy.empty_tries:
                 return self._blame(run, job, outcome)
         else:
-            self._count_failure(run, job, outcome, now)
+            self._count_failure(run, job, server, outcome, now)
             if error := self._reason_to_stop(outcome, now):
                 self._stop(run, error)
                 return []
@@ -349,8 +349,8 @@ class Flow:
         if wait is not None:
             # Asked of this request, but meant for all that would meet the same limit.
             self._slow_because = outcome.reason
-            self._paused_until = max(self._paused_until, now + wait)
-            self._take_back(run)
+            server.paused_until = max(server.paused_until, now + wait)
+            self._take_back(run, server)
         tries = job.failures + job.limited + job.empties + job.loading
         pause = backoff(tries, self._policy, self._timing.jitter())
         if outcome.message and not self._answered:
@@ -359,7 +359,7 @@ class Flow:
         heapq.heappush(run.waiting, (due, next(self._numbers), job))
         return []
 
-    def _count_failure(self, run: Run, job: Job, outcome: Outcome, now: float) -> None:
+    def _count_failure(self, run: Run, job: Job, server: Server, outcome: Outcome, now: float) -> None:
         """Note a failure, and send fewer at a time where it is a limit or there are many."""
         limited = outcome.kind == "limited"
         if outcome.reason == LOADING:  # no number of tries is too many while that goes on
@@ -369,10 +369,10 @@ class Flow:
             job.failures += not limited
         lasting = bool(outcome.message)
         self._streak.add(now, outcome.reason, outcome.detail, limited=limited, lasting=lasting)
-        if limited or self._streak.failures >= self._limit.size:
+        if limited or server.failures >= server.limit.size:
             self._slow_because = outcome.reason
-            self._limit.lower(job.sent_at, now)
-            self._take_back(run)
+            server.limit.lower(job.sent_at, now)
+            self._take_back(run, server)
 
     # When to give up.
 
@@ -418,27 +418,25 @@ class Flow:
             return
         run.stop = error
         run.stop_by = self._timing.clock() + self._policy.grace
-        self._take_back(run)
+        self._take_back(run, *self._servers)
         run.waiting.clear()
         if run.in_flight:
             log.info("stopping: %d more on their way are waited for", len(run.in_flight))
 
-    def _take_back(self, run: Run) -> None:
-        """Take jobs that no worker has begun out of the queue; they wait in front of everything else."""
-        try:
-            while (job := self._jobs.get_nowait()) is not None:
+    def _take_back(self, run: Run, *servers: Server) -> None:
+        """Take jobs that no worker has begun out of the queues; they wait in front of everything else."""
+        for server in servers:
+            for job in server.take_back():
                 self._spending.settle(job.reserved, 0.0)
-                run.in_flight.discard(job)
+                run.in_flight.pop(job, None)
                 heapq.heappush(run.waiting, (job.sent_at, next(self._numbers), job))
-        except queue.Empty:
-            pass
 
     def _cancel(self, run: Run) -> None:
         """End a run at once; does nothing to one that has ended."""
         if run.cancelled:
             return
         run.cancelled = True
-        self._take_back(run)
+        self._take_back(run, *self._servers)
         if self._current is run:
             self._current = None
         if run.in_flight:
@@ -450,7 +448,7 @@ class Flow:
             while True:
                 job, outcome = run.results.get_nowait()
                 if isinstance(outcome, Outcome) and outcome.kind == "answer":
-                    run.in_flight.discard(job)
+                    self._landed(run, job)
                     self._spending.settle(job.reserved, outcome.cost)
                     job.book(outcome)
                     yield job.answered(outcome)
@@ -461,8 +459,10 @@ class Flow:
         """Note that and why it goes slowly, now and then; and once that it no longer does."""
         if run.stop is not None or now - self._told_at < self._policy.tell:
             return
-        places = f"{self._limit.size} of {self._limit.workers} workers"
-        wait = self._paused_until - now
+        up = self._servers.up
+        places = f"{sum(s.limit.size for s in up)} of {sum(s.limit.workers for s in up)} workers"
+        is_full_size = all(server.limit.is_full_size for server in up)
+        wait = min(server.paused_until for server in up) - now
         if wait <= 0 and not run.in_flight and run.waiting:
             wait = run.waiting[0][0] - now
         reason = self._streak.reason or self._slow_because
@@ -470,14 +470,14 @@ class Flow:
             reason += f" ({self._streak.total} times in a row)"
         if wait >= 1:
             log.info("%s: waiting %d s, %s", reason, math.ceil(wait), places)
-        elif not self._limit.is_full_size:
+        elif not is_full_size:
             log.info("slower (%s): %s", reason, places)
         elif self._told_slow:
             log.info("back to full speed: %s", places)
         else:
             return
         self._told_at = now
-        self._told_slow = wait >= 1 or not self._limit.is_full_size
+        self._told_slow = wait >= 1 or not is_full_size
 
 
 def _error_of(outcome: Outcome) -> BackendError:

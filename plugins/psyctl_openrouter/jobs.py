@@ -6,9 +6,13 @@ import math
 import queue
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from psyctl_core.records import ChatRequest, Completion, FinishReason, JsonValue
 from psyctl_openrouter.outcome import Outcome
+
+if TYPE_CHECKING:
+    from psyctl_openrouter.servers import Server
 
 
 @dataclass(slots=True, eq=False)
@@ -19,6 +23,7 @@ class Job:
         answered_then: How many requests had been answered at its last failure, or when it began.
         sent_at: When its present try went out.
         reserved: US dollars set aside for that.
+        refused_by: The server that refused it, where another is to be asked too.
     """
 
     request: ChatRequest
@@ -30,6 +35,7 @@ class Job:
     answered_then: int = 0
     sent_at: float = 0.0
     reserved: float = 0.0
+    refused_by: Server | None = None
     cost: float | None = None
     unpriced: bool = False
     prompt_tokens: int | None = None
@@ -71,13 +77,14 @@ class Run:
     """One call of :meth:`~psyctl_openrouter.flow.Flow.run`: where its results go, and what is open.
 
     Attributes:
+        in_flight: What is under way, with the server that has it.
         blamed: Requests that failed while nothing was answered: theirs may be the fault, or everybody's.
     """
 
     source: Iterator[ChatRequest]
     results: queue.SimpleQueue[tuple[Job, Outcome | BaseException]] = field(default_factory=queue.SimpleQueue)
     open: set[Job] = field(default_factory=set)
-    in_flight: set[Job] = field(default_factory=set)
+    in_flight: dict[Job, Server] = field(default_factory=dict)
     waiting: list[tuple[float, int, Job]] = field(default_factory=list)
     blamed: list[tuple[Job, Outcome]] = field(default_factory=list)
     exhausted: bool = False

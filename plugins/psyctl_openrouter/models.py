@@ -42,6 +42,10 @@ class UnreadableError(BackendError):
     """The server answers at that address, but not with what belongs there."""
 
 
+class LoadingError(UnreadableError):
+    """The server is loading its model."""
+
+
 class RefusedError(BackendError):
     """The server does not let this key have it."""
 
@@ -116,6 +120,18 @@ def find_model(models: Models, service: Service) -> Mapping[str, Any]:
     raise BackendError(f"{service.name} has no model '{service.model}'.", hint)
 
 
+def is_router(model: Mapping[str, Any], name: str) -> bool:
+    """Whether a name stands for whichever model OpenRouter chooses for a request, as ``openrouter/auto`` does.
+
+    Args:
+        model: As it is listed: routers have the price -1, since it varies.
+        name: As it was asked for.
+    """
+    pricing = model.get("pricing")
+    price = storable.number(pricing.get("prompt")) if isinstance(pricing, dict) else None
+    return name.startswith("openrouter/") and (price is None or price < 0)
+
+
 def only_model(models: Models, service: Service) -> str:
     """The one model that a server has.
 
@@ -179,10 +195,10 @@ def get_json(client: Client, path: str, service: Service, policy: RetryPolicy, *
     give_up_at = time.monotonic() + LIMITED_TIMEOUT_FACTOR * policy.outage_timeout
     for tries in itertools.count(1):
         # What a server says may repeat the key, so nothing of it is kept in the frame that raises.
-        data, error, wait, loading = _try_json(client, path, service, authorized=authorized)
+        data, error, wait = _try_json(client, path, service, authorized=authorized)
         if error is None:
             return data
-        if loading and time.monotonic() < give_up_at:
+        if isinstance(error, LoadingError) and time.monotonic() < give_up_at:
             log.info("%s says that the model is loading: waiting", service.name)
         elif wait is None or wait > policy.ceiling or tries > min(policy.retries, MAX_RETRIES):
             raise error
@@ -193,31 +209,32 @@ def get_json(client: Client, path: str, service: Service, policy: RetryPolicy, *
 
 def _try_json(
     client: Client, path: str, service: Service, *, authorized: bool
-) -> tuple[Any, BackendError | None, float | None, bool]:
-    """One try: the document, or an error; where another try may help, seconds to wait; whether a model is loading."""
+) -> tuple[Any, BackendError | None, float | None]:
+    """One try: the document, or an error; and where another try may help, seconds to wait."""
     url = address(service.base_url, path)
     reply = client.get(path, authorized=authorized, timeout=TIMEOUT)
     data = parsed(reply.body)
     problem = error_of(data)
     if reply.status == 200 and data is not None and not problem:
-        return data, None, None, False
+        return data, None, None
     hint = f"Check {service.flag}-base-url and whether the server is up, then try again.{proxy_hint(service)}"
     if reply.trouble == network.TIMED_OUT:
-        return None, SilentError(f"{url} cannot be read: {reply.trouble}.", hint), None, False
+        return None, SilentError(f"{url} cannot be read: {reply.trouble}.", hint), None
     outcome = sort_reply(reply, service)
     if reply.status in (404, 405) and outcome.reason != LOADING:
-        return None, NotThereError(f"There is nothing at {url}.", address_hint(service)), None, False
+        return None, NotThereError(f"There is nothing at {url}.", address_hint(service)), None
     if outcome.kind == "fatal":
-        return None, RefusedError(outcome.message, outcome.hint), None, False
+        return None, RefusedError(outcome.message, outcome.hint), None
     if reply.trouble:
         said = f"{reply.trouble} ({scrub(reply.detail, service.key)})" if reply.detail else reply.trouble
-        return None, BackendError(f"{url} cannot be read: {said}.", hint), 0.0, False
+        return None, BackendError(f"{url} cannot be read: {said}.", hint), 0.0
     if outcome.message and outcome.kind == "retry":  # a web page, or something else that is not the API
-        return None, UnreadableError(f"{url} cannot be read: {outcome.message}", outcome.hint), None, False
+        return None, UnreadableError(f"{url} cannot be read: {outcome.message}", outcome.hint), None
     said = words_of(reply, problem or Problem(), service)
     passing = outcome.kind in ("retry", "limited")
     wait = (outcome.wait or 0.0) if passing else None
-    return None, UnreadableError(f"{url} cannot be read: {said}.", hint), wait, outcome.reason == LOADING
+    kind = LoadingError if outcome.reason == LOADING else UnreadableError
+    return None, kind(f"{url} cannot be read: {said}.", hint), wait
 
 
 def _see(service: Service) -> str:

@@ -27,6 +27,7 @@ NO_MESSAGE = "answer without a message"
 EMPTY = "empty answer"
 ONLY_REASONING = "empty answer: all tokens went into reasoning"
 MODEL_REFUSED = "the model refused to answer"
+ANOTHER_MODEL = "answered by another model"
 MODERATION = "moderation"
 TOO_LONG = "input too long"
 FORBIDDEN = "forbidden"
@@ -48,6 +49,8 @@ class Service:
         priced: Whether answers tell what they cost.
         proxy: The proxy between, or ``""``.
         reasoning: How much the model may think, as its option says.
+        canonical: What the list calls the model for good, or ``""``.
+        is_router: Whether the name stands for any model, one for each request.
     """
 
     name: str
@@ -58,6 +61,8 @@ class Service:
     priced: bool
     proxy: str = ""
     reasoning: str = "default"
+    canonical: str = ""
+    is_router: bool = False
 
     def __repr__(self) -> str:
         return f"Service({self.name!r}, {self.base_url!r})"
@@ -79,6 +84,7 @@ class Outcome:
         reason: Why there is no answer, in stable words without numbers.
         detail: The server's own words about that, scrubbed; may be empty.
         wait: Seconds the server asks to wait, or ``None``.
+        tier: The service tier that served, or ``""`` where that was not told.
         likely: The probabilities told for the first token that was written, by its text without blanks.
         message: One line for the user, where nothing else may be answered either; of a ``retry`` it says that
             waiting does not mend it.
@@ -96,4 +102,5 @@ class Outcome:
     wait: float | None = None
     message: str = ""
     hint: str = ""
+    tier: str = ""
     likely: Mapping[str, float] = field(default_factory=dict)

@@ -31,6 +31,7 @@ def chat_body(
     prefill: bool,
     extra: Mapping[str, Any],
     when_begun: Mapping[str, Any],
+    when_chosen: Mapping[str, Any] | None = None,
     dialect: Dialect | None = None,
 ) -> dict[str, Any]:
     """The body for one request; the same request always gives the same.
@@ -41,6 +42,7 @@ def chat_body(
         prefill: Whether to begin the answer for the model.
         extra: Further fields; a number under ``max_tokens`` is added to the request's.
         when_begun: Further fields for a request whose answer is begun.
+        when_chosen: Further fields for a request whose answer is one of some choices.
         dialect: What the server does not take.
     """
     dialect = dialect or Dialect()
@@ -63,7 +65,7 @@ def chat_body(
     if begun:
         body.update(when_begun)
     if request.choices:
-        body |= {"logprobs": True, "top_logprobs": MOST_LOGPROBS}
+        body |= {"logprobs": True, "top_logprobs": MOST_LOGPROBS, **((when_chosen or {}) if dialect.picky else {})}
     if request.json_schema:
         schema = {"name": "answer", "strict": True, "schema": json.loads(request.json_schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}

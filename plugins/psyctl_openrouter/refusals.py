@@ -23,7 +23,7 @@ from psyctl_openrouter.outcome import (
     Outcome,
     Service,
 )
-from psyctl_openrouter.words import Problem, page_title, wait_of
+from psyctl_openrouter.words import Problem, is_retryable, page_title, wait_of
 
 _TYPES: Mapping[str, int] = {
     "context_length_exceeded": 413,
@@ -101,6 +101,8 @@ def sort_error(reply: Reply, problem: Problem, cost: float | None, service: Serv
     # Google says of limits by the minute too that the quota is used up, and how long to wait.
     if _QUOTA.search(said) and (code in (400, 402, 403) or (code == 429 and wait is None)):
         code = 402
+    if (retryable := is_retryable(problem)) is not None:
+        return _by_availability(code, problem, said, wait, cost, service, retryable=retryable)
     if code not in (401, 402, 404, 429):
         loosely = code in (400, 403, 413, 422)
         if code == 413 or _TOO_LONG.search(said) or (loosely and _TOO_LONG_LOOSELY.search(said)):
@@ -177,6 +179,23 @@ def _code(reply: Reply, problem: Problem) -> int:
     return next((_LOOSE_TYPES[word] for word in problem.type.split() if word in _LOOSE_TYPES), 502)
 
 
+def _by_availability(
+    code: int, problem: Problem, said: str, wait: float | None, cost: float | None, service: Service, *, retryable: bool
+) -> Outcome:
+    """What ``error.availability`` tells is surer than the words: whether waiting mends it, and for how long."""
+    if retryable:
+        passing = _passing(code, problem, said, wait, cost)
+        return passing or Outcome("retry", cost=cost, reason=OVERLOADED, detail=said, wait=wait)
+    return Outcome(
+        "fatal",
+        cost=cost,
+        reason=REFUSED,
+        detail=said,
+        message=f"{service.name} has '{service.model}' from nobody, and says that waiting does not help: {said}.",
+        hint=f"Check {service.flag}-model{_routing(service)}, {RESUME}",
+    )
+
+
 def _passing(code: int, problem: Problem, said: str, wait: float | None, cost: float | None) -> Outcome | None:
     """What waiting may mend, or ``None``."""
     if code == 402 and problem.get("limit_source") == "openrouter_in_flight_budget":
@@ -232,7 +251,8 @@ def _refusal(code: int, problem: Problem, said: str, cost: float | None, service
 
 
 def _routing(service: Service) -> str:
-    return ", and whether a provider is left under your routing and privacy settings" if service.priced else ""
+    settings = f"routing, tier and privacy settings, such as {service.flag}-only"
+    return f", and whether a provider is left under your {settings}" if service.priced else ""
 
 
 def _mend(said: str, service: Service) -> str:
@@ -245,6 +265,8 @@ def _mend(said: str, service: Service) -> str:
         return f"Give another --max-tokens, or choose another {flag}-model, {RESUME}"
     if "reasoning" in lower or "thinking" in lower:
         return f"This model may need {flag}-reasoning low; {RESUME}"
+    if "service_tier" in lower or "service tier" in lower:
+        return f"Leave {flag}-service-tier out, {RESUME}"
     if "prefill" in lower or "assistant" in lower or "continue_final_message" in lower:
         return f"This model or server may need {flag}-prefill off; {RESUME}"
     if "api-version" in lower or "api version" in lower:

@@ -12,7 +12,9 @@ from psyctl_core import markup
 from psyctl_core.records import FinishReason
 from psyctl_openrouter import network, storable
 from psyctl_openrouter.client import Reply, scrub
+from psyctl_openrouter.naming import is_same_model
 from psyctl_openrouter.outcome import (
+    ANOTHER_MODEL,
     EMPTY,
     MALFORMED,
     MODEL_REFUSED,
@@ -130,9 +132,15 @@ def _sort_answer(
     ending = _ending(choice, data)
     if _FILTER.search(ending):
         return failed("request_error", MODERATION)
+    if another := _another_model(data, service):
+        hint = f"Choose another {service.flag}-model, or pin who answers with {service.flag}-only, {RESUME}"
+        said = f"{service.name} answered with the model '{another}' where '{service.model}' was asked for."
+        return failed("refused", ANOTHER_MODEL, said, hint)
     if text.strip():
         finish = _finish(ending, choice, data, made, limit) if len(content) == len(whole) else "length"
-        return Outcome("answer", text, finish, read, made, cost, likely=_likely(choice))
+        tier = data.get("service_tier")
+        tier = scrub(tier, service.key) if isinstance(tier, str) else ""
+        return Outcome("answer", text, finish, read, made, cost, tier=tier, likely=_likely(choice))
     if isinstance(refusal := message.get("refusal"), str) and refusal.strip():
         said = scrub(refusal, service.key)
         hint = f"Choose another {service.flag}-model, or another trait, {RESUME}"
@@ -148,6 +156,15 @@ def _sort_answer(
         f"The model '{service.model}' gives nothing but empty answers.",
         f"Choose another {service.flag}-model, or try {service.flag}-prefill off, {RESUME}",
     )
+
+
+def _another_model(data: Mapping[str, Any], service: Service) -> str:
+    """The model that answered OpenRouter's request instead of the one asked for, or ``""``."""
+    told = data.get("model")
+    # Servers of one's own name their model as they like: a path, an alias, what was asked.
+    if not service.priced or service.is_router or not isinstance(told, str) or not told.strip():
+        return ""
+    return "" if is_same_model(service.model, told, service.canonical) else scrub(told, service.key)
 
 
 def _likely(choice: Mapping[str, Any]) -> dict[str, float]:

@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import math
 import re
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from psyctl_core.errors import UsageError
@@ -18,12 +19,14 @@ _API_VERSION = re.compile(r"api-version=[\w.-]{1,40}")
 """What may stand after a base URL's path (Azure OpenAI REST API reference)."""
 
 
-def warn_of_open_key(service: Service) -> None:
+def warn_of_open_key(services: Sequence[Service]) -> None:
     """Say where a key goes to another machine without encryption."""
-    parts = urlsplit(service.base_url)
-    host = parts.hostname or ""
-    if service.key and parts.scheme == "http" and not _is_here(host):
-        log.warning("The API key goes to %s without encryption: anybody between can read it. Use https.", host)
+    parts = [urlsplit(service.base_url) for service in services if service.key]
+    hosts = [part.hostname or "" for part in parts if part.scheme == "http"]
+    open_to = list(dict.fromkeys(host for host in hosts if not _is_here(host)))
+    if open_to:
+        where = ", ".join(open_to[:5]) + (" and others" if len(open_to) > 5 else "")
+        log.warning("The API key goes to %s without encryption: anybody between can read it. Use https.", where)
 
 
 def _is_here(host: str) -> bool:

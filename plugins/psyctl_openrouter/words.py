@@ -105,7 +105,8 @@ def page_title(body: bytes, content_type: str = "") -> str | None:
 def wait_of(headers: Mapping[str, str], problem: Problem, now: float) -> float | None:
     """Seconds that the server asks to wait, or ``None``.
 
-    Taken from Retry-After (seconds or a date, RFC 9110), the same inside the error's metadata, Google's
+    Taken from Retry-After (seconds or a date, RFC 9110), the same inside the error's metadata and in OpenRouter's
+    ``error.availability``, Google's
     ``retryDelay``, Hugging Face's ``estimated_time``, or else the X-RateLimit-Reset header of OpenRouter's own
     limits (milliseconds since 1970).
 
@@ -117,7 +118,8 @@ def wait_of(headers: Mapping[str, str], problem: Problem, now: float) -> float |
     inner = problem.get("headers")
     inner = {str(k).lower(): v for k, v in inner.items()} if isinstance(inner, dict) else {}
     told = ("retry_after_seconds", "retry_after", "estimated_time")
-    for text in (headers.get("Retry-After"), *map(problem.get, told), inner.get("retry-after"), _delay(problem)):
+    places = (*map(problem.get, told), _available(problem, "retry_after"), inner.get("retry-after"), _delay(problem))
+    for text in (headers.get("Retry-After"), *places):
         if (number := storable.number(text)) is not None:
             return max(0.0, number)
         if isinstance(text, str) and text.strip():
@@ -132,6 +134,17 @@ def wait_of(headers: Mapping[str, str], problem: Problem, now: float) -> float |
     if reset is None:
         return None
     return max(0.0, reset / 1000 - now if reset > 1e11 else reset - now if reset > 1e9 else reset)
+
+
+def is_retryable(problem: Problem) -> bool | None:
+    """What ``error.availability`` says about asking again, or ``None`` where it says nothing."""
+    told = _available(problem, "retryable")
+    return told if isinstance(told, bool) else None
+
+
+def _available(problem: Problem, name: str) -> Any:
+    """An entry of ``error.availability``, which is an object or a list of them."""
+    return next((item[name] for item in _dicts(problem.get("availability")) if name in item), None)
 
 
 def _unwrapped(text: str, depth: int) -> str:

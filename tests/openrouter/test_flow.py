@@ -17,6 +17,7 @@ from psyctl_openrouter.flow import Flow, Timing
 from psyctl_openrouter.money import Prices, Spending
 from psyctl_openrouter.outcome import Outcome
 from psyctl_openrouter.retrying import ConcurrencyLimit, FailureStreak, RetryPolicy, backoff
+from psyctl_openrouter.servers import Server
 
 OK = Outcome("answer", "Hello.", prompt_tokens=10, completion_tokens=5, cost=0.001)
 FAILED = Outcome("retry", cost=0.0, reason="provider failed")
@@ -53,10 +54,10 @@ class World:
         self.lock = threading.Lock()
         self.in_flight = self.most = 0
         self.aborted = threading.Event()
+        self.servers = [Server(self.send, workers)]
         self.flow = Flow(
-            self.send,
+            self.servers,
             abort=self.aborted.set,
-            workers=workers,
             policy=RetryPolicy(**{"tell": 0.0, **policy}),
             spending=self.spending,
             name="OpenRouter",
@@ -579,7 +580,7 @@ def test_a_run_that_begins_in_a_pause_waits_and_asks(world):
     it = world(lambda name, tries: waiting(5.0) if (name, tries) == ("1", 0) else OK, workers=2)
     first = it.flow.run(requests(2))
     assert [next(first).id, next(first).id] == ["0", "1"]
-    it.flow._paused_until = it.now + 7.5  # as where another request was limited while the last one was answered
+    it.servers[0].paused_until = it.now + 7.5  # as where another request was limited while the last one was answered
     first.close()
     began = it.now
     assert [answer.id for answer in it.flow.run(requests(4)[2:])] == ["2", "3"]
