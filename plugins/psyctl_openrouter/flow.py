@@ -347,10 +347,11 @@ class Flow:
             self._stop(run, self._too_long(wait, outcome.reason))
             return []
         if wait is not None:
-            # Asked of this request, but meant for all that would meet the same limit.
+            # Asked of this request, but meant for all that this server would have.
             self._slow_because = outcome.reason
             server.paused_until = max(server.paused_until, now + wait)
             self._take_back(run, server)
+            wait = wait if len(self._servers.up) == 1 else 0.0
         tries = job.failures + job.limited + job.empties + job.loading
         pause = backoff(tries, self._policy, self._timing.jitter())
         if outcome.message and not self._answered:

@@ -91,7 +91,7 @@ def session_of(name: str) -> str:
     name = name.strip()
     if len(name) > MAX_SESSION or not all(" " <= ch <= "~" for ch in name):
         raise UsageError(
-            f"The session's name '{name[:40]}' cannot be sent: it is longer than {MAX_SESSION} characters, or not plain.",
+            f"'{name[:40]}' cannot name a session: it is longer than {MAX_SESSION} characters, or not plain.",
             "Give --openrouter-session-id letters, digits, hyphens and the like.",
         )
     return name

@@ -153,9 +153,12 @@ class Servers:
         return [server for server in self.all if not server.is_out]
 
     def free(self, now: float, but: Server | None = None) -> Server | None:
-        """The one that has room and the fewest requests in flight; of two, the one that was asked less."""
+        """The one that has room and the fewest requests in flight.
+
+        Of several, one that did not fail of late, then the one that was asked least.
+        """
         free = [server for server in self.all if server.is_free(now) and server is not but]
-        return min(free, key=lambda server: (server.in_flight, server.asked), default=None)
+        return min(free, key=lambda server: (server.in_flight, server.failures + server.tries, server.asked), default=None)
 
     def free_at(self) -> float:
         """When a pause ends of one that has room; infinity where none has."""

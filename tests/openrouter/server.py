@@ -39,6 +39,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 FAULTS = {
@@ -100,6 +101,10 @@ FAULTS = {
     "bomb": "a packed body that is a thousand times as long unpacked",
     "dripheaders": "headers byte by byte without an end",
     "dripping": "a body byte by byte without an end",
+    "picky": "404 where all parameters are required and probabilities are asked for",
+    "soon": "503 whose availability says when to try again",
+    "never": "503 whose availability says that trying again is no use",
+    "noflex": "404 where the flex tier is asked for",
 }
 """What can go wrong, by kind."""
 
@@ -140,6 +145,8 @@ ONLY_WHERE: dict[str, Callable[[dict[str, Any]], bool]] = {
     "strict": lambda request: bool(set(request) - {"model", "messages", "max_tokens", "stream"}),
     "notemperature": lambda request: "temperature" in request,
     "positive": lambda request: request.get("temperature") == 0,
+    "picky": lambda request: "logprobs" in request and request.get("provider", {}).get("require_parameters") is True,
+    "noflex": lambda request: request.get("service_tier") == "flex",
 }
 """What a request must have to meet a fault that is about that."""
 
@@ -204,6 +211,17 @@ PLAIN: dict[str, tuple[int, Any]] = {
     ),
     "strange": (400, {"error": {"message": "The lamp is not lit"}}),
     "nochoices": (200, {"status": "ok", "version": "1.0"}),
+    "picky": (404, {"error": {"code": 404, "message": "No endpoints found that can handle the requested parameters."}}),
+    "noflex": (404, {"error": {"code": 404, "message": "No endpoints found for the service tier flex."}}),
+    "never": (
+        503,
+        {
+            "error": {
+                "code": 503, "message": "No provider is left",
+                "availability": {"code": "no_endpoints", "retryable": False},
+            }
+        },
+    ),
 }  # fmt: skip
 """Faults that are a status and a body."""
 
@@ -252,6 +270,12 @@ class Script:
         down: Fail everything with 503 while the number of requests so far is in this range.
         prefill: Whether a last assistant message is continued; if not, it is answered anew in quotes.
         echo_key: Whether refusals repeat the key they were sent.
+        answers_as: What answers call the model, or ``""`` for what was asked.
+        canonical: What the list calls each model for good, or ``""``.
+        reasoning: What the list tells about reasoning, or ``None``.
+        root: Where the model was loaded from, as vLLM's list tells, or ``""``.
+        tier: The tier that serves where flex is asked for; flex costs half.
+        journal: A file that gets a line for each chat request and answer, so that it outlives a kill, or ``""``.
     """
 
     seed: int = 0
@@ -276,6 +300,12 @@ class Script:
     down: tuple[float, float] = (0, 0)
     prefill: bool = True
     echo_key: bool = True
+    answers_as: str = ""
+    canonical: str = ""
+    reasoning: dict[str, Any] | None = None
+    root: str = ""
+    tier: str = "flex"
+    journal: str = ""
 
 
 @dataclass
@@ -292,6 +322,8 @@ class Log:
         most_in_flight: The most there were at a time.
         connections: Connections accepted.
         stop_strings: Every stop string that was ever sent.
+        sessions: How often each session was named.
+        providers: How often each ``provider`` was sent, as JSON.
     """
 
     requests: int = 0
@@ -303,6 +335,8 @@ class Log:
     most_in_flight: int = 0
     connections: int = 0
     stop_strings: Counter[str] = field(default_factory=Counter)
+    sessions: Counter[str] = field(default_factory=Counter)
+    providers: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -379,7 +413,7 @@ class Server:
             return Answer(200, b"", trick="silent")
         return _error(int(listing), "You may not see the models")
 
-    def post(self, path: str, body: bytes, key: str) -> Answer:
+    def post(self, path: str, body: bytes, key: str, session: str = "") -> Answer:
         """Answer a POST."""
         if path == "/_set":
             for name, value in json.loads(body).items():
@@ -396,6 +430,8 @@ class Server:
         self.log.requests += 1
         self.log.in_flight += 1
         self.log.most_in_flight = max(self.log.most_in_flight, self.log.in_flight)
+        self.log.sessions[session] += 1
+        self._note("asked", hashlib.sha256(body).hexdigest()[:16])
         return self._chat(body, key)
 
     def finished(self, answer: Answer, sent: bool) -> None:
@@ -403,6 +439,12 @@ class Server:
         self.log.in_flight -= 1
         if answer.key and sent:
             self.log.answered[answer.key] += 1
+            self._note("answered", answer.key)
+
+    def _note(self, what: str, name: str) -> None:
+        if self.script.journal:
+            with Path(self.script.journal).open("a", encoding="utf-8") as file:
+                file.write(f"{what} {name} {self.log.in_flight}\n")
 
     def _chat(self, body: bytes, key: str) -> Answer:
         script = self.script
@@ -418,6 +460,7 @@ class Server:
             return _error(404, f"No endpoints found for {model}.", {"error_type": "not_found"})
         for stop in request.get("stop") or ():
             self.log.stop_strings[stop] += 1
+        self.log.providers[json.dumps(request.get("provider"))] += 1
         if script.credit is not None and script.credit <= 0:
             return _error(402, "Insufficient credits", {"error_type": "payment_required"})
         if limited := self._limited():
@@ -532,6 +575,9 @@ class Server:
             answer = _error(503, "No provider available", {"error_type": "provider_overloaded"})
             answer.headers = retry
             return answer
+        if kind == "soon":
+            available = {"code": "no_capacity", "retryable": True, "retry_after": self.script.retry_after}
+            return _json(503, {"error": {"code": 503, "message": "No provider is free", "availability": available}})
         if kind in ("html", "html200"):
             page = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>"
             return Answer(502 if kind == "html" else 200, page, content_type="text/html")
@@ -581,6 +627,8 @@ class Server:
             text, finish = "".join(words[:most]), "length"
         prompt, made = _prompt_tokens(messages), min(len(words), most)
         cost = self._cost(prompt, made)
+        if request.get("service_tier") == "flex" and self.script.tier == "flex":
+            cost /= 2
         self._charge(cost)
         return self._dressed(self._style(name), self._body(name, text, finish, prompt, made, cost, request), most)
 
@@ -661,10 +709,12 @@ class Server:
             if len(self._generations) < 100_000:
                 self._generations[f"gen-{name}"] = cost
         message = {"role": "assistant", "content": text}
+        tier = {"service_tier": self.script.tier} if request.get("service_tier") else {}
         return {
             "id": f"gen-{name}",
             "object": "chat.completion",
-            "model": request["model"],
+            "model": self.script.answers_as or request["model"],
+            **tier,
             "choices": [{"index": 0, "message": message, "finish_reason": finish}],
             "usage": usage,
         }
@@ -679,6 +729,9 @@ class Server:
 
     def _model(self, name: str) -> dict[str, Any]:
         entry: dict[str, Any] = {"id": name, "object": "model"}
+        for field_name in ("root", "canonical", "reasoning"):
+            if value := getattr(self.script, field_name):
+                entry["canonical_slug" if field_name == "canonical" else field_name] = value
         if self.script.priced:
             entry["context_length"] = 262144
             entry["pricing"] = {
@@ -722,17 +775,19 @@ class _Connection(asyncio.Protocol):
             self._buffer = self._buffer[end + 4 + length :]
             at = lower.find("\r\nauthorization:")
             key = head[at + 16 :].split("\r\n", 1)[0].strip().removeprefix("Bearer ") if at >= 0 else ""
+            at = lower.find("\r\nx-session-id:")
+            session = head[at + 15 :].split("\r\n", 1)[0].strip() if at >= 0 else ""
             method, path, _ = head.split(" ", 2)
             if path.startswith("http://"):  # asked as a proxy
                 path = "/" + path.split("/", 3)[3]
-            self._handle(method, path, body, key)
+            self._handle(method, path, body, key, session)
 
-    def _handle(self, method: str, path: str, body: bytes, key: str) -> None:
+    def _handle(self, method: str, path: str, body: bytes, key: str, session: str) -> None:
         if method == "GET":
             self._send(self._server.get(path, key))
             return
         chat = path.endswith("/chat/completions")
-        answer = self._server.post(path, body, key)
+        answer = self._server.post(path, body, key, session)
         delay = answer.delay + (self._server.script.latency if chat else 0)
         if delay:
             self._loop.call_later(delay, self._finish, answer, chat)
@@ -805,7 +860,7 @@ class _Connection(asyncio.Protocol):
 
 
 @contextlib.contextmanager
-def running(script: Script | None = None) -> Iterator[Server]:
+def running(script: Script | None = None, port: int = 0) -> Iterator[Server]:
     """Serve from a thread of this process; yields the server, whose ``url`` ends in ``/api/v1``."""
     server = Server(script or Script())
     loop = asyncio.new_event_loop()
@@ -813,7 +868,7 @@ def running(script: Script | None = None) -> Iterator[Server]:
 
     def serve() -> None:
         asyncio.set_event_loop(loop)
-        listener = loop.run_until_complete(_listen(server, loop, 0))
+        listener = loop.run_until_complete(_listen(server, loop, port))
         ready.set()
         loop.run_forever()
         listener.close()
@@ -977,6 +1032,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--down-after", type=float, default=0, help="fail everything after so many requests")
     parser.add_argument("--down-for", type=float, default=0, help="for so many requests; inf for ever")
     parser.add_argument("--no-prefill", action="store_true", help="answer anew instead of continuing a begun answer")
+    parser.add_argument("--journal", default="", help="a file that gets a line for each request and answer")
     given = parser.parse_args(arguments)
     script = Script(
         seed=given.seed,
@@ -996,6 +1052,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         per_minute=given.per_minute,
         down=(given.down_after, given.down_after + given.down_for) if given.down_for else (0, 0),
         prefill=not given.no_prefill,
+        journal=given.journal,
     )
     loop = asyncio.new_event_loop()
     server = Server(script)
