@@ -158,7 +158,9 @@ class Servers:
         Of several, one that did not fail of late, then the one that was asked least.
         """
         free = [server for server in self.all if server.is_free(now) and server is not but]
-        return min(free, key=lambda server: (server.in_flight, server.failures + server.tries, server.asked), default=None)
+        return min(
+            free, key=lambda server: (server.in_flight, server.failures + server.tries, server.asked), default=None
+        )
 
     def free_at(self) -> float:
         """When a pause ends of one that has room; infinity where none has."""

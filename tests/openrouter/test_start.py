@@ -41,9 +41,10 @@ def test_the_specified_flags_are_there():
 def test_only_what_decides_the_answers_makes_another_run():
     decides = settings(OpenRouterConfig(), identity=True)
     assert set(decides) == {
-        "model", "provider", "allow_fallbacks", "quantizations", "data_collection", "reasoning", "prefill", "base_url",
+        "model", "provider", "allow_fallbacks", "only", "ignore", "sort", "max_price", "quantizations",
+        "data_collection", "zdr", "enforce_distillable_text", "require_parameters", "reasoning", "prefill", "base_url",
     }  # fmt: skip
-    assert set(settings(OpenAIConfig(), identity=True)) == {"base_url", "model", "reasoning", "prefill"}
+    assert set(settings(OpenAIConfig(), identity=True)) == {"model", "reasoning", "prefill"}
     for config in (OpenRouterConfig(api_key=KEY), OpenAIConfig(api_key=KEY)):
         for identity in (True, False):
             assert KEY not in json.dumps(settings(config, identity=identity))
