@@ -71,7 +71,7 @@ class _HttpBackend(InferenceBackend):
                 service.base_url, service.key, connections=config.max_workers, timeout=config.timeout, session=session
             )
             self._endpoints.append(Endpoint(client, replace(service, proxy=client.proxy)))
-        self._adapter = Adapter(self._service)
+        self._adapter = Adapter(self._service if len(services) == 1 else replace(self._service, name="A server"))
         warn_of_open_key(services)
         self._servers = [
             Server(partial(self._exchange, endpoint), config.max_workers, endpoint.service.base_url)

@@ -20,7 +20,7 @@ from psyctl_core.errors import BackendError
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_openrouter.jobs import Job, Run
 from psyctl_openrouter.money import Spending
-from psyctl_openrouter.outcome import EMPTY, FORBIDDEN, LOADING, REFUSED, RESUME, TOO_LONG, Outcome
+from psyctl_openrouter.outcome import EMPTY, LOADING, RESUME, Outcome
 from psyctl_openrouter.retrying import (
     LASTING_WAIT,
     LIMITED_FACTOR,
@@ -28,7 +28,7 @@ from psyctl_openrouter.retrying import (
     RetryPolicy,
     backoff,
 )
-from psyctl_openrouter.servers import Server, Servers
+from psyctl_openrouter.servers import MAYBE_ITS_OWN, Server, Servers
 
 log = logging.getLogger("psyctl")
 
@@ -42,9 +42,6 @@ MAX_REFUSED_IN_A_ROW = 20
 
 OTHERS_WAIT = 0.05
 """Seconds after which to look again whether another server than the one that refused a request has room."""
-
-_MAYBE_THE_SERVERS = (REFUSED, FORBIDDEN, TOO_LONG)
-"""Refusals that may be due to one server's settings, and not to the request."""
 
 
 class _Drained(Exception):  # noqa: N818 - not an error: it ends a run in place of one
@@ -250,7 +247,7 @@ class Flow:
         if self._servers.is_to_blame(server, outcome, self._timing.clock(), self._timing.jitter()):
             self._take_back(run, server)
             return self._again(run, job)
-        if outcome.reason in _MAYBE_THE_SERVERS and job.refused_by is None and len(self._servers.up) > 1:
+        if outcome.reason in MAYBE_ITS_OWN and job.refused_by is None and len(self._servers.up) > 1:
             job.refused_by = server
             return self._again(run, job)
         if outcome.kind == "request_error":

@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from psyctl_core.records import ChatRequest
 from psyctl_openrouter import network
 from psyctl_openrouter.jobs import Job
-from psyctl_openrouter.outcome import LOADING, Outcome
+from psyctl_openrouter.outcome import FORBIDDEN, LOADING, REFUSED, TOO_LONG, Outcome
 from psyctl_openrouter.retrying import ConcurrencyLimit, RetryPolicy, backoff
 
 log = logging.getLogger("psyctl")
 
 OUT_AFTER = 5
 """Failures in a row after which one of several servers is taken out: a single one may be the request's fault."""
+
+MAYBE_ITS_OWN = (REFUSED, FORBIDDEN, TOO_LONG)
+"""Refusals that may be due to one server's settings, and not to the request."""
 
 _GONE = (network.CANNOT_CONNECT, LOADING)
 """What says at the first time that a server takes no requests now."""
@@ -180,7 +183,9 @@ class Servers:
         answer, it gets none for a while from its second failure in a row on.
         """
         is_alone = all(other is server for other in self.up)
-        server.failures += outcome.kind == "retry" or (outcome.kind == "refused" and not is_alone)
+        server.failures += outcome.kind == "retry" or (
+            outcome.kind == "refused" and outcome.reason in MAYBE_ITS_OWN and not is_alone
+        )
         if is_alone or outcome.kind not in ("retry", "limited", "fatal", "refused"):
             return False
         if server.is_out:
