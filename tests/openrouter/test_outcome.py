@@ -526,3 +526,26 @@ def test_probabilities_that_make_no_sense_are_none(logprobs):
     body["choices"][0]["logprobs"] = logprobs
     found = sort_reply(reply(200, body), OPENROUTER)
     assert (found.text, found.likely) == ("7", {})
+
+
+@pytest.mark.parametrize("wrap", [lambda entry: entry, lambda entry: [{"code": "x"}, entry]])
+@pytest.mark.parametrize(
+    ("status", "retryable", "kind"),
+    [(503, True, "retry"), (404, True, "retry"), (429, True, "limited"), (503, False, "fatal"), (429, False, "fatal")],
+)
+def test_availability_decides_before_the_words_do(status, retryable, kind, wrap):
+    entry = {"code": "no_endpoints", "retryable": retryable, "retry_after": 7}
+    body = {"error": {"code": status, "message": "This is too long, flagged and unknown", "availability": wrap(entry)}}
+    outcome = sort_reply(reply(status, body), OPENROUTER)
+    assert outcome.kind == kind
+    if retryable:
+        assert outcome.wait == 7
+    else:
+        assert "waiting does not help" in outcome.message
+
+
+@pytest.mark.parametrize("told", [None, [], {}, "soon", {"retryable": "yes"}, [[[]]], {"retry_after": float("nan")}])
+def test_availability_that_cannot_be_read_changes_nothing(told):
+    body = {"error": {"code": 503, "message": "down", "availability": told}}
+    outcome = sort_reply(reply(503, body), OPENROUTER)
+    assert (outcome.kind, outcome.wait) == ("retry", None)
