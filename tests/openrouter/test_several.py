@@ -244,6 +244,13 @@ def test_what_one_server_refuses_is_asked_of_another(cluster):
     assert it.sent[1] <= OUT_AFTER + 5
 
 
+def test_not_even_a_server_with_more_room_is_asked_again_for_what_it_refused(cluster):
+    it = cluster(OK, REFUSED)
+    it.servers[0].in_flight = 3  # as where it has others to answer
+    assert [answer.finish_reason for answer in it.run(1)] == ["stop"]
+    assert it.sent == {0: 1, 1: 1}
+
+
 def test_what_both_refuse_fails_alone(cluster):
     def script(request):
         return REFUSED if request.id in ("7:x", "8:x") else OK
