@@ -44,7 +44,7 @@ DISTRIBUTION = "psyctl"
 BUILDING = (
     "BuildConfig", "Selection", "Sampling", "PersonaChoice", "Progress", "build", "plan", "open_dataset",
     "stored_datasets", "check_dataset", "check_records", "export_dataset", "split_dataset", "merge_datasets",
-    "scores_of",
+    "scores_of", "read_recipe", "recipe_of",
 )  # fmt: skip
 RECORDS = ("Scenario", "Turn", "SkippedRow", "Persona", "Message", "ChatRequest", "Completion", "CaaRecord")
 CHECKING = ("Check", "CheckedPair", "CheckFacts", "Finding")
@@ -131,6 +131,8 @@ def command_line() -> dict[str, str]:
     flags = {flag.spelling for registered in discover().usable() for flag in flags_of(registered.component)}
     theirs = flags | {f"--judge-{spelling[2:]}" for spelling in flags}  # a judge's backend has them once more
     own = {name: [o for o in typed(callback) if o.spelling not in theirs] for name, callback in callbacks.items()}
+    of_a_job = {option.spelling for option in own["dataset.build.caa"]} - {"--debug", "--help-all"}
+    own["recipe.show"] = [option for option in own["recipe.show"] if option.spelling not in of_a_job]
     every = [o for rows in [*own.values(), *map(component_options, ours())] for o in rows]
     variables = dict.fromkeys((code(option.env), code(option.spelling)) for option in every if option.env)
     sections = [
@@ -327,6 +329,15 @@ def fields(contents: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, 
         yield from fields(inner, f"{where}{name}.")
         yield from fields(inner.get("items", {}), f"{where}{name}[].")
         yield from fields(inner.get("additionalProperties", {}), f"{where}{name}.*.")
+    for name, inner in contents.get("$defs", {}).items():
+        yield code(name), type_of(inner), "", inner["description"]
+        yield from fields(inner, f"{name}.")
+        yield (
+            code(f"{name}.*"),
+            type_of(inner["additionalProperties"]),
+            "no",
+            inner["additionalProperties"]["description"],
+        )
 
 
 def type_of(contents: Mapping[str, Any]) -> str:
@@ -335,9 +346,12 @@ def type_of(contents: Mapping[str, Any]) -> str:
         return f"always {code(contents['const'])}"
     if "enum" in contents:
         return " or ".join(map(code, contents["enum"]))
+    if "$ref" in contents:
+        return f"a {contents['$ref'].rpartition('/')[2]}"
     kinds = contents["type"]
     words = kinds if isinstance(kinds, str) else " or ".join(kinds)
-    if inner := contents.get("items") or contents.get("additionalProperties"):
+    inner = contents.get("items") or contents.get("additionalProperties")
+    if inner and isinstance(inner["type"], str):
         words += f" of {inner['type']}s"
     return ", ".join([words, *(text.format(contents[key]) for key, text in LIMITS.items() if key in contents)])
 

@@ -79,6 +79,8 @@ if TYPE_CHECKING:
         open_dataset,
         plan,
         plan_caa,
+        read_recipe,
+        recipe_of,
         scores_of,
         split_dataset,
         stored_datasets,
@@ -88,7 +90,7 @@ _API = (
     "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "DerivedReport", "ExportReport", "PersonaChoice", "Plan",
     "Progress", "RejectedPair", "Report", "Sampling", "Selection", "StoredDataset", "build", "build_caa",
     "check_dataset", "check_records", "export_dataset", "merge_datasets", "open_dataset", "plan", "plan_caa",
-    "scores_of", "split_dataset", "stored_datasets",
+    "read_recipe", "recipe_of", "scores_of", "split_dataset", "stored_datasets",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 
@@ -162,6 +164,8 @@ __all__ = [
     "option",
     "plan",
     "plan_caa",
+    "read_recipe",
+    "recipe_of",
     "scores_of",
     "split_dataset",
     "stored_datasets",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 from psyctl_core._caa.cast import Cast
 from psyctl_core._caa.contrast import Sampling, request_of
 from psyctl_core._caa.given import Contrast, Descriptions, PersonaChoice, given
+from psyctl_core._engine.asked import job_of
 from psyctl_core._engine.checking import (
     CheckResult,
     Checkup,
@@ -32,6 +34,8 @@ from psyctl_core._engine.merging import merge
 from psyctl_core._engine.personas import Wanted, wanted_personas
 from psyctl_core._engine.progress import Callback, Progress
 from psyctl_core._engine.reading import StoredDataset, all_datasets, find_datasets, of_run
+from psyctl_core._engine.recipe import Recipe
+from psyctl_core._engine.recipe_text import recipe_of_job, recipe_of_run
 from psyctl_core._engine.scores import scores_of
 from psyctl_core._engine.showing import dataset_html, table
 from psyctl_core._engine.splitting import Parts, split
@@ -67,6 +71,7 @@ from psyctl_core.records import (
     Scenario,
     Usage,
 )
+from psyctl_core.terminal import NOTICE
 
 __all__ = [
     "BuildConfig",
@@ -92,10 +97,14 @@ __all__ = [
     "open_dataset",
     "plan",
     "plan_caa",
+    "read_recipe",
+    "recipe_of",
     "scores_of",
     "split_dataset",
     "stored_datasets",
 ]
+
+log = logging.getLogger("psyctl")
 
 EXAMPLE_SCENARIOS = 1_000
 """For how many scenarios a plan estimates where nobody knows how many there are."""
@@ -361,6 +370,44 @@ def plan_caa(
         answers_per_scene=answers_per_scene,
     )
     return plan(config)
+
+
+def read_recipe(path: str | Path, *, output: str | Path = "") -> BuildConfig:
+    """The job that a recipe describes, as ``--recipe`` reads it; :func:`build` and :func:`plan` take it.
+
+    Args:
+        path: The YAML file; its form is the schema ``recipe``.
+        output: The folder the datasets go to, instead of the recipe's.
+
+    Raises:
+        UsageError: It cannot be used; the message names the line.
+    """
+    registry = discover()
+    asked = Recipe(Path(path).expanduser(), registry).asked({"--output": output} if output else {})
+    if output:
+        asked.core["output"] = output
+    return job_of(registry, asked)
+
+
+def recipe_of(job: BuildConfig | str | Path) -> str:
+    """A recipe as the text of a YAML file; what cannot be written into it is logged.
+
+    Args:
+        job: A job, or what a run left: its run folder, its run.json, its dataset's file, or a folder of runs, of which
+            the newest is taken. Of a run, what was read from the Hub is pinned to the commit.
+
+    Raises:
+        UsageError: There is no run, or a component has no name, such as an object that a program handed over.
+        OutputError: A run.json cannot be used.
+    """
+    registry = discover()
+    if isinstance(job, BuildConfig):
+        written = recipe_of_job(job, registry)
+    else:
+        written = recipe_of_run(Path(job).expanduser(), registry)
+    for note in written.notes:
+        log.log(NOTICE, "%s", note)
+    return written.text()
 
 
 def open_dataset(output: str | Path, trait: str = "") -> StoredDataset:

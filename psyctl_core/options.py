@@ -33,6 +33,9 @@ def option(
     secret: bool = False,
     identity: bool = True,
     saved: Callable[[T], T] | None = None,
+    rare: bool = False,
+    suggest: tuple[str, ...] = (),
+    pin: str = "",
 ) -> T:
     """Declare a field of a component's config, and so a command-line flag.
 
@@ -46,6 +49,10 @@ def option(
         identity: Whether a different value makes a different run (batch sizes and workers do not).
         saved: Gives what of a value is written to files and shown, where a value can hold a secret, as an address
             can hold a password.
+        rare: ``--help`` leaves it to ``--help-all``.
+        suggest: Values that shells complete, besides files.
+        pin: Of an option that names something on the Hugging Face Hub: the key of the component's ``identity()`` whose
+            value is the commit that was used. A recipe made of a run then says ``NAME@COMMIT``.
 
     Returns:
         A dataclass field (typed as the value, as :func:`dataclasses.field` is).
@@ -73,6 +80,9 @@ def option(
         "identity": identity,
         "saved": saved,
         "default": default,
+        "rare": rare,
+        "suggest": suggest,
+        "pin": pin,
     }
     field: T = dataclasses.field(default_factory=value, repr=not secret, metadata=metadata)
     return field

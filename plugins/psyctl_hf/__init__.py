@@ -31,6 +31,8 @@ class HfConfig:
         help="Hugging Face model name (NAME@REVISION pins it), local folder, GGUF file, or 'embedded'.",
         flag="--model",
         identity=False,
+        suggest=("embedded",),
+        pin="fingerprint",
     )
     batch_size: int | None = option(
         None,
@@ -42,15 +44,20 @@ class HfConfig:
     )
     device: str = option("auto", help="auto, cuda, cuda:1, mps or cpu.", identity=False)
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = option(
-        "auto", help="Number format; auto keeps the model's 16 bits, and takes bfloat16 where the hardware has it."
+        "auto",
+        help="Number format; auto keeps the model's 16 bits, and takes bfloat16 where the hardware has it.",
+        rare=True,
     )
     repetition_penalty: float | None = option(
-        None, help="Keeps models from repeating themselves; 1 is off. By default 1.1 below 1 billion parameters."
+        None,
+        help="Keeps models from repeating themselves; 1 is off. By default 1.1 below 1 billion parameters.",
+        rare=True,
     )
     batching: Literal["auto", "continuous", "own"] = option(
         "auto",
         help="How rows share the model; auto takes continuous batching on CUDA with flash attention.",
         identity=False,
+        rare=True,
     )
 
     def __post_init__(self) -> None:

@@ -33,43 +33,60 @@ class OpenRouterConfig:
     model: str = option(DEFAULT_MODEL, help="OpenRouter model")
     max_workers: int = option(1, help=MAX_WORKERS_HELP, identity=False)
     max_cost: float | None = option(
-        None, help="US dollars the run may cost in all, resumes included; it stops before more is spent", identity=False
+        None,
+        help="US dollars the run may cost in all, resumes included; it stops before more is spent",
+        identity=False,
+        rare=True,
     )
-    provider: str = option("", help="Providers to use, comma-separated, in this order")
-    allow_fallbacks: bool = option(True, help="Let other providers answer when those cannot")
-    only: str = option("", help="Providers that alone may answer, comma-separated")
-    ignore: str = option("", help="Providers that may not answer, comma-separated")
+    provider: str = option("", help="Providers to use, comma-separated, in this order", rare=True)
+    allow_fallbacks: bool = option(True, help="Let other providers answer when those cannot", rare=True)
+    only: str = option("", help="Providers that alone may answer, comma-separated", rare=True)
+    ignore: str = option("", help="Providers that may not answer, comma-separated", rare=True)
     sort: Literal["default", "price", "throughput", "latency"] = option(
-        "default", help="Which provider to prefer: the cheapest, or the quickest by tokens a second or to the first one"
+        "default",
+        help="Which provider to prefer: the cheapest, or the quickest by tokens a second or to the first one",
+        rare=True,
     )
     max_price: str = option(
-        "", help="Dollars for a million tokens read, and generated, above which no provider is used, such as 0.5,1.5"
+        "",
+        help="Dollars for a million tokens read, and generated, above which no provider is used, such as 0.5,1.5",
+        rare=True,
     )
-    quantizations: str = option("", help="Number formats to accept, comma-separated, such as fp8,bf16")
+    quantizations: str = option("", help="Number formats to accept, comma-separated, such as fp8,bf16", rare=True)
     data_collection: Literal["allow", "deny"] = option(
-        "allow", help="deny: only providers that do not keep or train on what is sent"
+        "allow", help="deny: only providers that do not keep or train on what is sent", rare=True
     )
-    zdr: bool = option(False, help="Only providers that keep nothing at all (zero data retention)")
+    zdr: bool = option(False, help="Only providers that keep nothing at all (zero data retention)", rare=True)
     enforce_distillable_text: bool = option(
-        False, help="Only models whose terms allow that others are trained on what they write"
+        False,
+        help="Only models whose terms allow that others are trained on what they write",
+        rare=True,
     )
-    require_parameters: bool = option(False, help="Only providers that know every field that is sent, such as the seed")
+    require_parameters: bool = option(
+        False, help="Only providers that know every field that is sent, such as the seed", rare=True
+    )
     service_tier: Literal["default", "flex"] = option(
-        "default", help="flex: about half the price, for longer waits, where a provider has it", identity=False
+        "default",
+        help="flex: about half the price, for longer waits, where a provider has it",
+        identity=False,
+        rare=True,
     )
     session_id: str = option(
         "",
         help="Name under which OpenRouter groups the calls, and keeps to one provider; left out, a new one each time",
         identity=False,
+        rare=True,
     )
     reasoning: Literal["none", "low", "medium", "high"] = option(
         "none", help="How much a reasoning model may think, beyond --max-tokens and at your cost"
     )
-    prefill: Literal["on", "off"] = option("on", help="Begin the answer for the model; off for models that refuse it")
-    timeout: float = option(120.0, help=TIMEOUT_HELP, identity=False)
-    retries: int = option(5, help=RETRIES_HELP, identity=False)
-    patience: float = option(60.0, help=PATIENCE_HELP, identity=False)
-    base_url: str = option(OPENROUTER_URL, help="Where the API is", env="OPENROUTER_BASE_URL")
+    prefill: Literal["on", "off"] = option(
+        "on", help="Begin the answer for the model; off for models that refuse it", rare=True
+    )
+    timeout: float = option(120.0, help=TIMEOUT_HELP, identity=False, rare=True)
+    retries: int = option(5, help=RETRIES_HELP, identity=False, rare=True)
+    patience: float = option(60.0, help=PATIENCE_HELP, identity=False, rare=True)
+    base_url: str = option(OPENROUTER_URL, help="Where the API is", env="OPENROUTER_BASE_URL", rare=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +115,11 @@ class OpenAIConfig:
         "default", help="How much a reasoning model may think: none, or so much beyond --max-tokens; default: as it is"
     )
     prefill: Literal["on", "off"] = option(
-        "off", help="Begin the answer for the model; works with vLLM and llama.cpp, not with every server"
+        "off", help="Begin the answer for the model; works with vLLM and llama.cpp, not with every server", rare=True
     )
-    timeout: float = option(120.0, help=TIMEOUT_HELP, identity=False)
-    retries: int = option(5, help=RETRIES_HELP, identity=False)
-    patience: float = option(60.0, help=PATIENCE_HELP, identity=False)
+    timeout: float = option(120.0, help=TIMEOUT_HELP, identity=False, rare=True)
+    retries: int = option(5, help=RETRIES_HELP, identity=False, rare=True)
+    patience: float = option(60.0, help=PATIENCE_HELP, identity=False, rare=True)
 
 
 @hookimpl

@@ -30,6 +30,7 @@ class OpenVinoConfig:
         help="GGUF file, exported OpenVINO folder, or 'embedded'.",
         flag="--model",
         identity=False,
+        suggest=("embedded",),
     )
     batch_size: int = option(
         64,
@@ -40,11 +41,13 @@ class OpenVinoConfig:
         identity=False,
     )
     device: str = option("CPU", help="OpenVINO device, such as CPU or GPU.", identity=False)
-    cache_size: int = option(2, help="Room for keys and values, in GiB.", identity=False)
-    batched_tokens: int = option(512, help="Tokens computed in one step, at most.", identity=False)
-    repetition_penalty: float = option(1.1, help="Keeps small models from repeating themselves; 1 is off.")
+    cache_size: int = option(2, help="Room for keys and values, in GiB.", identity=False, rare=True)
+    batched_tokens: int = option(512, help="Tokens computed in one step, at most.", identity=False, rare=True)
+    repetition_penalty: float = option(1.1, help="Keeps small models from repeating themselves; 1 is off.", rare=True)
     rounded: bool = option(
-        False, help="Let OpenVINO round 4-bit GGUF blocks instead of rewriting the file: smaller, other answers."
+        False,
+        help="Let OpenVINO round 4-bit GGUF blocks instead of rewriting the file: smaller, other answers.",
+        rare=True,
     )
 
     def __post_init__(self) -> None:

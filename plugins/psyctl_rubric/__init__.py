@@ -25,10 +25,14 @@ class RubricConfig:
         UsageError: A threshold is not from 0 to 100.
     """
 
-    positive: float = option(50.0, help="Accepted are pairs whose positive answer shows the trait at least so much.")
-    neutral: float = option(50.0, help="And whose neutral answer shows it less than this.")
-    difference: float = option(25.0, help="And whose answers differ in it by at least so much.")
-    fit: float = option(50.0, help="And whose answers both fit their scene at least so well; 0 asks nothing about it.")
+    positive: float = option(
+        50.0, help="Accepted are pairs whose positive answer shows the trait at least so much.", rare=True
+    )
+    neutral: float = option(50.0, help="And whose neutral answer shows it less than this.", rare=True)
+    difference: float = option(25.0, help="And whose answers differ in it by at least so much.", rare=True)
+    fit: float = option(
+        50.0, help="And whose answers both fit their scene at least so well; 0 asks nothing about it.", rare=True
+    )
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -38,6 +38,8 @@ class SodaConfig:
         flag="--dataset",
         identity=False,
         saved=_shown,
+        suggest=("allenai/soda",),
+        pin="revision",
     )
     split: str = option("train", help="Split to read.", flag="--split")
     config: str = option("", help="Config to read of a dataset that has several.", flag="--dataset-config")
@@ -46,10 +48,11 @@ class SodaConfig:
         help="Which column is what, where the shape is not recognised: situation=COLUMN,character=COLUMN,"
         "speaker=COLUMN,line=COLUMN,conversation=COLUMN,order=COLUMN; each part but situation or line may be left out.",
         flag="--columns",
+        rare=True,
     )
     shape: Literal[
         "auto", "soda", "turns", "messages", "sharegpt", "template", "pairs", "objects", "script", "utterances", "bare"
-    ] = option("auto", help="Read rows as this shape only.", flag="--shape")
+    ] = option("auto", help="Read rows as this shape only.", flag="--shape", rare=True)
     shuffle: bool = option(False, help="Shuffle rows, 10,000 at a time, by the seed.", flag="--shuffle")
 
 

@@ -114,9 +114,21 @@ def read_persona_file(path: Path) -> PersonaChoice:
     Raises:
         UsageError: It cannot be read, or is of another form.
     """
-    data = _json(path)
+    return personas_in(_json(path), f"persona file '{path}'")
+
+
+def personas_in(data: Any, where: str) -> PersonaChoice:
+    """The descriptions in what a JSON file, or a recipe, holds.
+
+    Args:
+        data: JSON values.
+        where: What holds them, for messages.
+
+    Raises:
+        UsageError: They are of another form.
+    """
     if not isinstance(data, dict) or not data:
-        raise UsageError(f"The persona file '{path}' holds no descriptions.", FORM)
+        raise UsageError(f"The {where} holds no descriptions.", FORM)
     neutral = data.pop(NEUTRAL, ())
     if POSITIVE in data:
         data = {"": data}
@@ -125,8 +137,8 @@ def read_persona_file(path: Path) -> PersonaChoice:
         more = sorted({*side} - {POSITIVE}) if isinstance(side, dict) else []
         if not isinstance(side, dict) or POSITIVE not in side or more:
             wrong = f"has {', '.join(map(repr, more))}, which is not read there" if more else f"has no '{POSITIVE}'"
-            where = f", under {name!r}," if name else ""
-            raise UsageError(f"The persona file '{path}'{where} {wrong}.", FORM)
+            under = f", under {name!r}," if name else ""
+            raise UsageError(f"The {where}{under} {wrong}.", FORM)
         positive[name] = side[POSITIVE]
     return given(positive, neutral)
 

@@ -153,6 +153,7 @@ class BuildConfig:
             "checkpoint_interval": self.checkpoint_interval,
             "block_size": self.block_size,
             **({"max_scenarios": self.max_scenarios} if self.max_scenarios else {}),
+            **({"strict": True} if self.strict else {}),
             **{kind: _as_json(self.selection(kind)) for kind in self.kinds},
         }
         if self.judge_backend is not None:

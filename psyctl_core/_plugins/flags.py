@@ -20,16 +20,16 @@ FLAGS_OF_THE_CORE = frozenset(
         "prompter", "backend", "judge", "judge-backend", "sink", "seed", "temperature", "max-tokens", "max-cost",
         "block-size", "checkpoint-interval", "fresh", "dry-run", "quiet", "debug", "count", "personas", "rows", "json",
         "check", "strict", "persona-file", "contrast", "answers-per-scene", "trait", "tokenizer", "only", "skip",
-        "threshold", "thresholds", "worst", "to", "held-out",
-        "parts", "renumber",
+        "threshold", "thresholds", "worst", "to", "held-out", "parts", "renumber", "recipe", "help-all", "component",
+        "format-version", "install-completion", "show-completion",
     )
 )  # fmt: skip
-"""The options that commands have without any component; none of a component's may be spelled so."""
+"""The options that commands have without any component, and the keys of a recipe; none of a component's may be so."""
 
 COMMANDS_OF_THE_CORE = frozenset(
     (
         "dataset.build.caa", "dataset.judge", "dataset.show", "dataset.status", "dataset.check", "dataset.export",
-        "dataset.split", "dataset.merge", "source.preview", "plugins.list", "plugins.check",
+        "dataset.split", "dataset.merge", "source.preview", "plugins.list", "plugins.check", "recipe.show", "doctor",
     )
 )  # fmt: skip
 """The commands that no plugin may take the place of."""
@@ -46,6 +46,9 @@ class Flag:
         help: What it does, with its default and environment variable.
         short: Whether this is the shorter spelling, which several components may share.
         hidden: Whether ``--help`` leaves it out because a shorter spelling is shown.
+        is_rare: Whether ``--help`` leaves it to ``--help-all``.
+        is_secret: Whether its value must not be written down.
+        suggest: Values that shells complete.
     """
 
     spelling: str
@@ -54,6 +57,9 @@ class Flag:
     help: str
     short: bool
     hidden: bool
+    is_rare: bool
+    is_secret: bool
+    suggest: tuple[str, ...]
 
 
 def flags_of(component: Component) -> list[Flag]:
@@ -69,11 +75,21 @@ def flags_of(component: Component) -> list[Flag]:
             continue
         kind = _flag_type(field.name, hints[field.name])
         short = field.metadata.get("flag", "")
-        text = _help(field)
         long = f"--{component.name}-{field.name}".replace("_", "-")
-        flags.append(Flag(long, field.name, kind, text, short=False, hidden=bool(short)))
-        if short:
-            flags.append(Flag(short, field.name, kind, text, short=True, hidden=False))
+        for spelling in filter(None, (long, short)):
+            flags.append(
+                Flag(
+                    spelling,
+                    field.name,
+                    kind,
+                    _help(field),
+                    short=spelling == short,
+                    hidden=bool(short) and spelling != short,
+                    is_rare=field.metadata.get("rare", False),
+                    is_secret=field.metadata.get("secret", False),
+                    suggest=tuple(field.metadata.get("suggest", ())),
+                )
+            )
     return flags
 
 

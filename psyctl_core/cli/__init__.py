@@ -13,6 +13,8 @@ from psyctl_core.errors import PsyctlError
 from psyctl_core.terminal import say
 
 NO_PLUGINS = "--no-plugins"
+COMPLETING = "_PSYCTL_COMPLETE"
+"""Set by shells that want a word completed."""
 
 
 def main() -> NoReturn:
@@ -24,13 +26,15 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # where the locale has no letter for what is to be said
+    if os.environ.get(COMPLETING, "").startswith("complete"):  # whatever a plugin says would end up in the shell's line
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - closed with the process
     if NO_PLUGINS in sys.argv:  # what can be typed depends on what is installed, so it must be known before the rest
         sys.argv.remove(NO_PLUGINS)
         os.environ["PSYCTL_DISABLE_PLUGINS"] = "all"
     try:
         from psyctl_core.cli.app import make_app
 
-        make_app()()
+        make_app()(prog_name="psyctl")
         code = 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(bool(error.code))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Annotated
 
@@ -10,7 +9,8 @@ import importlib_metadata
 import typer
 
 from psyctl_core._plugins.registry import RegisteredCommand, discover, load
-from psyctl_core.cli import build, check, derive, export, judge, plugins, preview, show, status
+from psyctl_core.cli import build, check, derive, doctor, export, judge, plugins, preview, recipe, show, status
+from psyctl_core.cli.completion import typed_words
 from psyctl_core.terminal import say, visible
 
 HELP = """Build contrastive (CAA) datasets that steering vectors are extracted from.
@@ -24,7 +24,7 @@ def make_app() -> typer.Typer:
     """The application; its flags depend on what is installed, so it is made anew each time."""
     registry = discover()
     app = typer.Typer(
-        name="psyctl", help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+        name="psyctl", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )  # fmt: skip
 
@@ -39,7 +39,7 @@ def make_app() -> typer.Typer:
     ) -> None:
         del version, no_plugins
 
-    app.command("dataset.build.caa", cls=build.GroupedCommand)(build.command(registry))
+    app.command("dataset.build.caa", cls=build.BuildCommand)(build.command(registry))
     app.command("dataset.status")(status.command(registry))
     app.command("dataset.show")(show.command(registry))
     app.command("dataset.judge", cls=build.GroupedCommand)(judge.command(registry))
@@ -48,6 +48,8 @@ def make_app() -> typer.Typer:
     app.command("dataset.split", cls=build.GroupedCommand)(derive.split_command(registry))
     app.command("dataset.merge", cls=build.GroupedCommand)(derive.merge_command(registry))
     app.command("source.preview", cls=build.GroupedCommand)(preview.command(registry))
+    app.command("recipe.show", cls=build.GroupedCommand)(recipe.command(registry))
+    app.command("doctor")(doctor.command(registry))
     app.command("plugins.list")(plugins.command(registry))
     app.command("plugins.check")(plugins.check_command(registry))
     for registered in registry.commands():
@@ -57,7 +59,7 @@ def make_app() -> typer.Typer:
 
 def _function_of(registered: RegisteredCommand) -> Callable[..., None]:
     """A plugin's command: its own function if it is what was typed, for help must import nothing heavy."""
-    if registered.command.name in sys.argv[1:]:
+    if registered.command.name in typed_words():
         function: Callable[..., None] = load(registered.command.factory, registered.origin)
         return function
     return lambda: None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,19 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from psyctl_core._caa.given import Contrast, PersonaChoice, read_persona_file
+from psyctl_core._caa.given import Contrast
 from psyctl_core._caa.traits import BIG_FIVE, DARK_TRIAD
 from psyctl_core._plugins.flags import flags_of
 from psyctl_core._plugins.kinds import KINDS, OF_A_RUN
-from psyctl_core._plugins.registry import Registry
-from psyctl_core._plugins.selection import Selection, choose
+from psyctl_core._plugins.registry import Registry, discover
+from psyctl_core.cli.completion import Completion, components, traits, values
 from psyctl_core.components import KindName
-from psyctl_core.errors import UsageError
-from psyctl_core.terminal import visible
+from psyctl_core.terminal import say, visible
 
 if TYPE_CHECKING:
     from psyctl_core import BuildConfig
+    from psyctl_core._engine.asked import Asked
 
+OPTIONS = "Options"
 COMPONENTS = "Components"
 GENERATION = "Generation"
 PERSONAS = "Personas"
@@ -31,7 +31,10 @@ RUN = "Run"
 
 
 class GroupedCommand(TyperCommand):
-    """Lists options under their panel's title as plain text, in a third of the time that drawn panels take."""
+    """Lists options under their panel's title as plain text, in a third of the time that drawn panels take.
+
+    What ``--help`` leaves out is listed by ``--help-all``.
+    """
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write one section for each panel, in the order of first use."""
@@ -39,35 +42,107 @@ class GroupedCommand(TyperCommand):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                title = getattr(parameter, "rich_help_panel", None) or "Options"
+                title = getattr(parameter, "rich_help_panel", None) or OPTIONS
                 sections.setdefault(visible(title), []).append((visible(record[0]), visible(record[1])))
-        for title, records in sections.items():
+        for title in sorted(sections, key=lambda title: title != OPTIONS):
             with formatter.section(title):
-                formatter.write_dl(records)
+                formatter.write_dl(sections[title])
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Offer what ``--help`` lists, and as soon as some letters are typed every option that begins so."""
+        if incomplete.strip("-"):
+            _show_all(self)
+        return super().shell_complete(ctx, incomplete)
+
+
+def _help_with_all(ctx: typer.Context, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        _show_all(ctx.command)
+        say(ctx.get_help())
+        raise typer.Exit
+
+
+def _show_all(command: Any) -> None:
+    for parameter in command.params:
+        if hasattr(parameter, "hidden"):
+            parameter.hidden = False
+
+
+class BuildCommand(GroupedCommand):
+    """Takes from a recipe what was not typed."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read ``--recipe``, and let what it says stand in for defaults."""
+        typed = self.make_parser(ctx).parse_args(list(args))[0]
+        given: dict[str, Any] = {}
+        if typed.get("recipe") and not ctx.resilient_parsing:
+            given = self._from_recipe(Path(typed["recipe"]).expanduser(), typed)
+        personas = given.get("persona_file")
+        described = (
+            {} if personas is None or isinstance(personas, Path) else {"persona_file": given.pop("persona_file")}
+        )
+        ctx.default_map = {**(ctx.default_map or {}), **given}
+        rest: list[str] = super().parse_args(ctx, args)
+        ctx.params.update(described)
+        return rest
+
+    def _from_recipe(self, path: Path, typed: Mapping[str, Any]) -> dict[str, Any]:
+        """What the recipe says of parameters that were not typed, by their names."""
+        from psyctl_core._engine.recipe import Recipe
+
+        names = {parameter.opts[0]: parameter.name for parameter in self.params}
+        recipe = Recipe(path, discover())
+        asked = recipe.asked({spelling: typed[name] for spelling, name in names.items() if name in typed})
+        for note in () if typed.get("quiet") else recipe.notes:
+            say(note, err=True)
+        judge = {f"--judge-{spelling[2:]}": value for spelling, value in asked.judge.items()}
+        return asked.core | {names[spelling]: value for spelling, value in (asked.components | judge).items()}
 
 
 def _names(kind: KindName) -> str:
     return f"{KINDS[kind].help} (default: {KINDS[kind].default}); `psyctl plugins.list` shows all."
 
 
-def _option(help: str, panel: str | None = None, *names: str) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel)
+def _option(
+    help: str, panel: str | None = None, *names: str, rare: bool = False, complete: Completion | None = None
+) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, hidden=rare, autocompletion=complete)
 
+
+HelpAll = Annotated[
+    bool | None,
+    typer.Option(
+        "--help-all",
+        help="Show every option and exit.",
+        is_eager=True,
+        expose_value=False,
+        callback=lambda ctx, value: _help_with_all(ctx, value),
+    ),
+]
 
 TRAITS = f"Big Five ({', '.join(BIG_FIVE)}), Dark Triad ({', '.join(DARK_TRIAD)}), or any other"
 
-Personality = Annotated[str, _option(f"Traits, comma-separated: {TRAITS}.")]
+Personality = Annotated[str, _option(f"Traits, comma-separated: {TRAITS}.", complete=traits)]
 Output = Annotated[Path, _option("Folder the dataset goes to; several traits get a folder each.")]
 LimitSamples = Annotated[int | None, _option("Pairs wanted in each dataset (default: all the source gives).")]
-Source = Annotated[str | None, _option(_names("source"), COMPONENTS)]
-Prompter = Annotated[str | None, _option(_names("prompter"), COMPONENTS)]
+Source = Annotated[str | None, _option(_names("source"), COMPONENTS, complete=components("source"))]
+Prompter = Annotated[str | None, _option(_names("prompter"), COMPONENTS, complete=components("prompter"))]
 Backend = Annotated[
-    str | None, _option("Who answers (default: follows from --model or --openrouter-api-key).", COMPONENTS)
+    str | None,
+    _option(
+        "Who answers (default: follows from --model or --openrouter-api-key).",
+        COMPONENTS,
+        complete=components("backend"),
+    ),
 ]
-Sink = Annotated[str | None, _option(_names("sink"), COMPONENTS)]
+Sink = Annotated[str | None, _option(_names("sink"), COMPONENTS, complete=components("sink"))]
 Judge = Annotated[
     str | None,
-    _option("Who accepts pairs (default: nobody), such as rubric; the limit counts accepted ones.", COMPONENTS),
+    _option(
+        "Who accepts pairs (default: nobody), such as rubric; the limit counts accepted ones.",
+        COMPONENTS,
+        complete=components("judge"),
+    ),
 ]
 JudgeBackend = Annotated[
     str | None,
@@ -75,9 +150,10 @@ JudgeBackend = Annotated[
         "Who answers the judge (default: whoever answers the scenarios); its options under --judge-…, such as "
         "--judge-model.",
         COMPONENTS,
+        complete=components("backend"),
     ),
 ]
-MaxScenarios = Annotated[int | None, _option("Scenarios to ask about at most, whatever is accepted.", RUN)]
+MaxScenarios = Annotated[int | None, _option("Scenarios to ask about at most, whatever is accepted.", RUN, rare=True)]
 Seed = Annotated[int, _option("Decides answer positions and sampling.", GENERATION)]
 Temperature = Annotated[float, _option("0 decodes greedily.", GENERATION)]
 MaxTokens = Annotated[int, _option("New tokens an answer may have at most.", GENERATION)]
@@ -97,7 +173,13 @@ CheckpointInterval = Annotated[
 ]
 BlockSize = Annotated[
     int | None,
-    _option("Requests a local model is handed at once (default: about 30 s of work); what a stop may lose.", RUN),
+    _option(
+        "Requests a local model is handed at once (default: about 30 s of work); what a stop may lose.", RUN, rare=True
+    ),
+]
+FromRecipe = Annotated[
+    Path | None,
+    _option("YAML file with options, as recipe.show writes; what is typed beside it wins.", RUN, "--recipe"),
 ]
 Strict = Annotated[bool, _option("Stop where the first 40 pairs' sides hardly differ.", RUN, "--strict")]
 Fresh = Annotated[bool, _option("Start another file, even where one could go on.", RUN, "--fresh")]
@@ -106,33 +188,38 @@ Quiet = Annotated[bool, _option("Print errors and the datasets' paths only.", RU
 Debug = Annotated[bool, _option("Show details, and the traceback of an error.", RUN, "--debug")]
 
 
+def _job(
+    personality: Personality,
+    output: Output,
+    limit_samples: LimitSamples = None,
+    source: Source = None,
+    prompter: Prompter = None,
+    backend: Backend = None,
+    judge: Judge = None,
+    judge_backend: JudgeBackend = None,
+    sink: Sink = None,
+    seed: Seed = 0,
+    temperature: Temperature = 0.0,
+    max_tokens: MaxTokens = 64,
+    max_scenarios: MaxScenarios = None,
+    answers_per_scene: AnswersPerScene = 1,
+    persona_file: PersonaFile = None,
+    contrast: ContrastWith = "neutral",
+    personas: Personas = 1,
+    max_cost: MaxCost = None,
+    checkpoint_interval: CheckpointInterval = None,
+    block_size: BlockSize = None,
+    strict: Strict = False,
+) -> None:
+    """A job's options besides its components': the commands that are about a job take them over."""
+
+
 def command(registry: Registry) -> Callable[..., None]:
     """The command with the flags of what is installed."""
-    extra, spellings = component_parameters(registry)
-    of_judge, judge_spellings = component_parameters(registry, "backend", prefix="judge-", hidden=True)
+    core, of_components, asked_of = job_parameters(registry)
 
     def build(
-        personality: Personality,
-        output: Output,
-        limit_samples: LimitSamples = None,
-        source: Source = None,
-        prompter: Prompter = None,
-        backend: Backend = None,
-        judge: Judge = None,
-        judge_backend: JudgeBackend = None,
-        sink: Sink = None,
-        seed: Seed = 0,
-        temperature: Temperature = 0.0,
-        max_tokens: MaxTokens = 64,
-        max_scenarios: MaxScenarios = None,
-        answers_per_scene: AnswersPerScene = 1,
-        persona_file: PersonaFile = None,
-        contrast: ContrastWith = "neutral",
-        personas: Personas = 1,
-        max_cost: MaxCost = None,
-        checkpoint_interval: CheckpointInterval = None,
-        block_size: BlockSize = None,
-        strict: Strict = False,
+        recipe: FromRecipe = None,
         fresh: Fresh = False,
         dry_run: DryRun = False,
         quiet: Quiet = False,
@@ -143,42 +230,34 @@ def command(registry: Registry) -> Callable[..., None]:
 
         The backend follows from what is given: --model takes hf, --openrouter-api-key takes openrouter.
         """
-        from psyctl_core import BuildConfig, Sampling  # not before a run is wanted: help must be quick
+        from psyctl_core._engine.asked import job_of  # not before a run is wanted: help must be quick
 
-        names = {"source": source, "prompter": prompter, "backend": backend, "judge": judge, "sink": sink}
-        typed = {name: value for name, value in flags.items() if value is not None}
-        given = {spellings[name]: value for name, value in typed.items() if name in spellings}
-        for_judge = {judge_spellings[name]: value for name, value in typed.items() if name in judge_spellings}
-        own = read_persona_file(persona_file.expanduser()) if persona_file else PersonaChoice()
-        config = BuildConfig(
-            personality,
-            output.expanduser(),
-            choose(registry, {kind: name for kind in OF_A_RUN if (name := names[kind])}, given, OF_A_RUN),
-            limit_samples,
-            Sampling(max_tokens, temperature, seed),
-            max_cost,
-            checkpoint_interval,
-            block_size,
-            judge_backend_of(registry, judge_backend, for_judge),
-            max_scenarios,
-            strict=strict,
-            personas=dataclasses.replace(own, contrast=contrast, number=personas),
-            answers_per_scene=answers_per_scene,
+        del recipe  # read where options are parsed
+        _run(job_of(registry, asked_of(flags)), fresh=fresh, dry_run=dry_run, quiet=quiet, debug=debug)
+
+    return with_parameters(build, of_components, first=core)
+
+
+def job_parameters(
+    registry: Registry,
+) -> tuple[list[inspect.Parameter], list[inspect.Parameter], Callable[[Mapping[str, Any]], Asked]]:
+    """The parameters that describe a job, its components' apart, and what makes of values what was asked for."""
+    core = list(inspect.signature(_job, eval_str=True).parameters.values())
+    extra, spellings = component_parameters(registry)
+    of_judge, judge_spellings = component_parameters(registry, "backend", prefix="judge-", hidden=True)
+    own = {parameter.name for parameter in core}
+
+    def asked_of(values: Mapping[str, Any]) -> Asked:
+        from psyctl_core._engine.asked import Asked
+
+        given = {name: value for name, value in values.items() if value is not None}
+        return Asked(
+            {name: value for name, value in given.items() if name in own},
+            {spellings[name]: value for name, value in given.items() if name in spellings},
+            {judge_spellings[name]: value for name, value in given.items() if name in judge_spellings},
         )
-        _run(config, fresh=fresh, dry_run=dry_run, quiet=quiet, debug=debug)
 
-    return with_parameters(build, [*extra, *(p for p in of_judge if p.name not in spellings)])
-
-
-def judge_backend_of(registry: Registry, name: str | None, given: Mapping[str, Any]) -> Selection | None:
-    """The judge's own backend, if one is asked for. Raises UsageError."""
-    if name is None and not given:
-        return None
-    try:
-        return choose(registry, {"backend": name} if name else {}, given, ["backend"])["backend"]
-    except UsageError as error:
-        message = f"The judge's backend cannot be chosen: {error.message}"
-        raise UsageError(message, f"Each of its options has --judge- before its name. {error.hint}") from error
+    return core, [*extra, *(p for p in of_judge if p.name not in spellings)], asked_of
 
 
 def _run(config: BuildConfig, *, fresh: bool, dry_run: bool, quiet: bool, debug: bool) -> None:
@@ -195,11 +274,17 @@ def _run(config: BuildConfig, *, fresh: bool, dry_run: bool, quiet: bool, debug:
     render.summary(report, quiet=quiet)
 
 
-def with_parameters(command: Callable[..., None], extra: Sequence[inspect.Parameter]) -> Callable[..., None]:
-    """The command with these parameters in the place of its ``**flags``, as typer sees it."""
+def with_parameters(
+    command: Callable[..., None], extra: Sequence[inspect.Parameter], *, first: Sequence[inspect.Parameter] = ()
+) -> Callable[..., None]:
+    """The command with these parameters in the place of its ``**flags``, as typer sees it: required ones first."""
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "flags"]
-    command.__signature__ = inspect.Signature([*own, *extra])  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in [*own, *extra]}
+    every = [p.replace(kind=p.KEYWORD_ONLY) for p in [*first, *own, *extra]]
+    if any(getattr(info, "hidden", False) for p in every for info in getattr(p.annotation, "__metadata__", ())):
+        every.append(inspect.Parameter("help_all", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=HelpAll))
+    every.sort(key=lambda p: p.default is not p.empty)
+    command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in every}
     return command
 
 
@@ -213,7 +298,7 @@ def component_parameters(
     parameters: dict[str, inspect.Parameter] = {}
     spellings = {}
     for registered in (found for kind in kinds or OF_A_RUN for found in registry.usable(kind)):
-        panel = f"{registered.origin.kind.capitalize()} '{registered.origin.name}'"
+        panel = f"{registered.origin.kind.capitalize()} '{registered.origin.name}'{' of the judge' if prefix else ''}"
         for flag in flags_of(registered.component):
             spelling = f"--{prefix}{flag.spelling[2:]}"
             name = spelling.lstrip("-").replace("-", "_")
@@ -224,8 +309,9 @@ def component_parameters(
                 both,
                 help=flag.help,
                 rich_help_panel=panel,
-                hidden=hidden or flag.hidden,
+                hidden=hidden or flag.hidden or flag.is_rare,
                 show_default=False,
+                autocompletion=values(flag.suggest) if flag.suggest else None,
             )
             parameters[name] = inspect.Parameter(
                 name,

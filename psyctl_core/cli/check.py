@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from psyctl_core._caa.traits import KNOWN
 from psyctl_core._plugins.registry import Registry
+from psyctl_core.cli.completion import checks, values
 from psyctl_core.terminal import say, say_json, visible
 
 if TYPE_CHECKING:
@@ -35,10 +37,14 @@ def command(registry: Registry) -> Callable[..., None]:
             ),
         ],
         trait: Annotated[
-            str, typer.Option(help="Which trait's dataset, where there are several, or the trait of a file of others'.")
+            str,
+            typer.Option(
+                help="Which trait's dataset, where there are several, or the trait of a file of others'.",
+                autocompletion=values(KNOWN),
+            ),
         ] = "",
-        only: Annotated[str, typer.Option(help="Run these checks only, comma-separated.")] = "",
-        skip: Annotated[str, typer.Option(help="Leave these checks out, comma-separated.")] = "",
+        only: Annotated[str, typer.Option(help="Run these checks only, comma-separated.", autocompletion=checks)] = "",
+        skip: Annotated[str, typer.Option(help="Leave these checks out, comma-separated.", autocompletion=checks)] = "",
         threshold: Annotated[
             list[str] | None,
             typer.Option(help="NAME=LOOK,FAIL: from where on a check says look, and fail; several times for several."),

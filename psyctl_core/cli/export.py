@@ -11,6 +11,7 @@ import typer
 from psyctl_core._plugins.registry import Registry, make
 from psyctl_core._plugins.selection import choose, config_of
 from psyctl_core.cli.build import Debug, GroupedCommand, component_parameters, with_parameters
+from psyctl_core.cli.completion import components
 from psyctl_core.components import Context
 from psyctl_core.errors import PsyctlError, UsageError
 from psyctl_core.terminal import say
@@ -40,7 +41,12 @@ def command(registry: Registry) -> Callable[..., None]:
         dataset: Annotated[
             Path | None, typer.Argument(help="A dataset file, or a folder: then its newest datasets.")
         ] = None,
-        to: Annotated[str, typer.Option(TO, help="The tool to write for; without a value: lists them.")] = "",
+        to: Annotated[
+            str,
+            typer.Option(
+                TO, help="The tool to write for; without a value: lists them.", autocompletion=components("exporter")
+            ),
+        ] = "",
         output: Annotated[
             Path | None, typer.Option(help="New folder to write to; several traits get a folder each.")
         ] = None,

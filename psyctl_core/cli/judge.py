@@ -17,9 +17,9 @@ from psyctl_core.cli.build import (
     MaxCost,
     Quiet,
     component_parameters,
-    judge_backend_of,
     with_parameters,
 )
+from psyctl_core.cli.completion import components
 from psyctl_core.components import Context
 from psyctl_core.errors import UsageError
 from psyctl_core.terminal import ask_key, say
@@ -38,7 +38,7 @@ def command(registry: Registry) -> Callable[..., None]:
 
     def judge_dataset(
         output: Annotated[Path, typer.Argument(help="A dataset file, or a folder: then its newest datasets.")],
-        judge: Annotated[str, typer.Option(help="Who accepts pairs.")] = "rubric",
+        judge: Annotated[str, typer.Option(help="Who accepts pairs.", autocompletion=components("judge"))] = "rubric",
         judge_backend: JudgeBackend = None,
         limit_samples: LimitSamples = None,
         max_cost: MaxCost = None,
@@ -53,6 +53,7 @@ def command(registry: Registry) -> Callable[..., None]:
 
         Pairs that a judge rejected are judged with the others, so that other thresholds may accept them.
         """
+        from psyctl_core._engine.asked import judge_backend_of
         from psyctl_core._engine.reading import find_datasets
         from psyctl_core._engine.rejudging import begun_from
 

@@ -10,6 +10,7 @@ import typer
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import BrokenPlugin, Entry, Registered, RegisteredCheck, Registry
 from psyctl_core.cli.build import component_parameters, with_parameters
+from psyctl_core.cli.completion import plugins
 from psyctl_core.terminal import say, say_json, visible
 
 
@@ -42,7 +43,9 @@ def check_command(registry: Registry) -> Callable[..., None]:
     """The command that looks one plugin over."""
 
     def check(
-        name: Annotated[str, typer.Argument(help="A distribution or a component.", show_default=False)],
+        name: Annotated[
+            str, typer.Argument(help="A distribution or a component.", show_default=False, autocompletion=plugins)
+        ],
         debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
         **flags: Any,
     ) -> None:

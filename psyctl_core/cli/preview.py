@@ -17,6 +17,7 @@ from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import Registry
 from psyctl_core._plugins.selection import choose, resolve
 from psyctl_core.cli.build import COMPONENTS, component_parameters, with_parameters
+from psyctl_core.cli.completion import components
 from psyctl_core.components import Context
 from psyctl_core.records import Persona, Scenario, SkippedRow
 from psyctl_core.terminal import say, say_json
@@ -86,6 +87,7 @@ def command(registry: Registry) -> Callable[..., None]:
             typer.Option(
                 help=f"{KINDS['source'].help} (default: {KINDS['source'].default}); `psyctl plugins.list` shows all.",
                 rich_help_panel=COMPONENTS,
+                autocompletion=components("source"),
             ),
         ] = None,
         count: Annotated[int, typer.Option(help="How many scenarios to show.", min=1)] = 3,

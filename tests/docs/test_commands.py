@@ -30,7 +30,19 @@ def _typed(monkeypatch):
     monkeypatch.setattr("sys.argv", ["psyctl", *(found.command.name for found in discover().commands())])
 
 
-def test_psyctl_understands_the_command(command, monkeypatch):
+@pytest.fixture
+def recipes(command, read, tmp_path):
+    """A folder with the recipes of the command's page, each under the name that its first line says."""
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    for _, text in read(command.page).blocks("yaml"):
+        if named := re.match(r"# ([\w-]+\.yaml)\n", text):
+            (folder / named[1]).write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_psyctl_understands_the_command(command, monkeypatch, recipes):
+    monkeypatch.chdir(recipes)
     for name, value in command.env.items():
         monkeypatch.setenv(name, value)
     name, *arguments = command.words
