@@ -34,7 +34,7 @@ def check_hub_card(name: str, revision: str) -> None:
 
 
 def _card_of(*paths: Path) -> dict[str, Any]:
-    import yaml  # type: ignore[import-untyped]
+    import yaml
     from huggingface_hub import metadata_load
 
     card: dict[str, Any] = {}

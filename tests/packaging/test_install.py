@@ -18,6 +18,7 @@ def test_the_wheel_holds_what_it_needs_and_nothing_called_plugins(wheel):
     assert not {"plugins", "schemas", "tests"} & tops
     assert "psyctl_core/schemas/caa-record.v1.schema.json" in names
     assert "psyctl_soda/starter.jsonl" in names
+    assert "psyctl_core/constraints.txt" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
