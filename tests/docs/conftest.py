@@ -47,6 +47,11 @@ class Page:
         """Language and text of the fenced blocks in any of the languages, in order."""
         return [(name, text) for name, text in BLOCK.findall(self.text) if name in languages]
 
+    def files(self) -> dict[str, str]:
+        """The YAML blocks that begin with a file's name, by that name."""
+        named = ((re.match(r"# ([\w-]+\.yaml)\n", text), text) for _, text in self.blocks("yaml"))
+        return {name[1]: text for name, text in named if name}
+
     def shell_lines(self) -> list[str]:
         """The lines of the bash blocks, continued ones joined."""
         text = "".join(text for _, text in self.blocks("bash")).replace("\\\n", " ")

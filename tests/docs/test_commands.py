@@ -32,12 +32,11 @@ def _typed(monkeypatch):
 
 @pytest.fixture
 def recipes(command, read, tmp_path):
-    """A folder with the recipes of the command's page, each under the name that its first line says."""
+    """A folder with the files of the command's page."""
     folder = tmp_path / "recipes"
     folder.mkdir()
-    for _, text in read(command.page).blocks("yaml"):
-        if named := re.match(r"# ([\w-]+\.yaml)\n", text):
-            (folder / named[1]).write_text(text, encoding="utf-8")
+    for name, text in read(command.page).files().items():
+        (folder / name).write_text(text, encoding="utf-8")
     return folder
 
 
