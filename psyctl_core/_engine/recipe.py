@@ -35,6 +35,9 @@ SECTIONS: Mapping[str, KindName] = {**{kind: kind for kind in OF_A_RUN}, JUDGE_B
 ENV = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 """How a recipe names the variable that holds a secret."""
 
+PASSWORD = re.compile(r"://[^/@\s]+@")
+"""What an address with a name or a password in it has; no recipe holds one."""
+
 _TYPES = {"integer": int, "number": float, "boolean": bool, "string": str}
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -132,6 +135,10 @@ class Recipe:
         return found
 
     def _component_value(self, key: str, node: Node, flag: Flag) -> Any:
+        if isinstance(node, Text) and PASSWORD.search(node.text):
+            raise self._wrong(
+                f"{key} holds an address with a password, which may not stand in a file", node, f"Type --{key}."
+            )
         if not flag.is_secret:
             return self._converted(key, node, typing.get_args(flag.type) or flag.type)
         named = ENV.fullmatch(self._text(key, node))

@@ -12,7 +12,17 @@ from typing import Any
 from psyctl_core import schema
 from psyctl_core._caa.given import POSITIVE
 from psyctl_core._engine.config import BuildConfig
-from psyctl_core._engine.recipe import COMPONENT, ENV, JUDGE_BACKEND, RECIPE, SECTIONS, VERSION, core_options, prefix_of
+from psyctl_core._engine.recipe import (
+    COMPONENT,
+    ENV,
+    JUDGE_BACKEND,
+    PASSWORD,
+    RECIPE,
+    SECTIONS,
+    VERSION,
+    core_options,
+    prefix_of,
+)
 from psyctl_core._plugins.flags import flags_of
 from psyctl_core._plugins.registry import HOME, Registered, Registry
 from psyctl_core._plugins.selection import Selection
@@ -154,6 +164,8 @@ def _section(
     for field, value in part.get("settings", {}).items():
         if field not in keys:
             notes.append(f"The {registered.origin} has no option '{field}' today: {value!r:.60} is left out.")
+        elif isinstance(value, str) and PASSWORD.search(value):
+            notes.append(f"{keys[field]} holds an address with a password and is left out: type --{keys[field]}.")
         elif value is not None and (value != "" or fields[field].metadata.get("default", "")):
             values[keys[field]] = _pinned(value, own.get(fields[field].metadata.get("pin", "")))
     return values

@@ -207,6 +207,17 @@ def test_a_broken_file_with_a_key_in_it_is_not_quoted(recipe):
         assert KEY not in str(caught.value)
 
 
+def test_an_address_with_a_password_is_neither_read_nor_written(recipe, caplog):
+    address = f"http://me:{KEY}@host/v1"
+    with pytest.raises(UsageError, match="openai-base-url holds an address with a password") as caught:
+        recipe(f"personality: x\nbackend:\n  openai-base-url: {address}\n")
+    assert KEY not in str(caught.value)
+    job = BuildConfig("x", Path("out"), {"backend": selection("backend", "openai", base_url=address)})
+    with caplog.at_level("INFO", "psyctl"):
+        assert KEY not in recipe_of(job)
+    assert "openai-base-url holds an address with a password and is left out" in caplog.text
+
+
 def test_a_variable_that_is_not_set_is_named(recipe, monkeypatch):
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     with pytest.raises(UsageError, match="the variable NO_SUCH_KEY, which is not set"):
