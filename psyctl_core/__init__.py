@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         DatasetReport,
         DerivedReport,
         ExportReport,
+        Moment,
         PersonaChoice,
         Plan,
         Progress,
@@ -85,10 +86,10 @@ if TYPE_CHECKING:
     )
 
 _API = (
-    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "DerivedReport", "ExportReport", "PersonaChoice", "Plan",
-    "Progress", "RejectedPair", "Report", "Sampling", "Selection", "StoredDataset", "build", "build_caa",
-    "check_dataset", "check_records", "export_dataset", "merge_datasets", "open_dataset", "plan", "plan_caa",
-    "scores_of", "split_dataset", "stored_datasets",
+    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "DerivedReport", "ExportReport", "Moment",
+    "PersonaChoice", "Plan", "Progress", "RejectedPair", "Report", "Sampling", "Selection", "StoredDataset",
+    "build", "build_caa", "check_dataset", "check_records", "export_dataset", "merge_datasets", "open_dataset",
+    "plan", "plan_caa", "scores_of", "split_dataset", "stored_datasets",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 
@@ -127,6 +128,7 @@ __all__ = [
     "JsonValue",
     "Message",
     "Metadata",
+    "Moment",
     "OutputError",
     "OutputSink",
     "PairJudge",

@@ -46,7 +46,7 @@ def report(
         ) from error
     for line in [*notes, *(problem for each in traits for problem in each.problems)]:
         say(line, err=True)
-    say(f"Wrote {file}: {', '.join(map(_shown, traits))}.")
+    say(f"Wrote {file}: {'; '.join(map(_shown, traits))}.")
 
 
 def _shown(facts: TraitFacts) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from psyctl_core import (
     CaaRecord,
     Checkup,
+    Moment,
     OutputError,
     RejectedPair,
     StoredDataset,
@@ -90,6 +91,7 @@ class TraitFacts:
         lengths: Characters of the positive and of the neutral answers.
         openings: The commonest first words of either side.
         telling: The words that tell the positive and the neutral side.
+        course: How far the run was from time to time.
         pairs: The pairs to show, in that order.
         total: How many there are to choose from: records, and rejected pairs that were kept.
     """
@@ -107,6 +109,7 @@ class TraitFacts:
     lengths: tuple[Sequence[int], Sequence[int]] = ((), ())
     openings: tuple[Sequence[tuple[str, int]], Sequence[tuple[str, int]]] = ((), ())
     telling: tuple[Sequence[TellingWord], Sequence[TellingWord]] = ((), ())
+    course: Sequence[Moment] = ()
     pairs: Sequence[ShownPair] = ()
     total: int = 0
 
@@ -151,6 +154,7 @@ def facts_of(dataset: StoredDataset, room: int) -> TraitFacts:
         lengths=([len(one) for one, _ in texts], [len(other) for _, other in texts]),
         openings=(openings((one for one, _ in texts), LISTED), openings((other for _, other in texts), LISTED)),
         telling=telling_words(texts, LISTED),
+        course=_course(dataset, problems),
         pairs=sampled(grouped(every), room, linked),
         total=len(every),
     )
@@ -223,6 +227,15 @@ def _rejected(dataset: StoredDataset, problems: list[str]) -> Sequence[RejectedP
         return dataset.rejected()
     except OSError as error:
         problems.append(f"The rejected pairs cannot be read: {error.filename}: {error.strerror}.")
+        return ()
+
+
+def _course(dataset: StoredDataset, problems: list[str]) -> Sequence[Moment]:
+    """How far the run was from time to time; a file that cannot be read joins the problems."""
+    try:
+        return dataset.course()
+    except OSError as error:
+        problems.append(f"The run's course cannot be read: {error.filename}: {error.strerror}.")
         return ()
 
 

@@ -17,7 +17,8 @@ from psyctl_core._plugins.guard import GuardedSink
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import Registry
 from psyctl_core._plugins.selection import Choice, Selection, resolve
-from psyctl_core._store import runs
+from psyctl_core._store import course, runs
+from psyctl_core._store.course import Moment
 from psyctl_core._store.runs import RejectedPair
 from psyctl_core.components import Context, SinkTarget
 from psyctl_core.errors import OutputError, PsyctlError, UsageError
@@ -129,6 +130,14 @@ class StoredDataset:
     def rejected(self) -> list[RejectedPair]:
         """The pairs that a judge rejected, in the order of rejecting."""
         return list(runs.rejected_pairs(self.run_folder))
+
+    def course(self) -> list[Moment]:
+        """How far the run was from time to time; empty where it noted nothing.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        return course.read(self.run_folder)
 
     def labels(self) -> dict[str, Label]:
         """What a person said of pairs, by the pair's id: ``right``, ``wrong`` or ``unclear``.
