@@ -79,6 +79,13 @@ class PersonaVectorsExporter(DatasetExporter):
                 "persona-vectors holds prompts in the chat template of the model whose vectors are wanted.",
                 "Name that model with --template-model.",
             )
+        if not any(
+            _is_kept(scores) for record in pairs if (scores := _scores(record) or {"positive": FULL, "neutral": NONE})
+        ):
+            raise UsageError(
+                f"None of the {len(pairs)} pairs has scores by which persona_vectors would keep it.",
+                "Build with psyctl dataset.build.caa --judge rubric, or judge these anew with psyctl dataset.judge.",
+            )
         templated = Templated(self._model, reader_adds=False)
         files = []
         for stem, records in parts(target, pairs, held_out):

@@ -31,6 +31,9 @@ WORST = 5
 MARKED = 100
 """So many of the rows that a check names, worst first, can be filtered by its name; of one that is ok :data:`WORST`."""
 
+TOLD = 10
+"""So many things that are wrong are told one by one in the terminal; the page has a hundred."""
+
 LISTED = 12
 """So many openings and words a side."""
 
@@ -141,7 +144,7 @@ def facts_of(dataset: StoredDataset, room: int) -> TraitFacts:
         every.append(ShownPair(number, pair, scores, margin_of(scores), labels.get(pair.id, ""), marked))
     texts = [(record.positive_text, record.neutral_text) for record in records]
     return TraitFacts(
-        trait=dataset.trait,
+        trait=records[0].trait if records and not dataset.run else dataset.trait,
         other=str(dataset.run.get("identity", {}).get("personas", {}).get("contrast", "neutral")),
         location=dataset.location,
         run=dataset.run,
@@ -158,6 +161,12 @@ def facts_of(dataset: StoredDataset, room: int) -> TraitFacts:
         pairs=sampled(grouped(every), room, linked),
         total=len(every),
     )
+
+
+def told(problems: Sequence[str], most: int = TOLD) -> list[str]:
+    """The first of what is wrong, and how much more there is."""
+    more = len(problems) - most
+    return [*problems[:most], *([f"And {more:,} more like that."] if more > 0 else [])]
 
 
 def margin_of(scores: Scores) -> float | None:

@@ -16,7 +16,7 @@ from psyctl_core.checks import Finding
 from psyctl_core.terminal import visible
 from psyctl_report import making
 from psyctl_report.course import course_plots
-from psyctl_report.facts import WORST, TraitFacts
+from psyctl_report.facts import WORST, TraitFacts, told
 from psyctl_report.plots import Series, histogram, share_bar
 
 VERDICTS = ("fail", "look", "cannot tell", "ok")
@@ -46,7 +46,7 @@ def page_of(traits: Sequence[TraitFacts], notes: Sequence[str] = ()) -> str:
         title=f"{', '.join(facts.trait for facts in traits)}: dataset report",
         making=making, verdict_of=verdict_of, numbered=numbered, compared=compared, checks_of=checks_of,
         length_plot=length_plot, score_plots=score_plots, share_bar=share_bar, interval=interval,
-        course_plots=course_plots,
+        course_plots=course_plots, told=told,
     )  # fmt: skip
 
 

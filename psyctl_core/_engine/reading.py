@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 """The trait of a dataset whose run folder is gone."""
 
+RESTORE = (
+    "Restore that file, or install the psyctl that wrote it. "
+    "Without its run folder the dataset's file can be read by itself."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredDataset:
@@ -43,12 +48,20 @@ class StoredDataset:
         run: What its run.json says; empty where there is none.
         sink: The sink that wrote it; ``None`` where that cannot be had.
         problem: Why not.
+        way_out: What to do then.
     """
 
     target: SinkTarget
     run: Mapping[str, Any]
     sink: GuardedSink | None
     problem: str = ""
+    way_out: str = "Install the plugin that wrote it; `psyctl plugins.list` shows what there is."
+
+    @property
+    def unfinished(self) -> str:
+        """One line where the run is known not to be complete; empty where it is, or nobody can tell."""
+        status = self.run.get("status", "complete")
+        return "" if status == "complete" else f"The run is not finished ({status}): these are the pairs so far."
 
     @property
     def trait(self) -> str:
@@ -69,7 +82,7 @@ class StoredDataset:
         if self.sink is None:
             raise OutputError(
                 f"The dataset {self.location} cannot be read: {self.problem}.",
-                "Install the plugin that wrote it; `psyctl plugins.list` shows what there is.",
+                self.way_out,
             )
         return self.sink.read(self.target)
 
@@ -121,8 +134,8 @@ class StoredDataset:
         notes = []
         if not self.run:
             notes.append("The dataset has no run folder, so nobody can tell whether it is finished.")
-        elif self.run["status"] != "complete":
-            notes.append(f"The run is not finished ({self.run['status']}): these are the pairs so far.")
+        elif self.unfinished:
+            notes.append(self.unfinished)
         if self.sink is not None:
             notes += [f"{problem}." for problem in self.sink.inspect(self.target).problems]
         return notes
@@ -212,10 +225,12 @@ def of_run(path: Path, registry: Registry) -> StoredDataset:
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
         wrong = schema.problem("run", run)
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        wrong = error.strerror or str(error)
+    except (ValueError, RecursionError) as error:
         wrong = str(error)
     if wrong:
-        return StoredDataset(SinkTarget(folder, name, UNKNOWN), {}, None, f"{path}: {wrong}")
+        return StoredDataset(SinkTarget(folder, name, UNKNOWN), {}, None, f"{path}: {wrong}", RESTORE)
     target = SinkTarget(folder, name, run["trait"])
     try:
         return StoredDataset(target, run, sink_choice(run, registry).make(Context()))
