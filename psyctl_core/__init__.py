@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         DatasetReport,
         DerivedReport,
         ExportReport,
+        Moment,
         PersonaChoice,
         Plan,
         Progress,
@@ -87,10 +88,10 @@ if TYPE_CHECKING:
     )
 
 _API = (
-    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "DerivedReport", "ExportReport", "PersonaChoice", "Plan",
-    "Progress", "RejectedPair", "Report", "Sampling", "Selection", "StoredDataset", "build", "build_caa",
-    "check_dataset", "check_records", "export_dataset", "merge_datasets", "open_dataset", "plan", "plan_caa",
-    "read_recipe", "recipe_of", "scores_of", "split_dataset", "stored_datasets",
+    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "DerivedReport", "ExportReport", "Moment",
+    "PersonaChoice", "Plan", "Progress", "RejectedPair", "Report", "Sampling", "Selection", "StoredDataset",
+    "build", "build_caa", "check_dataset", "check_records", "export_dataset", "merge_datasets", "open_dataset",
+    "plan", "plan_caa", "read_recipe", "recipe_of", "scores_of", "split_dataset", "stored_datasets",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 
@@ -129,6 +130,7 @@ __all__ = [
     "JsonValue",
     "Message",
     "Metadata",
+    "Moment",
     "OutputError",
     "OutputSink",
     "PairJudge",

@@ -44,6 +44,7 @@ from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import discover
 from psyctl_core._plugins.selection import Selection, resolve, selection_of
 from psyctl_core._store import runs
+from psyctl_core._store.course import Moment
 from psyctl_core._store.lock import locked
 from psyctl_core._store.runs import RejectedPair
 from psyctl_core.components import (
@@ -80,6 +81,7 @@ __all__ = [
     "DatasetReport",
     "DerivedReport",
     "ExportReport",
+    "Moment",
     "PersonaChoice",
     "Plan",
     "Progress",

@@ -110,8 +110,11 @@ def make_room(place: Path) -> None:
         UsageError: It is something else.
         OSError: The parents cannot be made.
     """
-    if place.is_symlink() or (place.exists() and not place.is_dir()):
-        raise UsageError(f"'{place}' is not a folder.", "Give --output a new or empty folder.")
+    if place.is_symlink():
+        raise UsageError(f"'{place}' is a link, and links are not followed.", "Give --output a new or empty folder.")
+    there = next(each for each in (place, *place.parents) if each.exists())
+    if not there.is_dir():
+        raise UsageError(f"'{there}' is not a folder.", "Give --output a new or empty folder.")
     if place.is_dir() and any(place.iterdir()):
         raise UsageError(
             f"The folder '{place}' is not empty, and what goes there is written whole.",

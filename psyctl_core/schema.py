@@ -60,5 +60,6 @@ def problem(name: str, instance: object) -> str:
         pass  # jsonschema says best what is wrong
     for error in validator(name).iter_errors(instance):
         where = "/".join(str(step) for step in error.absolute_path) or "the whole"
-        return f"{where}: {error.message[:300]}"
+        met = f", and it is {json.dumps(error.instance)[:50]}" if error.validator == "const" else ""
+        return f"{where}: {error.message[:300]}{met}"
     return ""

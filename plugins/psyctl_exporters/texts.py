@@ -19,6 +19,8 @@ from psyctl_exporters.templates import Templated
 FULL, NONE = 100.0, 0.0
 """Scores that stand in for a judge's: the positive answer shows the trait, the neutral one does not, both fit."""
 
+STAND_IN = {"positive": FULL, "neutral": NONE, "positive_fit": FULL, "neutral_fit": FULL}
+
 KEPT_FROM = 50.0
 """persona_vectors keeps rows whose positive answer scores this or more, the other less, and both this in coherence."""
 
@@ -79,6 +81,11 @@ class PersonaVectorsExporter(DatasetExporter):
                 "persona-vectors holds prompts in the chat template of the model whose vectors are wanted.",
                 "Name that model with --template-model.",
             )
+        if not any(_is_kept(_scores(record) or STAND_IN) for record in pairs):
+            raise UsageError(
+                f"None of the {len(pairs)} pairs has scores by which persona_vectors would keep it.",
+                "Build with psyctl dataset.build.caa --judge rubric, or judge these anew with psyctl dataset.judge.",
+            )
         templated = Templated(self._model, reader_adds=False)
         files = []
         for stem, records in parts(target, pairs, held_out):
@@ -127,10 +134,8 @@ def _untemplated(templated: Templated | None) -> tuple[str, ...]:
 def _scored_row(record: CaaRecord, side: str, templated: Templated, trait: str) -> dict[str, object]:
     """A row; ``side`` is ``pos`` or ``neg``."""
     text = record.positive_text if side == "pos" else record.neutral_text
-    scores = _scores(record)
-    default = {"positive": FULL, "neutral": NONE, "positive_fit": FULL, "neutral_fit": FULL}
     name = "positive" if side == "pos" else "neutral"
-    found = default if scores is None else {**default, **scores}
+    found = {**STAND_IN, **(_scores(record) or {})}
     return {
         "question": prompt_of(record),
         "prompt": templated.prompt(record),

@@ -23,6 +23,10 @@ from psyctl_jsonl import JsonlConfig
 
 log = logging.getLogger("psyctl")
 
+DAMAGED = (
+    "Mend that line, or take it out of a copy. `psyctl dataset.report` shows the others and names every such line."
+)
+
 _TO_JSON = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -182,7 +186,7 @@ def _record(numbered: tuple[int, bytes], path: Path) -> CaaRecord:
     except (ValueError, RecursionError) as error:
         wrong = str(error)
     if wrong:
-        raise OutputError(f"Line {number} of {path} is not a CAA record: {wrong}.", "Give a dataset of psyctl's.")
+        raise OutputError(f"Line {number} of {path} is not a CAA record: {wrong}.", DAMAGED)
     return CaaRecord(**row)
 
 

@@ -10,7 +10,7 @@ import typer
 from psyctl_core import OutputError, UsageError, stored_datasets
 from psyctl_core.files import write_atomically
 from psyctl_core.terminal import say
-from psyctl_report.facts import SHOWN, TraitFacts, facts_of
+from psyctl_report.facts import SHOWN, TraitFacts, facts_of, told
 from psyctl_report.page import page_of
 
 NAME = "report.html"
@@ -44,11 +44,13 @@ def report(
         raise OutputError(
             f"Cannot write {file}: {error.strerror or error}.", "Name a place with --html where you may write."
         ) from error
-    for line in [*notes, *(problem for each in traits for problem in each.problems)]:
+    for line in [*notes, *(line for each in traits for line in told(each.problems))]:
         say(line, err=True)
-    say(f"Wrote {file}: {', '.join(map(_shown, traits))}.")
+    say(f"Wrote {file}: {'; '.join(map(_shown, traits))}.")
 
 
 def _shown(facts: TraitFacts) -> str:
     shown, total = len(facts.pairs), facts.total
-    return f"{facts.trait}, {total} pair{'s' * (total != 1)}" + (f" ({shown} of them shown)" if shown < total else "")
+    so_far = " so far" if facts.run and not facts.is_finished else ""
+    part = f" ({shown} of them shown)" if shown < total else ""
+    return f"{facts.trait}, {total} pair{'s' * (total != 1)}{so_far}{part}"

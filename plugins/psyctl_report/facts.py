@@ -10,6 +10,7 @@ from typing import Any
 from psyctl_core import (
     CaaRecord,
     Checkup,
+    Moment,
     OutputError,
     RejectedPair,
     StoredDataset,
@@ -29,6 +30,9 @@ WORST = 5
 
 MARKED = 100
 """So many of the rows that a check names, worst first, can be filtered by its name; of one that is ok :data:`WORST`."""
+
+TOLD = 10
+"""So many things that are wrong are told one by one in the terminal; the page has a hundred."""
 
 LISTED = 12
 """So many openings and words a side."""
@@ -90,6 +94,7 @@ class TraitFacts:
         lengths: Characters of the positive and of the neutral answers.
         openings: The commonest first words of either side.
         telling: The words that tell the positive and the neutral side.
+        course: How far the run was from time to time.
         pairs: The pairs to show, in that order.
         total: How many there are to choose from: records, and rejected pairs that were kept.
     """
@@ -107,6 +112,7 @@ class TraitFacts:
     lengths: tuple[Sequence[int], Sequence[int]] = ((), ())
     openings: tuple[Sequence[tuple[str, int]], Sequence[tuple[str, int]]] = ((), ())
     telling: tuple[Sequence[TellingWord], Sequence[TellingWord]] = ((), ())
+    course: Sequence[Moment] = ()
     pairs: Sequence[ShownPair] = ()
     total: int = 0
 
@@ -138,7 +144,7 @@ def facts_of(dataset: StoredDataset, room: int) -> TraitFacts:
         every.append(ShownPair(number, pair, scores, margin_of(scores), labels.get(pair.id, ""), marked))
     texts = [(record.positive_text, record.neutral_text) for record in records]
     return TraitFacts(
-        trait=dataset.trait,
+        trait=records[0].trait if records and not dataset.run else dataset.trait,
         other=str(dataset.run.get("identity", {}).get("personas", {}).get("contrast", "neutral")),
         location=dataset.location,
         run=dataset.run,
@@ -151,9 +157,16 @@ def facts_of(dataset: StoredDataset, room: int) -> TraitFacts:
         lengths=([len(one) for one, _ in texts], [len(other) for _, other in texts]),
         openings=(openings((one for one, _ in texts), LISTED), openings((other for _, other in texts), LISTED)),
         telling=telling_words(texts, LISTED),
+        course=_course(dataset, problems),
         pairs=sampled(grouped(every), room, linked),
         total=len(every),
     )
+
+
+def told(problems: Sequence[str], most: int = TOLD) -> list[str]:
+    """The first of what is wrong, and how much more there is."""
+    more = len(problems) - most
+    return [*problems[:most], *([f"And {more:,} more like that."] if more > 0 else [])]
 
 
 def margin_of(scores: Scores) -> float | None:
@@ -223,6 +236,15 @@ def _rejected(dataset: StoredDataset, problems: list[str]) -> Sequence[RejectedP
         return dataset.rejected()
     except OSError as error:
         problems.append(f"The rejected pairs cannot be read: {error.filename}: {error.strerror}.")
+        return ()
+
+
+def _course(dataset: StoredDataset, problems: list[str]) -> Sequence[Moment]:
+    """How far the run was from time to time; a file that cannot be read joins the problems."""
+    try:
+        return dataset.course()
+    except OSError as error:
+        problems.append(f"The run's course cannot be read: {error.filename}: {error.strerror}.")
         return ()
 
 

@@ -11,10 +11,12 @@ from statistics import median
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from psyctl_core import CheckResult
 from psyctl_core.checks import Finding
 from psyctl_core.terminal import visible
 from psyctl_report import making
-from psyctl_report.facts import WORST, TraitFacts
+from psyctl_report.course import course_plots
+from psyctl_report.facts import WORST, TraitFacts, told
 from psyctl_report.plots import Series, histogram, share_bar
 
 VERDICTS = ("fail", "look", "cannot tell", "ok")
@@ -44,6 +46,7 @@ def page_of(traits: Sequence[TraitFacts], notes: Sequence[str] = ()) -> str:
         title=f"{', '.join(facts.trait for facts in traits)}: dataset report",
         making=making, verdict_of=verdict_of, numbered=numbered, compared=compared, checks_of=checks_of,
         length_plot=length_plot, score_plots=score_plots, share_bar=share_bar, interval=interval,
+        course_plots=course_plots, told=told,
     )  # fmt: skip
 
 
@@ -76,14 +79,13 @@ def compared(traits: Sequence[TraitFacts]) -> list[tuple[str, list[str]]]:
     return list(rows.items())
 
 
-def checks_of(traits: Sequence[TraitFacts]) -> list[tuple[str, list[str]]]:
-    """For each check what it says of each dataset."""
+def checks_of(traits: Sequence[TraitFacts]) -> list[tuple[str, list[CheckResult | None]]]:
+    """For each check what it found in each dataset."""
     said = [
-        {result.check.name: result.verdict for result in facts.checkup.results} if facts.checkup else {}
-        for facts in traits
+        {result.check.name: result for result in facts.checkup.results} if facts.checkup else {} for facts in traits
     ]
     names = dict.fromkeys(name for each in said for name in each)
-    return [(name, [each.get(name, "") for each in said]) for name in names]
+    return [(name, [each.get(name) for each in said]) for name in names]
 
 
 def numbered(facts: TraitFacts) -> dict[str, int]:

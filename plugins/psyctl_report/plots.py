@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -14,8 +14,8 @@ from psyctl_report.texts import spread
 WIDTH, HEIGHT = 360, 150
 """Of a histogram, in the units of its text: 360 fit a telephone."""
 
-LEFT, BOTTOM, TOP = 34, 22, 8
-"""Room for the axes' numbers."""
+LEFT, RIGHT, BOTTOM, TOP = 46, 4, 22, 8
+"""Room for the axes' numbers, and for half a mark at the end of a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,58 @@ class Series:
     name: str
     look: str
     values: Sequence[float]
+
+
+LOOKS = ("positive", "neutral", "third", "fourth", "fifth")
+"""The classes of a curve's lines, which differ in colour and in their dashes."""
+
+
+def curves(title: str, unit: str, places: Sequence[float], lines: Mapping[str, Sequence[float]]) -> Markup:
+    """How values rise and fall, a line for each, with a mark and its title at every place.
+
+    Args:
+        title: What is counted, with its unit.
+        unit: What the places count: the horizontal axis.
+        places: Where the values were taken, ascending.
+        lines: By its name each line's values, one a place; so many as there are :data:`LOOKS` at most.
+    """
+    if len(places) < 2 or not lines:
+        return Markup("")
+    low, high = places[0], places[-1]
+    top = max(max(values) for values in lines.values()) or 1.0
+    across, tall = (WIDTH - LEFT - RIGHT) / ((high - low) or 1.0), HEIGHT - BOTTOM - TOP
+    marks, legend = Markup(""), Markup("")
+    for look, (name, values) in zip(LOOKS, lines.items(), strict=False):
+        points = [
+            (LEFT + (place - low) * across, HEIGHT - BOTTOM - tall * value / top)
+            for place, value in zip(places, values, strict=True)
+        ]
+        told = [f"{name}, at {place:,.3g} {unit}: {figure(value)}" for place, value in zip(places, values, strict=True)]
+        marks += _line(look, points, told)
+        if name.casefold() == title.casefold():
+            continue  # the only line, whose name the title has told
+        legend += Markup(
+            '<span class="{look}"><svg width="24" height="10" aria-hidden="true"><path class="line" d="M0 5H24"/></svg>'
+            "{name}</span> "
+        ).format(look=look, name=f" {visible(name)}")
+    words = "; ".join(
+        f"{name}: {figure(values[0])} at the beginning, {figure(values[-1])} at the end"
+        for name, values in lines.items()
+    )
+    return _figure(title, legend, f"{words}, after {high:,.3g} {unit}", _axes(low, high, short(top), unit) + marks)
+
+
+def figure(value: float) -> str:
+    """A number for people: whole from 100 on, else with three digits that count."""
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def short(value: float) -> str:
+    """A number for an axis, with K, M and so on for thousands, millions and more."""
+    power = 0
+    while value >= 1000 and power < len("KMGT"):
+        value, power = value / 1000, power + 1
+    return f"{value:.3g}{' KMGT'[power].strip()}"
 
 
 def histogram(title: str, series: Sequence[Series], limits: tuple[float, float] | None = None) -> Markup:
@@ -55,14 +107,7 @@ def histogram(title: str, series: Sequence[Series], limits: tuple[float, float] 
         .format(group.look) + Markup("{}</span> ").format(f" {visible(group.name)} ({len(group.values):,})")
         for group in series
     )  # fmt: skip
-    return Markup(
-        "<figure><figcaption>{title}<br>{legend}</figcaption>"
-        '<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{title}. {words}">'
-        "{axes}{marks}</svg><p class=note>{words}</p></figure>"
-    ).format(
-        title=visible(title), legend=legend, width=WIDTH, height=HEIGHT, words=visible(words),
-        axes=_axes(low, low + bins * width, top), marks=marks,
-    )  # fmt: skip
+    return _figure(title, legend, words, _axes(low, low + bins * width, f"{top:.0%}") + marks)
 
 
 def axis(low: float, high: float) -> tuple[float, float, int]:
@@ -80,6 +125,23 @@ def share_bar(share: float, look: str, title: str) -> Markup:
         '<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{title}">'
         '<rect class="{look}" width="{width:.1f}" height="10"><title>{title}</title></rect></svg>'
     ).format(title=visible(title), look=look, width=100 * min(1.0, max(0.0, share)))
+
+
+def _figure(title: str, legend: Markup, words: str, drawn: Markup) -> Markup:
+    return Markup(
+        "<figure><figcaption>{title}<br>{legend}</figcaption>"
+        '<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{title}. {words}">'
+        "{drawn}</svg><p class=note>{words}</p></figure>"
+    ).format(title=visible(title), legend=legend, width=WIDTH, height=HEIGHT, words=visible(words), drawn=drawn)
+
+
+def _line(look: str, points: Sequence[tuple[float, float]], told: Sequence[str]) -> Markup:
+    way = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+    marks = Markup("").join(
+        Markup('<circle cx="{:.1f}" cy="{:.1f}" r="3"><title>{}</title></circle>').format(x, y, visible(said))
+        for (x, y), said in zip(points, told, strict=True)
+    )
+    return Markup('<g class="{}"><path class="line" d="M{}"/>{}</g>').format(look, way, marks)
 
 
 def _counted(values: Sequence[float], low: float, width: float, bins: int) -> list[int]:
@@ -104,16 +166,16 @@ def _bar(
     )  # fmt: skip
 
 
-def _axes(low: float, high: float, top: float) -> Markup:
+def _axes(low: float, high: float, top: str, unit: str = "") -> Markup:
     base, middle = HEIGHT - BOTTOM, (low + high) / 2
     return Markup(
         '<path class="axis" d="M{left} {top}V{base}H{width}"/>'
-        '<text x="{left}" y="{below}">{low:g}</text>'
-        '<text x="{centre}" y="{below}" text-anchor="middle">{middle:g}</text>'
-        '<text x="{width}" y="{below}" text-anchor="end">{high:g}</text>'
-        '<text x="{beside}" y="{text}" text-anchor="end">{share:.0%}</text>'
+        '<text x="{left}" y="{below}">{low:.3g}</text>'
+        '<text x="{centre}" y="{below}" text-anchor="middle">{middle:.3g}{unit}</text>'
+        '<text x="{width}" y="{below}" text-anchor="end">{high:.3g}</text>'
+        '<text x="{beside}" y="{text}" text-anchor="end">{most}</text>'
         '<text x="{beside}" y="{base}" text-anchor="end">0</text>'
     ).format(
         left=LEFT, top=TOP, base=base, width=WIDTH, below=base + 15, centre=(LEFT + WIDTH) / 2, beside=LEFT - 4,
-        text=TOP + 8, low=low, middle=middle, high=high, share=top,
+        text=TOP + 8, low=low, middle=middle, high=high, most=top, unit=f" {unit}" if unit else "",
     )  # fmt: skip

@@ -57,6 +57,7 @@ class Checkup:
         pairs: How many pairs were looked at.
         left_out: Rows that hold no pair, by reason.
         results: One a check, in the order of the checks.
+        unfinished: One line where the run that makes it is not complete; else empty.
     """
 
     trait: str
@@ -64,6 +65,7 @@ class Checkup:
     pairs: int
     left_out: Mapping[str, int]
     results: tuple[CheckResult, ...]
+    unfinished: str = ""
 
     def count(self, verdict: str) -> int:
         """How many checks came to that verdict."""
@@ -78,12 +80,20 @@ class PairSet:
     pairs: Sequence[CheckedPair]
     facts: CheckFacts
     left_out: Mapping[str, int] = field(default_factory=dict)
+    unfinished: str = ""
 
 
 def check_up(pairs: PairSet, checks: Iterable[RegisteredCheck], limits: Mapping[str, Limits]) -> Checkup:
     """Run the checks on one dataset; one that fails is told of and stops no other."""
     results = tuple(_result(registered, pairs, limits.get(registered.origin.name)) for registered in checks)
-    return Checkup(pairs.facts.trait or "unknown", pairs.location, len(pairs.pairs), dict(pairs.left_out), results)
+    return Checkup(
+        pairs.facts.trait or "unknown",
+        pairs.location,
+        len(pairs.pairs),
+        dict(pairs.left_out),
+        results,
+        pairs.unfinished,
+    )
 
 
 def _result(registered: RegisteredCheck, pairs: PairSet, limits: Limits | None) -> CheckResult:
@@ -251,7 +261,7 @@ def pair_set(dataset: StoredDataset, records: Iterable[CaaRecord]) -> PairSet:
         personas=(texts[0], texts[1]),
         keywords=tuple(map(str, keywords)) if isinstance(keywords, Sequence) and not isinstance(keywords, str) else (),
     )
-    return PairSet(dataset.location, pairs, facts)
+    return PairSet(dataset.location, pairs, facts, unfinished=dataset.unfinished)
 
 
 def _pair(record: CaaRecord) -> CheckedPair:

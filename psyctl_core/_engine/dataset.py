@@ -12,6 +12,7 @@ from psyctl_core._engine.eligibility import Lane
 from psyctl_core._engine.scheduler import Kept, Outcome
 from psyctl_core._engine.scores import summary_of
 from psyctl_core._plugins.guard import GuardedSink, GuardedWriter
+from psyctl_core._store import course
 from psyctl_core._store.runs import Run, rejected_pairs
 from psyctl_core.components import Checkpoint, SinkTarget
 from psyctl_core.errors import OutputError
@@ -195,6 +196,15 @@ class Dataset:
     def save(self) -> None:
         """Save run.json with the statistics so far. Raises OutputError."""
         self.run.save(self.num_generated, self.rejected, self.skipped)
+
+    def note(self) -> None:
+        """Note in the run folder how far the dataset is now. Raises OutputError."""
+        used = self.run.usage
+        moment = course.Moment(
+            used.seconds, used.requests, used.prompt_tokens, used.completion_tokens, used.cost,
+            self.num_generated, dict(self.rejected), dict(self.skipped),
+        )  # fmt: skip
+        course.append(self.run.path, moment)
 
     def location(self) -> str:
         """Where the dataset is, to show the user."""

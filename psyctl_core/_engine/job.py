@@ -57,6 +57,9 @@ JUDGED_AT_LOCALLY = 128
 MAX_TOLD = 5
 """Changed settings that are named where a run cannot be continued."""
 
+NOTED_EVERY = 5.0
+"""Seconds of generating between two moments of a run's course, and a hundredth of its time once that is longer."""
+
 PRUNE_EVERY = 1_000
 """Rows committed between two times that the journal drops what it need not keep any longer."""
 
@@ -256,6 +259,7 @@ class Work:
                 self._journal.lost,
             )
         self._seconds_before = first.usage.seconds
+        self._noted = 0.0
         self.meter = Meter(datasets, self._limit, self.usage, callback)
         for dataset in datasets:
             dataset.run.usage = self.usage
@@ -281,6 +285,7 @@ class Work:
         for dataset in self._datasets:
             dataset.run.status = "running"
             dataset.save()
+            dataset.note()
         lanes = [dataset.lane(self._limit) for dataset in lacking]
         answerer, judging = self._answerers()
         make_task = self._describe(answerer, judging)
@@ -311,6 +316,7 @@ class Work:
                                 trial.note(outcome.results.get(slug))
                         if committed % PRUNE_EVERY == 0:
                             self._prune([d for d in lacking if d.trait.slug in scheduler.lacking()])
+                        self._note(lacking)
                     self.meter.held = scheduler.held
                     self.meter.tell()
         for dataset in lacking:
@@ -390,17 +396,28 @@ class Work:
             return None
         return Blocks(most, self._job.answers_per_scenario, self._journal, answerer.speed, self._job.config.block_size)
 
+    def _note(self, datasets: Sequence[Dataset]) -> None:
+        """Note how far the datasets are, the seldomer the longer the run has taken."""
+        self._take_time()
+        if self.usage.seconds - self._noted >= max(NOTED_EVERY, self.usage.seconds / 100):
+            self._noted = self.usage.seconds
+            for dataset in datasets:
+                dataset.note()
+
+    def _take_time(self) -> None:
+        self.usage.seconds = self._seconds_before + self.meter.seconds
+
     def _prune(self, lacking: Sequence[Dataset]) -> None:
         """Save how far the datasets are, and forget the answers from before that."""
         for dataset in lacking:
             dataset.checkpoint()
         if lacking:
-            self.usage.seconds = self._seconds_before + self.meter.seconds
+            self._take_time()
             self._journal.forget_before(min(dataset.saved_offset for dataset in lacking), self.usage)
 
     def _save(self) -> None:
         with self.meter.phase("saving"):
-            self.usage.seconds = self._seconds_before + self.meter.seconds
+            self._take_time()
             adapted = {"backend": self._job.backend.adaptations()}
             if self._job.judge_choice is not None:
                 adapted["judge_backend"] = self._job.judge_backend.adaptations()
@@ -413,6 +430,7 @@ class Work:
                 dataset.run.status = "stopped" if dataset.lacks(self._limit) else "complete"
                 dataset.checkpoint()
                 dataset.save()
+                dataset.note()
 
     def _save_what_there_is(self, error: BaseException) -> None:
         """After a failure, which stays what is told: save, or leave no trace where nothing came of it."""

@@ -17,7 +17,8 @@ from psyctl_core._plugins.guard import GuardedSink
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import Registry
 from psyctl_core._plugins.selection import Choice, Selection, resolve
-from psyctl_core._store import runs
+from psyctl_core._store import course, runs
+from psyctl_core._store.course import Moment
 from psyctl_core._store.runs import RejectedPair
 from psyctl_core.components import Context, SinkTarget
 from psyctl_core.errors import OutputError, PsyctlError, UsageError
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 """The trait of a dataset whose run folder is gone."""
 
+RESTORE = (
+    "Restore that file, or install the psyctl that wrote it. "
+    "Without its run folder the dataset's file can be read by itself."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredDataset:
@@ -42,12 +48,20 @@ class StoredDataset:
         run: What its run.json says; empty where there is none.
         sink: The sink that wrote it; ``None`` where that cannot be had.
         problem: Why not.
+        way_out: What to do then.
     """
 
     target: SinkTarget
     run: Mapping[str, Any]
     sink: GuardedSink | None
     problem: str = ""
+    way_out: str = "Install the plugin that wrote it; `psyctl plugins.list` shows what there is."
+
+    @property
+    def unfinished(self) -> str:
+        """One line where the run is known not to be complete; empty where it is, or nobody can tell."""
+        status = self.run.get("status", "complete")
+        return "" if status == "complete" else f"The run is not finished ({status}): these are the pairs so far."
 
     @property
     def trait(self) -> str:
@@ -68,7 +82,7 @@ class StoredDataset:
         if self.sink is None:
             raise OutputError(
                 f"The dataset {self.location} cannot be read: {self.problem}.",
-                "Install the plugin that wrote it; `psyctl plugins.list` shows what there is.",
+                self.way_out,
             )
         return self.sink.read(self.target)
 
@@ -120,8 +134,8 @@ class StoredDataset:
         notes = []
         if not self.run:
             notes.append("The dataset has no run folder, so nobody can tell whether it is finished.")
-        elif self.run["status"] != "complete":
-            notes.append(f"The run is not finished ({self.run['status']}): these are the pairs so far.")
+        elif self.unfinished:
+            notes.append(self.unfinished)
         if self.sink is not None:
             notes += [f"{problem}." for problem in self.sink.inspect(self.target).problems]
         return notes
@@ -129,6 +143,14 @@ class StoredDataset:
     def rejected(self) -> list[RejectedPair]:
         """The pairs that a judge rejected, in the order of rejecting."""
         return list(runs.rejected_pairs(self.run_folder))
+
+    def course(self) -> list[Moment]:
+        """How far the run was from time to time; empty where it noted nothing.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        return course.read(self.run_folder)
 
     def labels(self) -> dict[str, Label]:
         """What a person said of pairs, by the pair's id: ``right``, ``wrong`` or ``unclear``.
@@ -203,10 +225,12 @@ def of_run(path: Path, registry: Registry) -> StoredDataset:
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
         wrong = schema.problem("run", run)
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        wrong = error.strerror or str(error)
+    except (ValueError, RecursionError) as error:
         wrong = str(error)
     if wrong:
-        return StoredDataset(SinkTarget(folder, name, UNKNOWN), {}, None, f"{path}: {wrong}")
+        return StoredDataset(SinkTarget(folder, name, UNKNOWN), {}, None, f"{path}: {wrong}", RESTORE)
     target = SinkTarget(folder, name, run["trait"])
     try:
         return StoredDataset(target, run, sink_choice(run, registry).make(Context()))

@@ -91,6 +91,8 @@ def _names(text: str) -> list[str]:
 
 def _lines(checkup: Checkup, worst: int) -> list[str]:
     lines = [f"{checkup.trait}, {checkup.location}: {checkup.pairs} pair{'s' * (checkup.pairs != 1)}"]
+    if checkup.unfinished:
+        lines.append(checkup.unfinished)
     if checkup.left_out:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in checkup.left_out.items())
         lines.append(f"Rows left out: {sum(checkup.left_out.values())} ({reasons})")
@@ -135,6 +137,7 @@ def _as_json(checkup: Checkup, worst: int) -> dict[str, JsonValue]:
         "location": checkup.location,
         "pairs": checkup.pairs,
         "left_out": dict(checkup.left_out),
+        "unfinished": bool(checkup.unfinished),
         "checks": [_result_json(result, worst) for result in checkup.results],
     }
 

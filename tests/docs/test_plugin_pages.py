@@ -80,6 +80,44 @@ def test_the_sink_serves_two_traits_and_is_read_again(written, install, tmp_path
         assert sink.inspect(target).records == 4
 
 
+OFFER = """
+
+from psyctl_core import Component, hookimpl
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedConfig:
+    pass
+
+
+@hookimpl
+def psyctl_output_sinks():
+    return [Component("shared", f"{__name__}:Shared", SharedConfig, "One SQLite file for all runs of a folder")]
+"""
+
+
+def test_the_sink_is_reported_checked_and_exported_without_a_line_for_it(read, install, psyctl, tmp_path):
+    (_, code), *_ = read("docs/how-to/write-a-sink.md").blocks("python")
+    install("psyctl-shared", code + OFFER)
+    build_caa(
+        "Openness, Neuroticism", tmp_path / "out", source=FakeSource(12), prompter=FakePrompter(),
+        backend=FakeBackend(), sink="shared",
+    )  # fmt: skip
+    assert not list((tmp_path / "out").rglob("caa_dataset_*.jsonl"))
+    report = psyctl("dataset.report", "out")
+    assert report.stdout.endswith("report.html: Neuroticism, 12 pairs; Openness, 12 pairs.\n"), report.stderr
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert page.count("<article") == 24
+    assert "pairs.sqlite#caa_dataset_" in page
+    check = psyctl("dataset.check", "out", "--only", "order", "--trait", "Openness")
+    assert "pairs.sqlite#caa_dataset_" in check.stdout, check.stderr
+    assert "the positive answer stands first in 6 of 12 pairs" in check.stdout
+    export = psyctl("dataset.export", "out", "--to", "caa", "--output", "caa", "--held-out", "2")
+    assert export.returncode == 0, export.stderr
+    file = tmp_path / "caa" / "openness" / "datasets" / "generate" / "openness" / "generate_dataset.json"
+    assert len(json.loads(file.read_text(encoding="utf-8"))) == 20  # ten pairs, each in both orders
+
+
 def test_the_command_writes_a_dataset_whichever_sink_has_it(read, install, psyctl, tmp_path):
     offer, command = (text for _, text in read("docs/how-to/extend.md").blocks("python"))
     install("psyctl-csv", offer)

@@ -202,7 +202,7 @@ def test_an_empty_dataset_says_which_command_fills_it(run, tmp_path):
 
 def test_a_place_that_cannot_be_written_is_said_in_one_line(dataset, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be written: ") as caught:
+    with pytest.raises(UsageError, match=r"file' is not a folder") as caught:
         export_dataset(dataset, tmp_path / "file" / "csv", "csv")
     assert "\n" not in caught.value.message
     assert left(tmp_path) == ["file", "out"]
@@ -236,7 +236,7 @@ def test_an_empty_folder_is_taken_and_a_link_is_not_followed(dataset, tmp_path):
     assert left(tmp_path / "empty") == ["ids.txt"]
     (tmp_path / "aim").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "aim")
-    with pytest.raises(UsageError, match="is not a folder"):
+    with pytest.raises(UsageError, match="is a link, and links are not followed"):
         export_dataset(dataset, tmp_path / "link", Noting())
 
 

@@ -75,6 +75,14 @@ def test_persona_vectors_takes_a_judges_scores_and_says_what_they_leave_out(pers
     assert done.notes == ("2 of 3 pairs have scores by which persona_vectors leaves them out.",)
 
 
+def test_a_dataset_of_which_persona_vectors_would_keep_nothing_is_refused(persona_vectors, records, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UsageError, match="None of the 2 pairs has scores") as caught:
+        persona_vectors([scored(record, 40.0, 3.5) for record in records[:2]])
+    assert "psyctl dataset.judge" in caught.value.hint
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_judge_that_asked_for_no_fit_leaves_coherence_full(persona_vectors, records):
     scores = {"positive": 80.0, "neutral": 5.0, "positive_fit": None}
     record = dataclasses.replace(records[0], metadata={"judge": {"scores": scores}})

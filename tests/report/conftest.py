@@ -15,6 +15,13 @@ import pytest
 from psyctl_core import CaaRecord, build_caa
 from psyctl_core.testing import FakeBackend, FakePrompter, FakeSource
 
+HOSTILE = (
+    "</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "<svg/onload=alert(1)>", "<!-- ",
+    "' autofocus onfocus='alert(1)", "javascript:alert(1)", "{{ 7 * 7 }}{% raw %}", "&lt;b&gt; &#60;i&#62;", "]]>",
+    "</style><style>*{display:none}</style>", "</title><base href=//evil>", "%s %d {0} {x}", "\x1b[31m\x07\x00",
+    "\u202e\u2066right\u2069", "\ud800 \udfff", "\u2028\x85", "<iframe srcdoc='<p>'>", "a</textarea></select></form>",
+)  # fmt: skip
+
 
 @dataclass
 class Page(HTMLParser):
@@ -130,3 +137,35 @@ def rejected(number: int, **fields: Any) -> dict[str, Any]:
         "situation": "A scene.", "positive_text": "Yes.", "neutral_text": "No.", "metadata": {},
     }  # fmt: skip
     return {**values, **fields}
+
+
+@pytest.fixture
+def hostile_texts() -> tuple[str, ...]:
+    """Texts that a page must not obey."""
+    return HOSTILE
+
+
+@pytest.fixture
+def hostile(dataset, make):
+    """A dataset in which everything that can be a text is hostile."""
+    bad = " ".join(HOSTILE)
+    records = [
+        make.record(
+            n, id=f"{n} {bad}", trait=bad, character=bad, situation=bad, positive_text=f"{bad} oh", neutral_text=bad,
+            metadata={"judge": {"name": bad, "scores": {bad: 10.0 + n, "positive": 80 + n, "neutral": 3}}},
+        )
+        for n in range(12)
+    ]  # fmt: skip
+    return dataset(
+        records,
+        trait=bad,
+        rejects=[make.rejected(1, reason=bad, id=bad, character=bad, positive_text=bad, metadata=make.scored(9, 1))],
+        labels={records[0].id: "right"},
+        status="stopped",
+        settings={"source": {"component": bad, "settings": {bad: bad}}, bad: bad},
+        personas={bad: {"trait": bad, "description": bad, "keywords": [bad]}},
+        identity={"personas": {"contrast": bad}},
+        guides={bad: bad},
+        statistics={"rejected": {bad: 3}, "skipped": {bad: 4}},
+        versions={bad: bad},
+    )

@@ -93,7 +93,7 @@ def test_of_two_datasets_the_one_that_can_be_read_is_shown(dataset, make, tmp_pa
     capsys.readouterr()
     report(folder)
     out, err = capsys.readouterr()
-    assert out.endswith("unknown, 0 pairs, Openness, 1 pair.\n")
+    assert out.endswith("unknown, 0 pairs; Openness, 1 pair.\n")
     assert "format_version: 1 was expected" in err
     assert err.count("\n") == 1
 

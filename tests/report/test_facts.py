@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psyctl_core import CaaRecord, stored_datasets
+from psyctl_core import CaaRecord, Moment, stored_datasets
 from psyctl_core.records import Usage
 from psyctl_report import making
+from psyctl_report.course import MARKS, by_reason, course_plots, rates, thinned
 from psyctl_report.facts import GROUP, SHOWN, ShownPair, facts_of, grouped, margin_of, sampled
-from psyctl_report.plots import Series, axis, histogram, share_bar
+from psyctl_report.plots import LOOKS, Series, axis, curves, figure, histogram, share_bar, short
 from psyctl_report.texts import openings, spread, telling_words
 
 
@@ -168,6 +169,68 @@ def test_a_plot_has_a_title_for_each_mark_and_says_the_same_in_words(parsed):
     assert "<b>" not in str(drawn)
     assert str(histogram("Nothing", [Series("ours", "positive", [])])) == ""
     assert 'width="100.0"' in share_bar(7.0, "positive", "too long")
+
+
+def moment(seconds, accepted=0, cost=None, **rejected):
+    return Moment(float(seconds), 2 * accepted, 1000 * accepted, 10 * accepted, cost, accepted, rejected, {})
+
+
+def test_the_course_is_drawn_with_a_title_for_each_mark_and_the_same_in_words(parsed):
+    course = [moment(0), moment(60, 30, empty=1), moment(180, 90, 0.5, empty=4, identical=1)]
+    plots = [parsed(str(plot)) for plot in course_plots(course)]
+    labels = [next(svg for svg in plot.all_of("svg") if "role" in svg)["aria-label"] for plot in plots]
+    after = ", after 3 minutes of generating"
+    assert labels == [
+        f"Pairs. pairs: 0 at the beginning, 90 at the end{after}",
+        "Rejected scenarios, by reason. empty: 0 at the beginning, 4 at the end; "
+        f"identical: 0 at the beginning, 1 at the end{after}",
+        f"Pairs a minute. pairs a minute: 30 at the beginning, 30 at the end{after}",
+        f"Tokens. read: 0 at the beginning, 90,000 at the end; written: 0 at the beginning, 900 at the end{after}",
+        f"Cost, in US dollars. cost as far as told: 0 at the beginning, 0.5 at the end{after}",
+    ]
+    assert [len(plot.all_of("circle")) for plot in plots] == [3, 6, 2, 6, 3]
+    assert all(len(plot.all_of("title")) == len(plot.all_of("circle")) for plot in plots)
+    assert "read, at 1 minutes of generating: 30,000" in plots[3].text
+
+
+def test_a_course_of_one_moment_or_of_one_time_is_not_drawn():
+    assert course_plots([]) == course_plots([moment(1)]) == course_plots([moment(1), moment(1, 3)]) == []
+    assert str(curves("Nothing", "s", [0.0, 1.0], {})) == ""
+
+
+@given(st.lists(st.integers(0, 500), max_size=120))
+def test_a_long_course_is_thinned_with_both_ends_kept(times):
+    course = [moment(seconds, n) for n, seconds in enumerate(sorted(times))]
+    few = thinned(course)
+    assert len(few) <= MARKS
+    assert len({each.seconds for each in few}) == len(few)
+    if course:
+        assert few[0].seconds == course[0].seconds
+        assert few[-1] == course[-1]
+    assert all(rate >= 0 for rate in rates(few))
+
+
+def test_reasons_without_a_line_of_their_own_share_the_last():
+    rejected = {f"reason {n}": 10 - n for n in range(8)}
+    lines = by_reason([moment(0), moment(1, **rejected)], lambda each: each.rejected)
+    assert list(lines) == ["reason 0", "reason 1", "reason 2", "reason 3", "4 other reasons"]
+    assert len(lines) == len(LOOKS)
+    assert sum(values[-1] for values in lines.values()) == sum(rejected.values())
+
+
+def test_figures_are_short_and_whole_where_they_can_be():
+    assert [figure(value) for value in (0.0, 0.5, 3.14159, 12.0, 93396.4)] == ["0", "0.5", "3.14", "12", "93,396"]
+    assert [short(value) for value in (0.5, 999, 93396, 1.5e6)] == ["0.5", "999", "93.4K", "1.5M"]
+
+
+def test_a_course_that_cannot_be_read_is_told_and_one_without_is_said(dataset, make, parsed):
+    folder = dataset([make.record(0)])
+    (beside,) = folder.glob("*.run")
+    assert len(facts(folder).course) >= 2
+    (beside / "course.jsonl").unlink()
+    assert (facts(folder).course, facts(folder).problems) == ([], [])
+    (beside / "course.jsonl").mkdir()
+    assert "The run's course cannot be read: " in facts(folder).problems[0]
 
 
 def test_what_it_cost_says_what_is_not_known():

@@ -16,17 +16,11 @@ from psyctl_core import stored_datasets
 from psyctl_report.facts import SHOWN, facts_of
 from psyctl_report.page import page_of
 
-HOSTILE = (
-    "</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "<svg/onload=alert(1)>", "<!-- ",
-    "' autofocus onfocus='alert(1)", "javascript:alert(1)", "{{ 7 * 7 }}{% raw %}", "&lt;b&gt; &#60;i&#62;", "]]>",
-    "</style><style>*{display:none}</style>", "</title><base href=//evil>", "%s %d {0} {x}", "\x1b[31m\x07\x00",
-    "\u202e\u2066right\u2069", "\ud800 \udfff", "\u2028\x85", "<iframe srcdoc='<p>'>", "a</textarea></select></form>",
-)  # fmt: skip
 TAGS = {
     "html", "head", "meta", "title", "style", "script", "body", "h1", "h2", "h3", "h4", "p", "a", "nav", "section",
     "div", "table", "tr", "th", "td", "b", "span", "details", "summary", "ul", "li", "blockquote", "figure",
     "figcaption", "br", "svg", "rect", "path", "text", "form", "label", "input", "select", "option", "button", "output",
-    "article", "header",
+    "article", "header", "main", "g", "circle",
 }  # fmt: skip
 """Those of the template."""
 
@@ -35,34 +29,8 @@ def page(folder, *, room=SHOWN, notes=()):
     return page_of([facts_of(dataset, room) for dataset in stored_datasets(folder)], notes)
 
 
-@pytest.fixture
-def hostile(dataset, make):
-    """A dataset in which everything that can be a text is hostile."""
-    bad = " ".join(HOSTILE)
-    records = [
-        make.record(
-            n, id=f"{n} {bad}", trait=bad, character=bad, situation=bad, positive_text=f"{bad} oh", neutral_text=bad,
-            metadata={"judge": {"name": bad, "scores": {bad: 10.0 + n, "positive": 80 + n, "neutral": 3}}},
-        )
-        for n in range(12)
-    ]  # fmt: skip
-    return dataset(
-        records,
-        trait=bad,
-        rejects=[make.rejected(1, reason=bad, id=bad, character=bad, positive_text=bad, metadata=make.scored(9, 1))],
-        labels={records[0].id: "right"},
-        status="stopped",
-        settings={"source": {"component": bad, "settings": {bad: bad}}, bad: bad},
-        personas={bad: {"trait": bad, "description": bad, "keywords": [bad]}},
-        identity={"personas": {"contrast": bad}},
-        guides={bad: bad},
-        statistics={"rejected": {bad: 3}, "skipped": {bad: 4}},
-        versions={bad: bad},
-    )
-
-
-def test_hostile_texts_become_no_element_no_attribute_and_no_script(hostile, parsed):
-    html = page(hostile, notes=HOSTILE)
+def test_hostile_texts_become_no_element_no_attribute_and_no_script(hostile, hostile_texts, parsed):
+    html = page(hostile, notes=hostile_texts)
     found = parsed(html)
     assert {tag for tag, _ in found.tags} <= TAGS
     for tag, attributes in found.tags:
@@ -76,8 +44,8 @@ def test_hostile_texts_become_no_element_no_attribute_and_no_script(hostile, par
     assert "<script>alert(1)</script>" in found.text
 
 
-def test_characters_that_a_browser_would_obey_are_spelled_out(hostile):
-    html = page(hostile, notes=HOSTILE)
+def test_characters_that_a_browser_would_obey_are_spelled_out(hostile, hostile_texts):
+    html = page(hostile, notes=hostile_texts)
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", html)
     assert "\\u202e\\u2066right\\u2069" in html
     assert "\\ud800" in html
@@ -108,7 +76,7 @@ def test_the_page_tells_what_lies_in_the_files(dataset, make, parsed):
     for part in (
         "40 pairs; fails: ", "openings; worth a look: ",
         "FakePrompter", "{character} is known for this: Openness.",
-        "the sides do not differ 1", "no dialogue 5", "cost $0.2500",
+        "the sides do not differ 1", "no dialogue 5", "cost $0.2500", "Over the run Pairs", "Tokens read written",
         "Score 'positive'", "in the dataset: median 80", "Labels of a person", "Precision 1 of 1 (100 %)",
         "Length of the answers, in characters", "oh wow look 40", "best", "borderline", "rejected: the sides do not",
         "Kim, Openness: Oh wow, look at tree 7!", "labelled right", "power", "The vector holds how answers begin",
@@ -146,8 +114,8 @@ def test_several_datasets_are_compared_and_linked(dataset, make, parsed, tmp_pat
     for path in sorted(folder.glob("*/caa*")):  # both of one run
         path.rename(path.with_name("caa_dataset_20260101_000000" + "".join(path.suffixes)))
     found = parsed(page(folder, room=5))
-    assert "Side by side Calm Openness pairs 3 12" in found.text
-    assert "check power fail fail" in found.text
+    assert "Side by side Figure Calm Openness pairs 3 12" in found.text
+    assert "check power fail 3 fail 12" in found.text
     assert [link["href"] for link in found.all_of("a")][:2] == ["#t1", "#t2"]
     assert len(found.all_of("article")) == 3 + 5
 
