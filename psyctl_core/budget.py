@@ -97,4 +97,5 @@ class Budget:
         return BackendError(
             f"The budget of ${self.limit:g} is reached: ${self.spent:.6f} spent, and the next call could cross it.",
             f"Raise {self.flag} and run the same command again: it goes on from what is saved.",
+            later=True,
         )

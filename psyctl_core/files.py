@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 import shutil
@@ -76,6 +77,7 @@ def remove_drafts(folder: Path) -> None:
             draft.unlink()
 
 
+@functools.cache  # it can only be read by setting it, which must not happen while another thread makes a file
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

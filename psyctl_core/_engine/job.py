@@ -256,7 +256,8 @@ class Work:
                 self._journal.lost,
             )
         self._seconds_before = first.usage.seconds
-        self.meter = Meter(datasets, self._limit, self.usage, callback)
+        backends = dict.fromkeys((job.backend, job.judge_backend))
+        self.meter = Meter(datasets, self._limit, self.usage, callback, backends=tuple(backends))
         for dataset in datasets:
             dataset.run.usage = self.usage
 
@@ -293,7 +294,7 @@ class Work:
         trials = {dataset.trait.slug: self._trial(dataset) for dataset in lacking}
         with contextlib.closing(self._job.scenarios(start)) as items, self.meter.phase("generating"):
             scheduler = Scheduler(
-                bound.within(items),
+                bound.within(self._begun(items)),
                 lanes,
                 make_task,
                 answerer.answers,
@@ -320,6 +321,14 @@ class Work:
             bound.say(lacking, self._limit)
         if not scheduler.scenarios and start == 0:
             raise no_scenario(self._job, lacking[0].skipped)
+
+    def _begun(self, items: Items) -> Items:
+        """The items; until the first one comes the source is opened and searched, which is no generating."""
+        with self.meter.phase("reading"):
+            first = next(items, None)
+        if first is not None:
+            yield first
+            yield from items
 
     def _answerers(self) -> tuple[Answerer, Answerer]:
         """Who answers scenarios and who answers the judge, the same one where both are one flow; one budget."""

@@ -19,6 +19,8 @@ from psyctl_core._caa.given import MAX_PERSONA_CHARACTERS
 from psyctl_core.budget import Budget
 from psyctl_core.checks import CheckedPair, CheckFacts, CheckFunction, CheckVerdict, Finding
 from psyctl_core.components import (
+    BackendState,
+    TellsState,
     Ask,
     Checkpoint,
     DatasetExporter,
@@ -251,6 +253,14 @@ class GuardedBackend(GuardedComponent[InferenceBackend]):
         """As the backend says."""
         with blamed(self.origin):
             return self._component.speed()
+
+    def state(self) -> BackendState:
+        """What it says that it does; called from any thread, so nothing may be raised."""
+        with suppress(Exception):
+            if isinstance(self._component, TellsState):
+                state = self._component.state()
+                return BackendState(" ".join(str(state.waiting).split())[:MAX_WAITING], int(state.retries))
+        return BackendState()
 
     def stop(self) -> None:
         """The user wants to stop; called from a signal handler, so nothing may be raised."""

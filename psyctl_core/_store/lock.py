@@ -33,6 +33,7 @@ def locked(folder: Path) -> Iterator[None]:
         raise OutputError(
             f"Another psyctl ({holder(folder) or 'unknown process'}) is writing to {folder}.",
             "Wait for it or stop it, or choose another --output.",
+            later=True,
         ) from error
     except OSError as error:
         raise OutputError(
