@@ -36,11 +36,12 @@ def duration(seconds: float) -> str:
     return f"{days} d {hours} h"
 
 
-def rate(per_second: float) -> str:
-    """How fast something goes: ``0.52/s``, or by the minute where it is slower than one in ten seconds."""
+def rate(per_second: float, nouns: str = "") -> str:
+    """How fast something goes: ``0.52 pairs/s``, or by the minute where it is slower than one in ten seconds."""
+    of = f" {nouns}" if nouns else ""
     if per_second < 0.1:
-        return f"{60 * per_second:.2g}/min"
-    return f"{per_second:.2f}/s" if per_second < 100 else f"{number(per_second)}/s"
+        return f"{60 * per_second:.2g}{of}/min"
+    return f"{per_second:.2f}{of}/s" if per_second < 100 else f"{number(per_second)}{of}/s"
 
 
 def per_cent(part: int, whole: int) -> str:

@@ -85,6 +85,28 @@ def _umask() -> int:
 
 
 @contextlib.contextmanager
+def new_folders(folders: Iterable[Path], not_counted: Iterable[str] = ()) -> Iterator[None]:
+    """Folders may be made in the block; where it fails, those that were not there before and hold nothing are removed.
+
+    Args:
+        folders: The folders; those above them are looked at as well.
+        not_counted: Names of files that count as nothing, and are removed with their folder.
+    """
+    missing = {each for folder in folders for each in (folder, *folder.parents) if not each.exists()}
+    try:
+        yield
+    except BaseException:
+        for folder in sorted(missing, reverse=True):  # those inside others come first
+            with contextlib.suppress(OSError):
+                held = {path.name for path in folder.iterdir()}
+                if held <= {*not_counted}:
+                    for name in held:
+                        (folder / name).unlink()
+                    folder.rmdir()
+        raise
+
+
+@contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A new path of the same name, for a file or a folder, which takes its place at the end, or is gone if that fails.
 

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from psyctl_core._engine.dataset import Dataset
 from psyctl_core._plugins.guard import GuardedBackend
+from psyctl_core.figures import counted, duration, money, number, rate
 from psyctl_core.records import JsonValue, Usage
 
 MIN_ANSWERS = 20
@@ -73,12 +74,60 @@ class Progress:
 
     def as_json(self) -> dict[str, JsonValue]:
         """The values by their names, times to a tenth of a second; see the schema ``progress``."""
-        row = dataclasses.asdict(self) | {"rejected": dict(self.rejected), "skipped": dict(self.skipped)}
-        row["traits"] = list(row["traits"])
+        row: dict[str, JsonValue] = {name: getattr(self, name) for name in self.__slots__}
+        row |= {"rejected": dict(self.rejected), "skipped": dict(self.skipped)}
+        row["traits"] = [dataclasses.asdict(trait) for trait in self.traits]
         for name, value in row.items():
             if isinstance(value, float) and name not in ("rate", "cost"):
                 row[name] = round(value, 1)
         return row
+
+
+def progress_of(row: Mapping[str, Any]) -> Progress:
+    """A progress from its JSON values; what it does not know is left out."""
+    values = {each.name: row[each.name] for each in dataclasses.fields(Progress) if each.name in row}
+    traits = tuple(
+        TraitProgress(*(each[name] for name in TraitProgress.__slots__)) for each in values.pop("traits", ())
+    )
+    return Progress(**values, traits=traits)
+
+
+PHASES: Mapping[Phase, str] = {
+    "starting": "getting ready",
+    "loading": "loading the model or checking the server",
+    "describing": "describing personas",
+    "reading": "reading the source",
+    "generating": "generating",
+    "saving": "saving",
+}
+"""What each phase of a run is called in front of a person."""
+
+SILENT_SECONDS = 60.0
+"""How long no answer may come before that is worth a word: a block of a local model takes half of it."""
+
+
+def in_parts(p: Progress) -> list[str]:
+    """Progress as a person reads it, what matters most first: count, rate, time to go, rejected, cost, phase.
+
+    Where nothing comes, what is waited for and since when takes the place of the time to go.
+    """
+    count = counted(p.pairs, "pair") if p.wanted is None else f"{number(p.pairs)}/{number(p.wanted)} pairs"
+    if p.phase != "generating":
+        since = f" for {duration(p.phase_seconds)}" if p.phase_seconds >= 1 else ""
+        return [*([count] if p.pairs else []), f"{PHASES[p.phase]}{since}"]
+    parts = [count]
+    if p.rate is not None:
+        parts.append(rate(p.rate))
+    if p.waiting:
+        parts.append(f"{p.waiting}: waiting for {duration(p.waiting_seconds)}")
+    elif p.silent_seconds >= SILENT_SECONDS:
+        parts.append(f"no answer for {duration(p.silent_seconds)}")
+    elif p.eta is not None:
+        parts.append(f"{duration(p.eta)} to go")
+    parts.append(f"{number(sum(p.rejected.values()))} rejected")
+    if p.cost is not None:
+        parts.append(money(p.cost))
+    return [*parts, PHASES[p.phase]]
 
 
 Callback: TypeAlias = Callable[[Progress], None]
@@ -121,10 +170,10 @@ class Meter:
         self.held = 0
 
     @contextmanager
-    def phase(self, phase: Phase) -> Iterator[None]:
-        """Something else is under way for as long as the block runs."""
+    def phase(self, phase: Phase, *, quietly: bool = False) -> Iterator[None]:
+        """Something else is under way for as long as the block runs; ``quietly`` where another one begins at once."""
         outer = self._phase
-        self._enter(phase)
+        self._enter(phase, quietly=quietly)
         try:
             yield
         finally:

@@ -19,9 +19,8 @@ from psyctl_core._caa.given import MAX_PERSONA_CHARACTERS
 from psyctl_core.budget import Budget
 from psyctl_core.checks import CheckedPair, CheckFacts, CheckFunction, CheckVerdict, Finding
 from psyctl_core.components import (
-    BackendState,
-    TellsState,
     Ask,
+    BackendState,
     Checkpoint,
     DatasetExporter,
     DatasetWriter,
@@ -37,6 +36,7 @@ from psyctl_core.components import (
     PersonalityPrompter,
     ScenarioSource,
     SinkTarget,
+    TellsState,
 )
 from psyctl_core.errors import OutputError, PluginError, PsyctlError, UsageError
 from psyctl_core.markup import cut_at_control, without_thoughts
@@ -60,6 +60,9 @@ FINISH_REASONS = frozenset(get_args(FinishReason))
 
 MAX_CHARACTERS_A_TOKEN = 128
 """Hardly a token of any vocabulary is longer; a text that would need longer ones was not bounded as asked."""
+
+MAX_WAITING = 200
+"""Characters of what a backend says that it waits for."""
 
 MAX_TOKENS_TOLD = 1 << 40
 MAX_COST = 1_000.0

@@ -66,7 +66,7 @@ def command(registry: Registry) -> Callable[..., None]:
         """
         from psyctl_core._engine.checking import limits_from, limits_typed
         from psyctl_core.api import check_dataset
-        from psyctl_core.cli.render import logging_to_stderr
+        from psyctl_core.cli.live import logging_to_stderr
 
         limits = {**(limits_from(thresholds) if thresholds else {}), **limits_typed(threshold or ())}
         with logging_to_stderr(quiet=False, debug=debug):
