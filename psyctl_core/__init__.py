@@ -9,6 +9,7 @@ from psyctl_core.budget import Budget
 from psyctl_core.checks import Check, CheckedPair, CheckFacts, Finding
 from psyctl_core.components import (
     Ask,
+    BackendState,
     Checkpoint,
     Command,
     Component,
@@ -27,9 +28,11 @@ from psyctl_core.components import (
     PersonalityPrompter,
     ScenarioSource,
     SinkTarget,
+    TellsState,
 )
 from psyctl_core.errors import (
     BackendError,
+    ExitCode,
     OutputError,
     PluginError,
     PsyctlError,
@@ -97,6 +100,7 @@ _API = (
 __all__ = [
     "Ask",
     "BackendError",
+    "BackendState",
     "Budget",
     "BuildConfig",
     "CaaRecord",
@@ -119,6 +123,7 @@ __all__ = [
     "DerivedReport",
     "DescribesOthers",
     "Estimate",
+    "ExitCode",
     "ExportReport",
     "ExportTarget",
     "Exported",
@@ -149,6 +154,7 @@ __all__ = [
     "SkippedRow",
     "SourceError",
     "StoredDataset",
+    "TellsState",
     "Turn",
     "Usage",
     "UsageError",

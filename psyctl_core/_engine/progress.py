@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,12 @@ from psyctl_core._engine.dataset import Dataset
 from psyctl_core._plugins.guard import GuardedBackend
 from psyctl_core.figures import counted, duration, money, number, rate
 from psyctl_core.records import JsonValue, Usage
+
+history = logging.getLogger("psyctl.history")
+"""What only logs are told: phases, waits, how far the run is, and how it ended."""
+
+history.propagate = False
+history.setLevel(logging.INFO)
 
 MIN_ANSWERS = 20
 """Fewer say nothing about how long the rest takes: the first ones pay for what all share."""
@@ -268,4 +275,5 @@ class Meter:
             self._since = self._phase_began
         self._phase = phase
         if not quietly:
+            history.info("%s%s", PHASES[phase][:1].upper(), PHASES[phase][1:])
             self.tell()

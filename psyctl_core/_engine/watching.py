@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from psyctl_core import schema
-from psyctl_core._engine.progress import PHASES, Callback, Meter, Progress, in_parts
+from psyctl_core._engine.progress import Callback, Meter, Progress, history, in_parts
 from psyctl_core._store.runs import Run, now
 from psyctl_core.errors import PsyctlError
 from psyctl_core.files import open_to_append, write_atomically
@@ -34,11 +34,6 @@ FRESH_SECONDS = 60.0
 """An older progress file is that of a process which ended without a word."""
 
 log = logging.getLogger("psyctl")
-history = logging.getLogger("psyctl.history")
-"""What only logs are told: phases, waits, how far the run is, and how it ended."""
-
-history.propagate = False
-history.setLevel(logging.INFO)
 
 
 class LogFile(logging.Handler):
@@ -103,19 +98,27 @@ class Watch:
             self._see(self._meter.now())
             self._thread.start()
             try:
-                yield
-                history.info("Done: %s.", ", ".join(in_parts(self._meter.now())[:1]))
+                with self._ending():
+                    yield
+                history.info("Done: %s.", in_parts(self._meter.now())[0])
             except PsyctlError as error:
                 history.error("Ended: %s", error)
                 raise
             except BaseException as error:
                 history.error("Ended: %s %s", type(error).__name__, error)
                 raise
-            finally:
-                self._ended.set()
-                self._thread.join()
-                with contextlib.suppress(OSError):
-                    self._path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _ending(self) -> Iterator[None]:
+        """However the block ends, so does the thread; what it has not seen yet is logged."""
+        try:
+            yield
+        finally:
+            self._ended.set()
+            self._thread.join()
+            self._see(self._meter.now())
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
     def _go_on(self) -> None:
         while not self._ended.wait(TICK_SECONDS):
@@ -128,8 +131,6 @@ class Watch:
     def _see(self, p: Progress) -> None:
         """Log what is new, and replace the progress file now and then."""
         moment = time.monotonic()
-        if p.phase != self._phase:
-            history.info("%s%s", PHASES[p.phase][:1].upper(), PHASES[p.phase][1:])
         if p.waiting != self._waiting:
             history.info("%s", f"Waiting: {p.waiting}" if p.waiting else "Waiting is over")
         if p.phase == "generating" and moment - self._logged >= LOG_SECONDS:
@@ -165,10 +166,17 @@ def is_at_work(row: Mapping[str, Any], age: float) -> bool:
         row: What the file says.
         age: Seconds since it was written.
     """
-    if row.get("host") == socket.gethostname() and os.name != "nt":  # where a signal 0 would end the process
-        with contextlib.suppress(PermissionError, OverflowError):
-            try:
-                os.kill(row.get("process", 0), 0)
-            except ProcessLookupError:
-                return False
-    return age < FRESH_SECONDS
+    return age < FRESH_SECONDS and not (row.get("host") == socket.gethostname() and _has_ended(row.get("process", 0)))
+
+
+def _has_ended(process: int) -> bool:
+    """Whether a process of this machine is known to have ended; one that nobody has waited for yet counts as ended."""
+    if os.name == "nt":  # there a signal 0 would end it
+        return False
+    try:
+        os.kill(process, 0)
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError, IndexError):
+        return False

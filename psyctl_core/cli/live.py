@@ -34,7 +34,7 @@ MOST_PLAIN_SECONDS = 60.0
 """Plain lines come ten seconds apart at first, and a minute apart in a long run."""
 
 EVENT_SECONDS = 2.0
-LEAST_BAR = 10
+LEAST_BAR = 6
 MOST_BAR = 40
 
 log = logging.getLogger("psyctl")
@@ -182,10 +182,14 @@ class _LineInPlace(_Silent):
         from rich.text import Text
 
         p, room = self._progress or Progress("starting"), options.max_width - 2  # beside the spinner
-        text = fitting([visible(part) for part in in_parts(p)], room)
+        parts = [visible(part) for part in in_parts(p)]
+        text = fitting(parts, room)
+        has_bar = bool(p.wanted) and p.phase == "generating"
+        if has_bar and room - len(text) - 1 < LEAST_BAR:
+            text = fitting(parts[:-1], room)  # a bar tells as well that it is generating
         cells: list[Any] = [self._spinner]
-        bar = min(MOST_BAR, room - len(text) - 2)
-        if p.wanted and p.phase == "generating" and bar >= LEAST_BAR:
+        bar = min(MOST_BAR, room - len(text) - 1)
+        if has_bar and bar >= LEAST_BAR:
             cells.append(ProgressBar(total=p.wanted, completed=p.pairs, width=bar))
         grid = Table.grid(padding=(0, 1, 0, 0))
         grid.add_row(*cells, Text(text, no_wrap=True, overflow="crop"))

@@ -65,7 +65,7 @@ def _of_traits(found: Sequence[StoredDataset], names: str, output: Path) -> list
 def _sampled(dataset: StoredDataset, count: int) -> list[tuple[int, CaaRecord]]:
     """Pairs drawn at random with their numbers, in the order of the dataset."""
     records = list(enumerate(dataset, 1))
-    drawn = random.sample(records, min(count, len(records)))  # noqa: S311 - a look, not a secret
+    drawn = random.sample(records, min(count, len(records)))
     return sorted(drawn, key=lambda pair: pair[0])
 
 
