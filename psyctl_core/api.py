@@ -287,6 +287,7 @@ def plan_caa(
     seed: int = 0,
     temperature: float = 0.0,
     max_tokens: int = 64,
+    max_cost: float | None = None,
     judge: str | Config | Selection | PairJudge | None = None,
     judge_backend: str | Config | Selection | InferenceBackend | None = None,
     positive: Descriptions | Mapping[str, Descriptions] = (),
@@ -294,6 +295,7 @@ def plan_caa(
     contrast: Contrast = "neutral",
     personas: int = 1,
     answers_per_scene: int = 1,
+    fresh: bool = False,
 ) -> Plan:
     """Find out what :func:`build_caa` would do, without asking the backend or writing anything.
 
@@ -306,11 +308,12 @@ def plan_caa(
         components,
         limit_samples,
         Sampling(max_tokens, temperature, seed),
+        max_cost,
         judge_backend=None if judge_backend is None else selection_of("backend", judge_backend),
         personas=given(positive, neutral, contrast=contrast, number=personas),
         answers_per_scene=answers_per_scene,
     )
-    return plan(config)
+    return plan(config, fresh=fresh)
 
 
 def read_recipe(path: str | Path, *, output: str | Path = "") -> BuildConfig:

@@ -15,7 +15,7 @@ def counted(count: int, noun: str) -> str:
 
 def money(dollars: float) -> str:
     """US dollars: cents from a dollar on, below that as many digits as tell something: ``$1,234.50``, ``$0.0123``."""
-    digits = 2 if dollars >= 1 or dollars == 0 else 4 if dollars >= 0.01 else 6
+    digits = 2 if dollars >= 1 or dollars == 0 else 4 if dollars >= 0.001 else 6
     return f"${dollars:,.{digits}f}"
 
 
