@@ -376,7 +376,7 @@ def open_dataset(output: str | Path, trait: str = "") -> StoredDataset:
 
 
 def stored_datasets(output: str | Path, *, older: bool = False) -> list[StoredDataset]:
-    """The newest datasets in a folder and its subfolders, one a trait, or the one that a file is.
+    """The datasets of a folder's newest run, one a trait, subfolders included, or the one that a file is.
 
     Args:
         output: The folder that a run was told to write to, or a dataset's file.

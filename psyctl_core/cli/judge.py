@@ -39,7 +39,7 @@ def command(registry: Registry) -> Callable[..., None]:
     of_backends, judge_spellings = component_parameters(registry, "backend", prefix="judge-", hidden=True)
 
     def judge_dataset(
-        output: Annotated[Path, typer.Argument(help="A dataset file, or a folder: then its newest datasets.")],
+        output: Annotated[Path, typer.Argument(help="A dataset file, or a folder: then those of its newest run.")],
         judge: Annotated[str, typer.Option(help="Who accepts pairs.", autocompletion=components("judge"))] = "rubric",
         judge_backend: JudgeBackend = None,
         limit_samples: LimitSamples = None,

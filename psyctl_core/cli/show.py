@@ -24,7 +24,7 @@ def command(registry: Registry) -> Callable[..., None]:
     """The command for what is installed."""
 
     def show(
-        output: Annotated[Path, typer.Argument(help="A dataset file, or a folder: then its newest datasets.")],
+        output: Annotated[Path, typer.Argument(help="A dataset file, or a folder: then those of its newest run.")],
         count: Annotated[int, typer.Option(help="How many pairs.", min=1)] = 3,
         sample: Annotated[
             bool, typer.Option("--sample", help="Show pairs drawn at random, not the first ones.")
