@@ -197,9 +197,7 @@ def _detail_rows(status: RunStatus) -> list[tuple[str, str]]:
 
 
 def _origin(made_from: Mapping[str, Any]) -> str:
-    names = " and ".join(
-        f"{counted(parent['pairs'], 'pair')} of {parent['name']}" for parent in made_from["datasets"]
-    )
+    names = " and ".join(f"{counted(parent['pairs'], 'pair')} of {parent['name']}" for parent in made_from["datasets"])
     return f"{names}, as its part '{made_from['part']}'" if "part" in made_from else names
 
 

@@ -54,12 +54,13 @@ def command(registry: Registry) -> Callable[..., None]:
 def _of_traits(found: Sequence[StoredDataset], names: str, output: Path) -> list[StoredDataset]:
     """The datasets of some traits. Raises UsageError."""
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    there = {dataset.trait.casefold(): dataset for dataset in found}
+    there = {dataset.trait.casefold() for dataset in found}
     for name in wanted:
         if name.casefold() not in there:
-            others = ", ".join(dataset.trait for dataset in found)
+            others = ", ".join(dict.fromkeys(dataset.trait for dataset in found))
             raise UsageError(f"'{output}' holds no dataset of {name}.", f"There are: {others}.")
-    return [there[name.casefold()] for name in wanted] or list(found)
+    folded = {name.casefold() for name in wanted} or there
+    return [dataset for dataset in found if dataset.trait.casefold() in folded]
 
 
 def _sampled(dataset: StoredDataset, count: int) -> list[tuple[int, CaaRecord]]:

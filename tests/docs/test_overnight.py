@@ -33,7 +33,5 @@ def test_the_loop_tries_again_only_where_that_may_help(read, tmp_path, codes, tr
     )  # fmt: skip
     assert done.returncode == end, done.stderr
     asked = (tmp_path / "asked").read_text(encoding="utf-8").splitlines()
-    assert asked == [
-        "dataset.build.caa --personality Openness, Extroversion --quiet --log-file overnight.log"
-    ] * tries
+    assert asked == ["dataset.build.caa --personality Openness, Extroversion --quiet --log-file overnight.log"] * tries
     assert done.stderr.count("again in 10 minutes") == tries - 1
