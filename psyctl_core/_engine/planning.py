@@ -24,8 +24,8 @@ from psyctl_core.records import NEUTRAL, ChatRequest, ContrastivePair, JsonValue
 EXAMPLE_SCENARIOS = 1_000
 """For how many scenarios a plan estimates where nobody knows how many there are."""
 
-READING_SECONDS = 2.0
-"""How long a plan reads scenarios to count them."""
+READING_SECONDS = 5.0
+"""How long a plan reads on after the first scenario, to count them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ def _read(job: Job) -> tuple[Scenario, int | None]:
     """The first scenario, and how many there are up to the limit, unless reading them takes too long."""
     skipped: Counter[str] = Counter()
     first, count, most = None, 0, job.config.limit_samples
-    give_up_at = time.monotonic() + READING_SECONDS
+    give_up_at = None
     with closing(job.scenarios(0)) as items:
         for item in items:
             if not isinstance(item, Scenario):
@@ -180,6 +180,7 @@ def _read(job: Job) -> tuple[Scenario, int | None]:
             first, count = first or item, count + 1
             if most is not None and count >= most:
                 return first, count
+            give_up_at = give_up_at or time.monotonic() + READING_SECONDS
             if time.monotonic() >= give_up_at:
                 return first, None
     if first is None:

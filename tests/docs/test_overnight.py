@@ -17,7 +17,7 @@ PAGE = "docs/how-to/overnight.md"
     ("codes", "tries", "end"), [("75 75 0", 3, 0), ("137 4", 2, 4), ("1", 1, 1), ("2", 1, 2), ("75 143", 2, 143)]
 )
 def test_the_loop_tries_again_only_where_that_may_help(read, tmp_path, codes, tries, end):
-    (loop,) = [block for block in read(PAGE).blocks("bash") if "overnight.log" in block]
+    (loop,) = [block for _, block in read(PAGE).blocks("bash") if "overnight.log" in block]
     script = tmp_path / "overnight.sh"
     script.write_text(loop, encoding="utf-8")
     (tmp_path / "codes").write_text("\n".join(codes.split()) + "\n", encoding="utf-8")
