@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from psyctl_core.errors import BackendError
+from psyctl_core.figures import money
 from psyctl_openrouter import network, storable
 from psyctl_openrouter.client import Client, address, scrub
 from psyctl_openrouter.outcome import LOADING, Service
@@ -184,7 +185,7 @@ def check_key(client: Client, service: Service, policy: RetryPolicy) -> None:
             "Raise the key's limit at https://openrouter.ai/settings/keys, then run the same command again.",
             later=True,
         )
-    log.info("the %s key has $%.4f left to spend", service.name, left)
+    log.info("the %s key has %s left to spend", service.name, money(left))
 
 
 def get_json(client: Client, path: str, service: Service, policy: RetryPolicy, *, authorized: bool) -> Any:
