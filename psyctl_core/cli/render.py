@@ -135,6 +135,9 @@ def statuses(found: Sequence[RunStatus], *, details: bool = False) -> None:
     for run in by_run(found):
         _print(run_view(run))
     for status in found:
+        if made_from := status.run.get("identity", {}).get("made_from"):
+            say(f"{status.trait}, {status.name}: {_origin(made_from)}")
+    for status in found:
         if details and status.run:
             say(f"--- {status.trait}, {status.folder}/{status.name}")
             print_rows(_detail_rows(status))
@@ -179,9 +182,7 @@ def run_line(found: Sequence[RunStatus]) -> str:
 
 def _detail_rows(status: RunStatus) -> list[tuple[str, str]]:
     statistics, identity = status.run["statistics"], status.run["identity"]
-    made_from = identity.get("made_from")
-    rows = [("Made from", _origin(made_from))] if made_from else []
-    rows.append(("Rejected", _counts(statistics["rejected"])))
+    rows = [("Rejected", _counts(statistics["rejected"]))]
     if statistics["skipped"]:
         rows.append(("Rows skipped", _counts(statistics["skipped"])))
     failed = f", {number(statistics['failed_requests'])} failed" if statistics["failed_requests"] else ""
