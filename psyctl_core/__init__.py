@@ -9,6 +9,7 @@ from psyctl_core.budget import Budget
 from psyctl_core.checks import Check, CheckedPair, CheckFacts, Finding
 from psyctl_core.components import (
     Ask,
+    BackendState,
     Checkpoint,
     Command,
     Component,
@@ -27,9 +28,11 @@ from psyctl_core.components import (
     PersonalityPrompter,
     ScenarioSource,
     SinkTarget,
+    TellsState,
 )
 from psyctl_core.errors import (
     BackendError,
+    ExitCode,
     OutputError,
     PluginError,
     PsyctlError,
@@ -98,6 +101,7 @@ _API = (
 __all__ = [
     "Ask",
     "BackendError",
+    "BackendState",
     "Budget",
     "BuildConfig",
     "CaaRecord",
@@ -120,6 +124,7 @@ __all__ = [
     "DerivedReport",
     "DescribesOthers",
     "Estimate",
+    "ExitCode",
     "ExportReport",
     "ExportTarget",
     "Exported",
@@ -151,6 +156,7 @@ __all__ = [
     "SkippedRow",
     "SourceError",
     "StoredDataset",
+    "TellsState",
     "Turn",
     "Usage",
     "UsageError",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from psyctl_core._caa.cast import Cast
-from psyctl_core._caa.contrast import Sampling, request_of
+from psyctl_core._caa.contrast import Sampling
 from psyctl_core._caa.given import Contrast, Descriptions, PersonaChoice, given
 from psyctl_core._engine.asked import job_of
 from psyctl_core._engine.checking import (
@@ -29,9 +27,9 @@ from psyctl_core._engine.config import BuildConfig
 from psyctl_core._engine.dataset import Dataset
 from psyctl_core._engine.derived import DerivedReport
 from psyctl_core._engine.exporting import ExportReport, export
-from psyctl_core._engine.job import Job, Work, close_all, closed_after, no_scenario, open_datasets, prepared
+from psyctl_core._engine.job import Job, Work, close_all, closed_after, open_datasets, prepared
 from psyctl_core._engine.merging import merge
-from psyctl_core._engine.personas import Wanted, wanted_personas
+from psyctl_core._engine.planning import Plan, planned
 from psyctl_core._engine.progress import Callback, Progress
 from psyctl_core._engine.reading import StoredDataset, all_datasets, find_datasets, of_run
 from psyctl_core._engine.recipe import Recipe
@@ -40,17 +38,17 @@ from psyctl_core._engine.scores import scores_of
 from psyctl_core._engine.showing import dataset_html, table
 from psyctl_core._engine.splitting import Parts, split
 from psyctl_core._engine.stopping import stoppable
+from psyctl_core._engine.watching import Watch
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import discover
 from psyctl_core._plugins.selection import Selection, resolve, selection_of
 from psyctl_core._store import runs
 from psyctl_core._store.course import Moment
-from psyctl_core._store.lock import locked
+from psyctl_core._store.lock import LOCK_FILE, locked
 from psyctl_core._store.runs import RejectedPair
 from psyctl_core.components import (
     Context,
     DatasetExporter,
-    Estimate,
     InferenceBackend,
     KindName,
     OutputSink,
@@ -59,17 +57,11 @@ from psyctl_core.components import (
     ScenarioSource,
 )
 from psyctl_core.errors import UsageError
-from psyctl_core.files import remove_drafts
+from psyctl_core.files import new_folders, remove_drafts
 from psyctl_core.options import Config
 from psyctl_core.records import (
-    NEUTRAL,
     CaaRecord,
-    ChatRequest,
-    ContrastivePair,
     JsonValue,
-    Message,
-    Persona,
-    Scenario,
     Usage,
 )
 from psyctl_core.terminal import NOTICE
@@ -108,9 +100,6 @@ __all__ = [
 
 log = logging.getLogger("psyctl")
 
-EXAMPLE_SCENARIOS = 1_000
-"""For how many scenarios a plan estimates where nobody knows how many there are."""
-
 
 @dataclass(frozen=True, slots=True)
 class DatasetReport:
@@ -138,6 +127,7 @@ class Report:
         seconds: Wall time of this call, loading included.
         generating_seconds: Wall time this call spent on answers.
         requests: Answers this call asked for.
+        is_free: Whether answers cost no money, so that there is no cost to tell.
     """
 
     datasets: tuple[DatasetReport, ...]
@@ -146,6 +136,18 @@ class Report:
     seconds: float
     generating_seconds: float
     requests: int
+    is_free: bool = False
+
+    @property
+    def short(self) -> tuple[DatasetReport, ...]:
+        """The datasets with fewer pairs than wanted: the source or the bound on scenarios ended them."""
+        return tuple(each for each in self.datasets if self.limit is not None and each.pairs < self.limit)
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """The report as JSON values, each by its name."""
+        row = dataclasses.asdict(self)
+        row["datasets"] = [{**dataclasses.asdict(each), "run_folder": str(each.run_folder)} for each in self.datasets]
+        return row
 
     def _repr_html_(self) -> str:
         """What a notebook shows of it: what became of each trait, and its dataset's first pairs.
@@ -158,47 +160,9 @@ class Report:
         return table(("Trait", "Pairs", "New", "Rejected", "Where"), rows) + "".join(map(dataset_html, stored))
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What :func:`plan_caa` found that a run would do.
-
-    Attributes:
-        traits: The traits, spelled as they will be recorded.
-        components: The chosen components by kind, as text.
-        settings: Their options by kind, secrets left out.
-        folders: The datasets' folders.
-        persona_prompts: What would be asked to describe the personas, by whom they are; empty where nothing is.
-        personas: The descriptions that are known without asking, likewise.
-        example: The first scenario's request with the trait's persona.
-        rows: Rows in the source, or ``None`` where unknown.
-        requests: Answers a run would ask for if no pair were rejected, or ``None``.
-        estimate: What those would take, as far as the backend can tell; where their number is unknown,
-            what 1,000 scenarios would.
-        judge_backend: Who answers the judge, or "" where there is none.
-        judge_example: The first of its requests about a pair, or ``None``.
-        judge_requests: Its requests, if no pair were rejected.
-        judge_estimate: What those would take.
-        limit: Records wanted in each dataset, or ``None``.
-    """
-
-    traits: tuple[str, ...]
-    components: Mapping[KindName, str]
-    settings: Mapping[KindName, Mapping[str, JsonValue]]
-    folders: tuple[Path, ...]
-    persona_prompts: Mapping[str, tuple[tuple[Message, ...], ...]]
-    personas: Mapping[str, str]
-    example: ChatRequest
-    rows: int | None
-    requests: int | None
-    estimate: Estimate | None
-    limit: int | None
-    judge_backend: str = ""
-    judge_example: ChatRequest | None = None
-    judge_requests: int | None = None
-    judge_estimate: Estimate | None = None
-
-
-def build(config: BuildConfig, *, fresh: bool = False, progress: Callback | None = None) -> Report:
+def build(
+    config: BuildConfig, *, fresh: bool = False, progress: Callback | None = None, tick: Callback | None = None
+) -> Report:
     """Build a contrastive dataset for each trait of a job; the same job again continues what it began.
 
     Args:
@@ -206,6 +170,7 @@ def build(config: BuildConfig, *, fresh: bool = False, progress: Callback | None
         fresh: Start another file even where one could be continued.
         progress: Called after every answer, every scenario and every change of phase. What it raises ends
             the run, saved, and is raised again.
+        tick: Called with the same once a second from a thread of its own, also while nothing comes.
 
     Returns:
         What was done and where it lies.
@@ -221,7 +186,8 @@ def build(config: BuildConfig, *, fresh: bool = False, progress: Callback | None
             limit = config.limit_samples
             if not all(dataset.is_saved and not dataset.lacks(limit) for dataset in datasets):
                 work = Work(job, datasets, stop, progress)
-                work.finish()
+                with Watch(config.output, [dataset.run for dataset in datasets], work.meter, tick).watching():
+                    work.finish()
                 usage, seconds, requests = work.usage, work.meter.seconds, work.meter.requests
         return Report(
             datasets=tuple(_dataset_report(dataset) for dataset in datasets),
@@ -230,47 +196,22 @@ def build(config: BuildConfig, *, fresh: bool = False, progress: Callback | None
             seconds=time.monotonic() - began,
             generating_seconds=seconds,
             requests=requests,
+            is_free=job.is_free,
         )
 
 
-def plan(config: BuildConfig) -> Plan:
+def plan(config: BuildConfig, *, fresh: bool = False) -> Plan:
     """Find out what :func:`build` would do, without asking the backend or writing anything.
+
+    Args:
+        config: The job.
+        fresh: Plan another file even where one could be continued.
 
     Raises:
         PsyctlError: What :func:`build` raises before it starts.
     """
     with prepared(config) as job:
-        sampling, limit = config.sampling, config.limit_samples
-        prompts, personas = _planned_personas(job)
-        cast = _first_cast(job, personas)
-        skipped: Counter[str] = Counter()
-        with closing(job.scenarios(0)) as items:
-            for first in items:
-                if isinstance(first, Scenario):
-                    break
-                skipped[first.reason] += 1
-            else:
-                raise no_scenario(job, skipped)
-        rows = job.source.total()
-        counts = [n for n in (limit, rows and rows * config.answers_per_scene) if n is not None]
-        per_scenario = job.answers_per_scenario
-        requests = min(counts) * per_scenario + sum(map(len, prompts.values())) if counts else None
-        judged = _planned_judging(job, first, min(counts, default=None))
-        example = request_of(first, cast.conditions(first.offset)[1], sampling)
-        return Plan(
-            traits=tuple(trait.name for trait in job.traits),
-            components={kind: str(choice.origin) for kind, choice in job.choices.items()},
-            settings={kind: choice.settings() for kind, choice in job.choices.items()},
-            folders=tuple(job.folders),
-            persona_prompts=prompts,
-            personas={who.label: p.description for who, p in personas.items() if not prompts[who.label]},
-            example=example,
-            rows=rows,
-            requests=requests,
-            estimate=job.backend.estimate(example, requests or EXAMPLE_SCENARIOS * per_scenario),
-            limit=limit,
-            **judged,
-        )
+        return planned(job, fresh=fresh)
 
 
 def build_caa(
@@ -348,6 +289,7 @@ def plan_caa(
     seed: int = 0,
     temperature: float = 0.0,
     max_tokens: int = 64,
+    max_cost: float | None = None,
     judge: str | Config | Selection | PairJudge | None = None,
     judge_backend: str | Config | Selection | InferenceBackend | None = None,
     positive: Descriptions | Mapping[str, Descriptions] = (),
@@ -355,6 +297,7 @@ def plan_caa(
     contrast: Contrast = "neutral",
     personas: int = 1,
     answers_per_scene: int = 1,
+    fresh: bool = False,
 ) -> Plan:
     """Find out what :func:`build_caa` would do, without asking the backend or writing anything.
 
@@ -367,11 +310,12 @@ def plan_caa(
         components,
         limit_samples,
         Sampling(max_tokens, temperature, seed),
+        max_cost,
         judge_backend=None if judge_backend is None else selection_of("backend", judge_backend),
         personas=given(positive, neutral, contrast=contrast, number=personas),
         answers_per_scene=answers_per_scene,
     )
-    return plan(config)
+    return plan(config, fresh=fresh)
 
 
 def read_recipe(path: str | Path, *, output: str | Path = "") -> BuildConfig:
@@ -434,7 +378,7 @@ def open_dataset(output: str | Path, trait: str = "") -> StoredDataset:
 
 
 def stored_datasets(output: str | Path, *, older: bool = False) -> list[StoredDataset]:
-    """The newest datasets in a folder and its subfolders, one a trait, or the one that a file is.
+    """The datasets of a folder's newest run, one a trait, subfolders included, or the one that a file is.
 
     Args:
         output: The folder that a run was told to write to, or a dataset's file.
@@ -595,13 +539,15 @@ def _selected(wanted: Mapping[KindName, object]) -> dict[KindName, Selection]:
 
 @contextmanager
 def _folders(job: Job) -> Iterator[None]:
-    """Make the output folders, and keep other processes off them."""
-    runs.prepare_folder(job.config.output)
-    with locked(job.config.output):
-        for folder in job.folders:
-            runs.prepare_folder(folder)
-            remove_drafts(folder)
-        yield
+    """Make the output folders, and keep other processes off them; what was made for nothing is gone afterwards."""
+    output = job.config.output
+    with new_folders([output, *job.folders], (LOCK_FILE,)):
+        runs.prepare_folder(output)
+        with locked(output):
+            for folder in {output, *job.folders}:
+                runs.prepare_folder(folder)
+                remove_drafts(folder)
+            yield
 
 
 def _dataset_report(dataset: Dataset) -> DatasetReport:
@@ -616,60 +562,3 @@ def _dataset_report(dataset: Dataset) -> DatasetReport:
         exhausted=dataset.exhausted,
         scores=dict(dataset.run.scores),
     )
-
-
-def _planned_judging(job: Job, scenario: Scenario, pairs: int | None) -> dict[str, Any]:
-    """What a plan says of the judge: who answers it, and what it would ask if no pair were rejected."""
-    if job.judge is None:
-        return {}
-    pair = ContrastivePair(scenario, job.traits[0].name, "(the answer with the trait)", "(the neutral answer)")
-    asked = job.judge.requests(pair, "(what the judge is told of the trait)")
-    requests = None if pairs is None else pairs * len(job.traits) * len(asked)
-    estimated = requests or EXAMPLE_SCENARIOS * len(job.traits) * len(asked)
-    return {
-        "judge_backend": str(job.judge_backend.origin),
-        "judge_example": asked[0],
-        "judge_requests": requests,
-        "judge_estimate": job.judge_backend.estimate(asked[0], estimated),
-    }
-
-
-def _planned_personas(job: Job) -> tuple[dict[str, tuple[tuple[Message, ...], ...]], dict[Wanted, Persona]]:
-    """What the prompter would ask to describe each persona, by its label, and what it would make of it."""
-    choice = job.config.personas
-    prompts: dict[str, tuple[tuple[Message, ...], ...]] = {}
-    personas: dict[Wanted, Persona] = {}
-    wanted = [who for trait in job.traits for who in wanted_personas(choice, trait.name)]
-    if choice.contrast == "opposite":
-        wanted += [who for trait in job.traits for who in wanted_personas(choice, trait.name, opposite=True)]
-    else:
-        wanted += wanted_personas(choice, NEUTRAL)
-    for who in wanted:
-        heard: list[tuple[Message, ...]] = []
-
-        def ask(
-            messages: tuple[Message, ...],
-            *,
-            max_tokens: int,
-            prefill: str = "",
-            heard: list[tuple[Message, ...]] = heard,
-            trait: str = who.trait,
-        ) -> str:
-            del max_tokens, prefill
-            heard.append(messages)
-            return f"the model's answer, which stands here once it was asked about {trait}."
-
-        if who.given:
-            personas[who] = Persona(who.trait, who.given)
-        else:
-            personas[who] = job.prompter.describe(who.trait, ask, opposite=who.opposite, number=who.number)
-        prompts[who.label] = tuple(heard)
-    return prompts, personas
-
-
-def _first_cast(job: Job, personas: Mapping[Wanted, Persona]) -> Cast:
-    """Who would answer for the first trait."""
-    trait, contrast = job.traits[0], job.config.personas.contrast
-    positive = tuple(p for who, p in personas.items() if who.trait == trait.name and not who.opposite)
-    neutral = tuple(p for who, p in personas.items() if who.opposite or who.trait == NEUTRAL)
-    return Cast(trait, positive, neutral, contrast)

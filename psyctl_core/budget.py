@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from psyctl_core.errors import BackendError
+from psyctl_core.figures import money
 
 
 class Budget:
@@ -95,6 +96,7 @@ class Budget:
                 f"Choose another model, or leave {self.flag} out.",
             )
         return BackendError(
-            f"The budget of ${self.limit:g} is reached: ${self.spent:.6f} spent, and the next call could cross it.",
+            f"The budget of ${self.limit:g} is reached: {money(self.spent)} spent, and the next call could cross it.",
             f"Raise {self.flag} and run the same command again: it goes on from what is saved.",
+            later=True,
         )

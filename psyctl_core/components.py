@@ -156,11 +156,19 @@ class DescribesOthers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a number of requests would take: tokens, and US dollars or ``None`` where they cost nothing."""
+    """What a number of requests would take.
+
+    Attributes:
+        prompt_tokens: Tokens read.
+        completion_tokens: Tokens generated at most.
+        cost: US dollars at most, or ``None`` where they cost nothing.
+        price: What the cost goes by, in words, such as ``$0.10 a million tokens read``.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cost: float | None
+    price: str = ""
 
 
 @runtime_checkable
@@ -227,6 +235,28 @@ class InferenceBackend(Protocol):
     def close(self) -> None:
         """Let go of the model, connections and threads; called once."""
         return
+
+
+@dataclass(frozen=True, slots=True)
+class BackendState:
+    """What a backend does besides answering.
+
+    Attributes:
+        waiting: What it waits for, such as ``rate limited``; empty where it waits for nothing but answers.
+        retries: How often it has asked something again.
+    """
+
+    waiting: str = ""
+    retries: int = 0
+
+
+@runtime_checkable
+class TellsState(Protocol):
+    """What a backend has besides, so that whoever watches the run sees what it waits for."""
+
+    def state(self) -> BackendState:
+        """What it does now; called from any thread at any time, so it may only look, and must not wait."""
+        ...
 
 
 @runtime_checkable

@@ -1,6 +1,22 @@
-"""Every error a user can meet: what happened, and the way out."""
+"""Every error a user can meet: what happened, the way out, and the exit code that a script acts on."""
 
 from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What ``psyctl`` leaves with; 130 and 143 besides, where a signal stopped it."""
+
+    DONE = 0
+    FAILED = 1
+    """It would fail again until something is changed: a key, a model's name, a file, psyctl itself."""
+    USAGE = 2
+    CHECK_FAILED = 3
+    FEWER = 4
+    """Done, with fewer pairs than wanted: the source or ``--max-scenarios`` ended it."""
+    LATER = 75
+    """The same command may succeed later, as EX_TEMPFAIL in BSD's sysexits.h says."""
 
 
 class PsyctlError(Exception):
@@ -9,14 +25,23 @@ class PsyctlError(Exception):
     Args:
         message: One line naming the thing and the value met.
         hint: What to do about it, as a sentence or a command to type; may be empty.
+        later: Whether the same command may succeed later with nothing changed here: a server is down, a rate limit
+            or a budget is reached. It decides the exit code.
     """
 
-    exit_code = 1
+    exit_code: int = ExitCode.FAILED
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", *, later: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if later:
+            self.exit_code = ExitCode.LATER
+
+    @property
+    def later(self) -> bool:
+        """Whether the same command may succeed later."""
+        return self.exit_code == ExitCode.LATER
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
@@ -25,7 +50,7 @@ class PsyctlError(Exception):
 class UsageError(PsyctlError):
     """What was asked for makes no sense as asked: nothing was started."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class PluginError(PsyctlError):

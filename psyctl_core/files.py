@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 import shutil
@@ -76,10 +77,33 @@ def remove_drafts(folder: Path) -> None:
             draft.unlink()
 
 
+@functools.cache  # it can only be read by setting it, which must not happen while another thread makes a file
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@contextlib.contextmanager
+def new_folders(folders: Iterable[Path], not_counted: Iterable[str] = ()) -> Iterator[None]:
+    """Folders may be made in the block; where it fails, those that were not there before and hold nothing are removed.
+
+    Args:
+        folders: The folders; those above them are looked at as well.
+        not_counted: Names of files that count as nothing, and are removed with their folder.
+    """
+    missing = {each for folder in folders for each in (folder, *folder.parents) if not each.exists()}
+    try:
+        yield
+    except BaseException:
+        for folder in sorted(missing, reverse=True):  # those inside others come first
+            with contextlib.suppress(OSError):
+                held = {path.name for path in folder.iterdir()}
+                if held <= {*not_counted}:
+                    for name in held:
+                        (folder / name).unlink()
+                    folder.rmdir()
+        raise
 
 
 @contextlib.contextmanager

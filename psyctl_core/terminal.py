@@ -53,10 +53,16 @@ def ask_key(question: str) -> str:
     return key
 
 
-def say_json(value: JsonValue) -> None:
-    """Print a value as JSON that reads back the same, with the characters that a terminal would obey escaped."""
-    few_letters = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
-    _write(sys.stdout, _OBEYED.sub(_escaped, json.dumps(value, ensure_ascii=few_letters, indent=2)))
+def say_json(value: JsonValue, *, line: bool = False) -> None:
+    """Print a value as JSON that reads back the same, with the characters that a terminal would obey escaped.
+
+    Args:
+        value: The value.
+        line: As one line to stderr, which is an event among others.
+    """
+    stream = sys.stderr if line else sys.stdout
+    few_letters = not (stream.encoding or "utf-8").lower().startswith("utf")
+    _write(stream, _OBEYED.sub(_escaped, json.dumps(value, ensure_ascii=few_letters, indent=None if line else 2)))
 
 
 def _write(stream: TextIO, text: str) -> None:

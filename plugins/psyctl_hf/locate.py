@@ -107,6 +107,7 @@ def _hub_errors(name: str, revision: str) -> Iterator[None]:
         raise BackendError(
             f"Model '{name}' cannot be reached, and is not in the local cache.",
             "Check the network (or HF_HUB_OFFLINE), or use --model embedded.",
+            later=not huggingface_hub.constants.HF_HUB_OFFLINE,
         ) from error
     except (hub_errors.RepositoryNotFoundError, hub_errors.HFValidationError) as error:
         raise UsageError(
@@ -122,4 +123,5 @@ def _hub_errors(name: str, revision: str) -> Iterator[None]:
         raise BackendError(
             f"Model '{name}' cannot be fetched: {str(error).splitlines()[0] if str(error) else error!r}.",
             "Check the network and the free disk space, then run the same command again.",
+            later=True,
         ) from error

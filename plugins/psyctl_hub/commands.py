@@ -23,7 +23,7 @@ ANYBODY = "USER/NAME"
 LICENCES = "https://huggingface.co/docs/hub/repositories-licenses"
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
-Output = Annotated[Path, typer.Argument(help="A dataset file, or a folder: then its newest datasets.")]
+Output = Annotated[Path, typer.Argument(help="A dataset file, or a folder: then those of its newest run.")]
 License = Annotated[
     str, typer.Option("--license", help="The licence you give the dataset, as the Hub calls it, such as cc-by-4.0.")
 ]

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from psyctl_core.budget import Budget
-from psyctl_core.components import Context, Estimate, Identity, InferenceBackend
+from psyctl_core.components import BackendState, Context, Estimate, Identity, InferenceBackend
 from psyctl_core.errors import BackendError, UsageError
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_openrouter import OpenAIConfig, OpenRouterConfig, models
@@ -118,6 +118,10 @@ class _HttpBackend(InferenceBackend):
     def stop(self) -> None:
         """Ask nothing more; what is under way is still answered. May be called from a signal handler."""
         self._flow.drain()
+
+    def state(self) -> BackendState:
+        """What is waited for, and how often something was asked again."""
+        return self._flow.state()
 
     def adaptations(self) -> tuple[str, ...]:
         """What the server was found not to take and is asked without, in words, for the run's settings."""
@@ -235,7 +239,7 @@ class OpenRouterBackend(_HttpBackend):
                 cost,
             )
             cost *= FLEX_SHARE
-        return Estimate(read * requests, made * requests, cost)
+        return Estimate(read * requests, made * requests, cost, str(prices))
 
     def start(self, budget: Budget) -> None:
         """Check the key, what it may still spend, and the model.

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from psyctl_core.components import BackendState
 from psyctl_core.errors import BackendError
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_openrouter.jobs import Job, Run
@@ -98,6 +99,8 @@ class Flow:
         self._slow_because = ""
         self._told_at = -math.inf
         self._told_slow = False
+        self._retries = 0
+        self._waiting = ""
         self._told_failures: set[str] = set()
         self._blamed: set[str] = set()
         self._draining = False
@@ -149,6 +152,10 @@ class Flow:
     def drain(self) -> None:
         """Send nothing more, and end with what is under way; may be called from a signal handler."""
         self._draining = True
+
+    def state(self) -> BackendState:
+        """What is waited for, and how often something was asked again; may be called from any thread."""
+        return BackendState(self._waiting, self._retries)
 
     def close(self) -> None:
         """Stop everything and let the threads end; called once."""
@@ -349,6 +356,7 @@ class Flow:
             server.paused_until = max(server.paused_until, now + wait)
             self._take_back(run, server)
             wait = wait if len(self._servers.up) == 1 else 0.0
+        self._retries += 1
         tries = job.failures + job.limited + job.empties + job.loading
         pause = backoff(tries, self._policy, self._timing.jitter())
         if outcome.message and not self._answered:
@@ -402,12 +410,14 @@ class Flow:
         return BackendError(
             f"Stopped: {self._name} failed {self._streak.total} times in a row (last: {last}).",
             f"Everything answered is saved. Wait until {self._name} answers again, {RESUME}",
+            later=True,
         )
 
     def _too_long(self, wait: float, reason: str) -> BackendError:
         return BackendError(
             f"Stopped: {self._name} asks to wait {math.ceil(wait / 60)} minutes ({reason}).",
             f"Everything answered is saved. Wait as long, {RESUME}",
+            later=True,
         )
 
     def _stop(self, run: Run, error: BaseException) -> None:
@@ -455,17 +465,19 @@ class Flow:
 
     def _tell(self, run: Run, now: float) -> None:
         """Note that and why it goes slowly, now and then; and once that it no longer does."""
-        if run.stop is not None or now - self._told_at < self._policy.tell:
-            return
         up = self._servers.up
-        places = f"{sum(s.limit.size for s in up)} of {sum(s.limit.workers for s in up)} workers"
-        is_full_size = all(server.limit.is_full_size for server in up)
         wait = min(server.paused_until for server in up) - now
         if wait <= 0 and not run.in_flight and run.waiting:
             wait = run.waiting[0][0] - now
         reason = self._streak.reason or self._slow_because
         if self._streak.failures > 2:
             reason += f" ({self._streak.total} times in a row)"
+        if wait >= 1 or not self._streak.total:
+            self._waiting = reason if wait >= 1 else ""
+        if run.stop is not None or now - self._told_at < self._policy.tell:
+            return
+        places = f"{sum(s.limit.size for s in up)} of {sum(s.limit.workers for s in up)} workers"
+        is_full_size = all(server.limit.is_full_size for server in up)
         if wait >= 1:
             log.info("%s: waiting %d s, %s", reason, math.ceil(wait), places)
         elif not is_full_size:
@@ -479,4 +491,4 @@ class Flow:
 
 
 def _error_of(outcome: Outcome) -> BackendError:
-    return BackendError(outcome.message, outcome.hint)
+    return BackendError(outcome.message, outcome.hint, later=outcome.later)

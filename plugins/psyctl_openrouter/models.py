@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from psyctl_core.errors import BackendError
+from psyctl_core.figures import money
 from psyctl_openrouter import network, storable
 from psyctl_openrouter.client import Client, address, scrub
 from psyctl_openrouter.outcome import LOADING, Service
@@ -182,8 +183,9 @@ def check_key(client: Client, service: Service, policy: RetryPolicy) -> None:
         raise BackendError(
             f"The {service.name} key has nothing left to spend: its limit is used up.",
             "Raise the key's limit at https://openrouter.ai/settings/keys, then run the same command again.",
+            later=True,
         )
-    log.info("the %s key has $%.4f left to spend", service.name, left)
+    log.info("the %s key has %s left to spend", service.name, money(left))
 
 
 def get_json(client: Client, path: str, service: Service, policy: RetryPolicy, *, authorized: bool) -> Any:
@@ -219,22 +221,22 @@ def _try_json(
         return data, None, None
     hint = f"Check {service.flag}-base-url and whether the server is up, then try again.{proxy_hint(service)}"
     if reply.trouble == network.TIMED_OUT:
-        return None, SilentError(f"{url} cannot be read: {reply.trouble}.", hint), None
+        return None, SilentError(f"{url} cannot be read: {reply.trouble}.", hint, later=True), None
     outcome = sort_reply(reply, service)
     if reply.status in (404, 405) and outcome.reason != LOADING:
         return None, NotThereError(f"There is nothing at {url}.", address_hint(service)), None
     if outcome.kind == "fatal":
-        return None, RefusedError(outcome.message, outcome.hint), None
+        return None, RefusedError(outcome.message, outcome.hint, later=outcome.later), None
     if reply.trouble:
         said = f"{reply.trouble} ({scrub(reply.detail, service.key)})" if reply.detail else reply.trouble
-        return None, BackendError(f"{url} cannot be read: {said}.", hint), 0.0
+        return None, BackendError(f"{url} cannot be read: {said}.", hint, later=True), 0.0
     if outcome.message and outcome.kind == "retry":  # a web page, or something else that is not the API
         return None, UnreadableError(f"{url} cannot be read: {outcome.message}", outcome.hint), None
     said = words_of(reply, problem or Problem(), service)
     passing = outcome.kind in ("retry", "limited")
     wait = (outcome.wait or 0.0) if passing else None
     kind = LoadingError if outcome.reason == LOADING else UnreadableError
-    return None, kind(f"{url} cannot be read: {said}.", hint), wait
+    return None, kind(f"{url} cannot be read: {said}.", hint, later=passing), wait
 
 
 def _see(service: Service) -> str:

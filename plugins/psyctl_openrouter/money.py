@@ -8,6 +8,7 @@ from typing import Any
 
 from psyctl_core.budget import Budget
 from psyctl_core.errors import BackendError
+from psyctl_core.figures import money
 from psyctl_core.records import ChatRequest
 from psyctl_openrouter import storable
 
@@ -31,6 +32,10 @@ class Prices:
     prompt: float
     completion: float
     request: float = 0.0
+
+    def __str__(self) -> str:
+        each = f" and {money(self.request)} a request" if self.request else ""
+        return f"{money(1e6 * self.prompt)} a million tokens read, {money(1e6 * self.completion)} generated{each}"
 
     def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
         """US dollars for one request of that size."""

@@ -89,6 +89,7 @@ class Outcome:
         message: One line for the user, where nothing else may be answered either; of a ``retry`` it says that
             waiting does not mend it.
         hint: And what to do.
+        later: Whether it passes or is topped up without a change of the command, such as a spending limit.
     """
 
     kind: Kind
@@ -103,4 +104,5 @@ class Outcome:
     message: str = ""
     hint: str = ""
     tier: str = ""
+    later: bool = False
     likely: Mapping[str, float] = field(default_factory=dict)

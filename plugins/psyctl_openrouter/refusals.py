@@ -217,8 +217,8 @@ def _passing(code: int, problem: Problem, said: str, wait: float | None, cost: f
 def _refusal(code: int, problem: Problem, said: str, cost: float | None, service: Service) -> Outcome:
     """Sort what no retry mends."""
 
-    def fatal(message: str, hint: str) -> Outcome:
-        return Outcome("fatal", cost=cost, reason=REFUSED, detail=said, message=message, hint=hint)
+    def fatal(message: str, hint: str, *, later: bool = False) -> Outcome:
+        return Outcome("fatal", cost=cost, reason=REFUSED, detail=said, message=message, hint=hint, later=later)
 
     name, flag = service.name, service.flag
     if code == 401:
@@ -228,10 +228,12 @@ def _refusal(code: int, problem: Problem, said: str, cost: float | None, service
         return fatal(f"The proxy {service.proxy} wants a password: {said}.", proxy_hint(service).strip())
     if code == 402:
         where = " at https://openrouter.ai/settings/credits" if service.priced else ""
-        return fatal(f"{name} says that the credit is used up: {said}.", f"Add credit{where}, {RESUME}")
+        return fatal(f"{name} says that the credit is used up: {said}.", f"Add credit{where}, {RESUME}", later=True)
     if code == 403 and problem.get("limit_source"):
         return fatal(
-            f"{name} says that a spending limit is reached: {said}.", f"Raise it or wait for its reset, {RESUME}"
+            f"{name} says that a spending limit is reached: {said}.",
+            f"Raise it or wait for its reset, {RESUME}",
+            later=True,
         )
     if code == 404:
         return fatal(

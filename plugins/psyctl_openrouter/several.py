@@ -119,7 +119,9 @@ def _found(endpoints: Sequence[Endpoint], policy: RetryPolicy, *, needs_list: bo
         if any(isinstance(error, LoadingError) for error in errors) and time.monotonic() < give_up_at:
             log.info("the servers say that the model is loading: waiting")
         elif tries > min(policy.retries, MAX_RETRIES):
-            raise BackendError(f"None of the {len(found)} servers can be used: {errors[0].message}", errors[0].hint)
+            later = any(error.later for error in errors)
+            message = f"None of the {len(found)} servers can be used: {errors[0].message}"
+            raise BackendError(message, errors[0].hint, later=later)
         time.sleep(min(backoff(tries, policy, random.random()), 5.0))  # noqa: S311 - spreads load, hides nothing
 
 

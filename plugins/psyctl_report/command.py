@@ -19,7 +19,7 @@ PAGES = (".html", ".htm")
 
 
 def report(
-    output: Annotated[Path, typer.Argument(help="A dataset file, or a folder: then its newest datasets.")],
+    output: Annotated[Path, typer.Argument(help="A dataset file, or a folder: then those of its newest run.")],
     html: Annotated[
         Path | None, typer.Option(help=f"The page to write; without it {NAME} in the dataset's folder.")
     ] = None,

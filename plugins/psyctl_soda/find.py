@@ -239,7 +239,9 @@ def _at_url(url: str) -> Located:
         status = getattr(error.response, "status_code", None)
         what = f"not found: the server answers {status}" if status else f"cannot be reached: {type(error).__name__}"
         raise SourceError(
-            f"Dataset '{shown(url)}' {what}.", "Check the address, or download the file and give its path."
+            f"Dataset '{shown(url)}' {what}.",
+            "Check the address, or download the file and give its path.",
+            later=not status or status >= 500 or status == 429,
         ) from None
     return Located(shown(url), table, {"dataset": shown(url), **info})
 

@@ -97,6 +97,7 @@ def explained(name: str, error: Exception) -> SourceError:
             "Check what HF_TOKEN may read."
             if status in (401, 403)
             else "Try again later; see https://status.huggingface.co.",
+            later=status >= 500 or status == 429,
         )
     if kind.__name__ in ("DataFilesNotFoundError", "EmptyDatasetError"):
         return SourceError(f"Dataset '{name}' holds no data files that can be read.", f"See {page}/tree/main.")
@@ -106,6 +107,7 @@ def explained(name: str, error: Exception) -> SourceError:
         return SourceError(
             f"Dataset '{name}' cannot be reached: {_first_line(error)}",
             "Check the network, or work without it: --source starter, or --dataset FILE.",
+            later=True,
         )
     return SourceError(
         f"Dataset '{name}' cannot be read: {kind.__name__}: {_first_line(error)}",

@@ -211,6 +211,7 @@ class SodaSource(ScenarioSource):
                 "If the network failed, run the same command again: it goes on from what is saved."
                 if table.remote
                 else f"The file may be cut off or damaged: {table.paths[0]}",
+                later=table.remote,
             ) from (None if table.remote else error)
 
     def _single(self, rows: Iterable[tuple[int, Row | SkippedRow]]) -> Iterator[Scenario | SkippedRow]:

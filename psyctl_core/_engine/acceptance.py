@@ -71,6 +71,6 @@ class Acceptance:
             raise BackendError(
                 f"The judge accepted {accepted} of the last {WINDOW} pairs. Its scores: "
                 f"{spread([s for _, s in self._judged])}.",
-                "Look at the personas (`psyctl dataset.show --personas`), try a larger writer, another judge, or other "
+                "Look at the personas (`psyctl dataset.show`), try a larger writer, another judge, or other "
                 "thresholds; what is written so far is kept.",
             )

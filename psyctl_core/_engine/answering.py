@@ -171,7 +171,7 @@ class Answerer:
             self._usage.add(completion)
             self._budget.note(completion.cost, self._usage.likely_cost())
             self._note_under_way()
-        self._meter.tell()
+        self._meter.answered()
 
     def _note_under_way(self) -> None:
         if not self._backend.is_free:

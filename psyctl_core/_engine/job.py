@@ -42,6 +42,7 @@ from psyctl_core._store.journal import Journal
 from psyctl_core.budget import Budget
 from psyctl_core.components import Context, KindName
 from psyctl_core.errors import PsyctlError, SourceError
+from psyctl_core.figures import counted
 from psyctl_core.records import NEUTRAL, JsonValue, Scenario, SkippedRow
 
 log = logging.getLogger("psyctl")
@@ -91,6 +92,11 @@ class Job:
     judge: GuardedJudge | None
     judge_backend: GuardedBackend
     judge_choice: Choice | None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing that is asked costs money."""
+        return self.backend.is_free and self.judge_backend.is_free
 
     @property
     def answers_per_scenario(self) -> int:
@@ -209,10 +215,7 @@ def open_datasets(job: Job, *, fresh: bool) -> list[Dataset]:
         if run is None:
             run = runs.Run(folder, name, trait.name, identity)
             if others:
-                changes = runs.differences(others[0].identity, identity)
-                more = f"; and {len(changes) - MAX_TOLD} more" if len(changes) > MAX_TOLD else ""
-                changed = "; ".join(changes[:MAX_TOLD]) + more
-                log.warning("%s was made with other settings (%s): starting %s.", others[0].name, changed, name)
+                _warn_of_another(job, others[0], identity, name)
         run.settings, run.versions = settings, versions
         datasets.append(Dataset(trait, run, job.sink, interval=interval, seed=job.config.sampling.seed))
     try:
@@ -226,6 +229,31 @@ def open_datasets(job: Job, *, fresh: bool) -> list[Dataset]:
         for dataset in datasets:
             dataset.run.personas |= shared
     return datasets
+
+
+def changes_of(run: runs.Run, identity: Mapping[str, JsonValue]) -> str:
+    """What differs between a run and what is asked for now, as ``setting: old -> new`` texts."""
+    changes = runs.differences(run.identity, identity)
+    more = f"; and {len(changes) - MAX_TOLD} more" if len(changes) > MAX_TOLD else ""
+    return "; ".join(changes[:MAX_TOLD]) + more
+
+
+def _warn_of_another(job: Job, run: runs.Run, identity: Mapping[str, JsonValue], name: str) -> None:
+    """Say that another dataset is begun, and that it is paid for from the first pair on."""
+    limit = job.config.limit_samples
+    anew = "" if job.is_free else ", and pays for " + ("all its pairs" if limit is None else counted(limit, "pair"))
+    log.warning("%s was made with other settings (%s): starting %s%s.", run.name, changes_of(run, identity), name, anew)
+
+
+def budget_of(job: Job) -> tuple[str, float | None]:
+    """The tightest of the budgets that were given, with its option; US dollars, or ``None`` for any sum."""
+    limits = {
+        f"--{prefix}{backend.origin.name}-max-cost": backend.max_cost
+        for prefix, backend in (("", job.backend), ("judge-", job.judge_backend))
+    }
+    given = {flag: limit for flag, limit in {**limits, "--max-cost": job.config.max_cost}.items() if limit is not None}
+    flag = min(given, key=lambda name: given[name], default="--max-cost")
+    return flag, given.get(flag)
 
 
 def close_all(datasets: Sequence[Dataset]) -> None:
@@ -260,7 +288,8 @@ class Work:
             )
         self._seconds_before = first.usage.seconds
         self._noted = 0.0
-        self.meter = Meter(datasets, self._limit, self.usage, callback)
+        backends = dict.fromkeys((job.backend, job.judge_backend))
+        self.meter = Meter(datasets, self._limit, self.usage, callback, backends=tuple(backends))
         for dataset in datasets:
             dataset.run.usage = self.usage
 
@@ -296,9 +325,9 @@ class Work:
         bound = _Bound(self._job.config.max_scenarios, earliest.scenarios_before)
         acceptance = Acceptance()
         trials = {dataset.trait.slug: self._trial(dataset) for dataset in lacking}
-        with contextlib.closing(self._job.scenarios(start)) as items, self.meter.phase("generating"):
+        with contextlib.closing(self._job.scenarios(start)) as items, self.meter.phase("generating", quietly=True):
             scheduler = Scheduler(
-                bound.within(items),
+                bound.within(self._begun(items)),
                 lanes,
                 make_task,
                 answerer.answers,
@@ -327,19 +356,19 @@ class Work:
         if not scheduler.scenarios and start == 0:
             raise no_scenario(self._job, lacking[0].skipped)
 
+    def _begun(self, items: Items) -> Items:
+        """The items; until the first one comes the source is opened and searched, which is no generating."""
+        with self.meter.phase("reading"):
+            first = next(items, None)
+        if first is not None:
+            yield first
+            yield from items
+
     def _answerers(self) -> tuple[Answerer, Answerer]:
         """Who answers scenarios and who answers the judge, the same one where both are one flow; one budget."""
         job = self._job
-        own = {
-            f"--{prefix}{backend.origin.name}-max-cost": backend.max_cost
-            for prefix, backend in (("", job.backend), ("judge-", job.judge_backend))
-            if backend.max_cost is not None
-        }
-        limits = {
-            flag: limit for flag, limit in {**own, "--max-cost": job.config.max_cost}.items() if limit is not None
-        }
-        flag = min(limits, key=lambda name: limits[name], default="--max-cost")
-        budget = Budget(limits.get(flag), flag, self.usage.likely_cost())
+        flag, limit = budget_of(job)
+        budget = Budget(limit, flag, self.usage.likely_cost())
 
         def answerer(backend: GuardedBackend, journal: Journal, *, is_started: bool = False) -> Answerer:
             runner = LocalRunner(backend, self._stop)

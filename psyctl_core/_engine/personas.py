@@ -187,5 +187,6 @@ class Asking:
             raise BackendError(
                 f"The {self._backend} could not describe {self._what}: {answer.error}.{said}",
                 "Run the same command again; personas can also be had with --prompter static or --persona-file.",
+                later=True,
             )
         return answer.text.strip().removeprefix(prefill.strip()).strip()

@@ -171,9 +171,9 @@ class StoredDataset:
 
 
 def find_datasets(path: Path, registry: Registry) -> list[StoredDataset]:
-    """The newest datasets in a folder and its subfolders, or the one dataset that a file is.
+    """The datasets of a folder's newest run, one a trait, subfolders included, or the one dataset that a file is.
 
-    The newest are one a trait, or one a trait and part where a dataset was split.
+    They are one a trait, or one a trait and part where a dataset was split.
 
     Raises:
         UsageError: There is none.

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from psyctl_core._engine.reading import StoredDataset, all_datasets
+from psyctl_core._engine.watching import is_at_work, last_seen
 from psyctl_core._plugins.registry import Registry
-from psyctl_core._store.lock import holder, is_locked
+from psyctl_core._store.lock import holder
 from psyctl_core.errors import PsyctlError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """One run in an output folder.
+    """One trait's dataset in an output folder.
 
     Attributes:
         name: Such as ``caa_dataset_20250107_143022``.
         folder: The folder that holds it.
         trait: Its trait.
-        state: ``complete``, ``resumable``, ``running`` or ``unusable``.
+        state: ``complete``, ``resumable`` (the same command goes on with it), ``running (process N on HOST)`` or
+            ``unusable``.
         records: Records in the dataset, or ``None`` where the sink cannot tell.
+        wanted: Records wanted when it was last worked on; ``None`` for all the source gives.
+        rejected: Scenarios that gave no pair.
+        cost: US dollars of the whole pass, all traits and resumes together; ``None`` where unknown, or for nothing.
         run: What run.json says: identity, settings, statistics; empty where it cannot be read.
         problems: Whatever is inconsistent, in words.
+        progress: How the pass that works on it is doing, as in the schema ``progress``; empty where none does.
     """
 
     name: str
@@ -34,6 +40,15 @@ class RunStatus:
     records: int | None
     run: Mapping[str, Any]
     problems: tuple[str, ...]
+    wanted: int | None = None
+    rejected: int = 0
+    cost: float | None = None
+    progress: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process works on it."""
+        return self.state.startswith("running")
 
     def as_json(self) -> dict[str, Any]:
         """The status as JSON values, with the parts of run.json beside the rest."""
@@ -41,8 +56,24 @@ class RunStatus:
         return {name: getattr(self, name) for name in self.__slots__ if name != "run"} | parts
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a process told last of the run it works on, or worked on before it was killed."""
+
+    row: Mapping[str, Any]
+    owner: str
+    is_at_work: bool
+
+    def of(self, dataset: StoredDataset) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """All of it, and its part about a dataset; nothing where it is about others."""
+        for trait in self.row["traits"]:
+            if trait["trait"] == dataset.trait and dataset.target.name in self.row.get("names", ()):
+                return self.row, trait
+        return {}, {}
+
+
 def status(output: Path, registry: Registry) -> list[RunStatus]:
-    """Look at every run in a folder and its subfolders, changing nothing.
+    """Look at every run in a folder and its subfolders, changing nothing and locking nothing.
 
     Raises:
         UsageError: There is no such folder, or no run in it.
@@ -52,11 +83,16 @@ def status(output: Path, registry: Registry) -> list[RunStatus]:
     found = all_datasets(output, registry)
     if not found:
         raise UsageError(f"The folder '{output}' holds no run.", "Give the folder that --output named.")
-    running = next((holder(folder) for folder in (output, output.parent) if is_locked(folder)), "")
-    return [_status_of(dataset, running) for dataset in found]
+    seen = next(filter(None, map(_seen_in, (output, output.parent))), None)
+    return [_status_of(dataset, seen) for dataset in found]
 
 
-def _status_of(dataset: StoredDataset, running: str) -> RunStatus:
+def _seen_in(folder: Path) -> _Seen | None:
+    told = last_seen(folder)
+    return None if told is None else _Seen(told[0], holder(folder), is_at_work(*told))
+
+
+def _status_of(dataset: StoredDataset, seen: _Seen | None) -> RunStatus:
     target, run = dataset.target, dataset.run
     records, problems = _look(dataset)
     if not run:
@@ -65,19 +101,25 @@ def _status_of(dataset: StoredDataset, running: str) -> RunStatus:
         return RunStatus(target.name, str(target.folder), target.trait, "unusable", None, {}, (problem,))
     if run["name"] != target.name:
         problems.insert(0, f"run.json belongs to {run['name']}")
-    accepted = run["statistics"]["accepted"]
-    is_running = bool(running) and run["status"] == "running"
-    if records is not None and records != accepted and not is_running:
-        problems.append(f"the dataset holds {records} records, run.json counts {accepted}; the dataset decides")
+    statistics, is_begun = run["statistics"], run["status"] == "running"  # begun and not ended: at work, or killed
+    if records is not None and records != statistics["accepted"] and not is_begun:
+        counted = f"the dataset holds {records} records, run.json counts {statistics['accepted']}"
+        problems.append(f"{counted}; the dataset decides")
+    told, trait = seen.of(dataset) if seen is not None and is_begun else ({}, {})
+    is_running = bool(told) and seen is not None and seen.is_at_work
     state = "complete" if run["status"] == "complete" and not problems else "resumable"
     return RunStatus(
         name=target.name,
         folder=str(target.folder),
         trait=target.trait,
-        state=f"running ({running})" if is_running else state,
-        records=records,
+        state=f"running ({seen.owner})" if seen is not None and is_running else state,
+        records=max(records, trait.get("pairs", 0)) if is_running and records is not None else records,
         run=run,
         problems=tuple(problems),
+        wanted=run["settings"].get("limit_samples"),
+        rejected=trait.get("rejected", sum(statistics["rejected"].values())),
+        cost=told.get("cost", statistics["cost"]),
+        progress=told if is_running else {},
     )
 
 

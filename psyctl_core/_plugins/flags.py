@@ -22,6 +22,7 @@ FLAGS_OF_THE_CORE = frozenset(
         "check", "strict", "persona-file", "contrast", "answers-per-scene", "trait", "tokenizer", "only", "skip",
         "threshold", "thresholds", "worst", "to", "held-out", "parts", "renumber", "recipe", "help-all", "component",
         "format-version", "install-completion", "show-completion",
+        "show-prompts", "progress", "log-file", "details", "watch", "sample", "no-personas",
     )
 )  # fmt: skip
 """The options that commands have without any component, and the keys of a recipe; none of a component's may be so."""

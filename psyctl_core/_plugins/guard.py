@@ -20,6 +20,7 @@ from psyctl_core.budget import Budget
 from psyctl_core.checks import CheckedPair, CheckFacts, CheckFunction, CheckVerdict, Finding
 from psyctl_core.components import (
     Ask,
+    BackendState,
     Checkpoint,
     DatasetExporter,
     DatasetWriter,
@@ -35,6 +36,7 @@ from psyctl_core.components import (
     PersonalityPrompter,
     ScenarioSource,
     SinkTarget,
+    TellsState,
 )
 from psyctl_core.errors import OutputError, PluginError, PsyctlError, UsageError
 from psyctl_core.markup import cut_at_control, without_thoughts
@@ -58,6 +60,9 @@ FINISH_REASONS = frozenset(get_args(FinishReason))
 
 MAX_CHARACTERS_A_TOKEN = 128
 """Hardly a token of any vocabulary is longer; a text that would need longer ones was not bounded as asked."""
+
+MAX_WAITING = 200
+"""Characters of what a backend says that it waits for."""
 
 MAX_TOKENS_TOLD = 1 << 40
 MAX_COST = 1_000.0
@@ -251,6 +256,14 @@ class GuardedBackend(GuardedComponent[InferenceBackend]):
         """As the backend says."""
         with blamed(self.origin):
             return self._component.speed()
+
+    def state(self) -> BackendState:
+        """What it says that it does; called from any thread, so nothing may be raised."""
+        with suppress(Exception):
+            if isinstance(self._component, TellsState):
+                state = self._component.state()
+                return BackendState(" ".join(str(state.waiting).split())[:MAX_WAITING], int(state.retries))
+        return BackendState()
 
     def stop(self) -> None:
         """The user wants to stop; called from a signal handler, so nothing may be raised."""

@@ -33,6 +33,7 @@ def locked(folder: Path) -> Iterator[None]:
         raise OutputError(
             f"Another psyctl ({holder(folder) or 'unknown process'}) is writing to {folder}.",
             "Wait for it or stop it, or choose another --output.",
+            later=True,
         ) from error
     except OSError as error:
         raise OutputError(
@@ -55,17 +56,3 @@ def holder(folder: Path) -> str:
         return (folder / OWNER_FILE).read_text(encoding="utf-8", errors="replace")[:MAX_OWNER]
     except OSError:
         return ""
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether a living process holds the folder."""
-    if not (folder / LOCK_FILE).exists():
-        return False
-    lock = filelock.FileLock(folder / LOCK_FILE, timeout=0)
-    try:
-        with lock:
-            return False
-    except filelock.Timeout:
-        return True
-    except OSError:
-        return False

@@ -168,6 +168,11 @@ def rejected_pairs(run_folder: Path) -> Iterator[RejectedPair]:
             yield RejectedPair(entry["id"], entry["reason"], metadata=entry["metadata"], **texts)
 
 
+def rejected_ids(run_folder: Path) -> set[str]:
+    """The scenarios that gave no pair, as the rejects have them now; changes nothing."""
+    return {json.loads(line)["id"] for line in _lines(run_folder / REJECTS_FILE) if _is_json(line)}
+
+
 def find_runs(folder: Path, trait: str) -> list[Run]:
     """Every run of a trait in a folder, newest first.
 

@@ -9,7 +9,7 @@ import sys
 import traceback
 from typing import NoReturn
 
-from psyctl_core.errors import PsyctlError
+from psyctl_core.errors import ExitCode, PsyctlError
 from psyctl_core.terminal import say
 
 NO_PLUGINS = "--no-plugins"
@@ -20,7 +20,7 @@ COMPLETING = "_PSYCTL_COMPLETE"
 def main() -> NoReturn:
     """Run the command that was typed and leave with its exit code.
 
-    0 done, 1 failed, 2 usage, 3 a check on a dataset failed, 130 or 143 stopped.
+    The codes are :class:`~psyctl_core.errors.ExitCode`; 130 or 143 where a signal stopped it.
     """
     signal.signal(signal.SIGTERM, _terminate)
     for stream in (sys.stdout, sys.stderr):
@@ -44,10 +44,10 @@ def main() -> NoReturn:
         code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = _say("Error: the output was closed by its reader.\nEverything so far is saved.", 1)
+        code = _say("Error: the output was closed by its reader.\nEverything so far is saved.", ExitCode.FAILED)
     except Exception as error:
         text = f"Error: psyctl itself failed: {type(error).__name__}: {error}"
-        code = _say(f"{text}\nRun again with --debug and report the traceback.", 1)
+        code = _say(f"{text}\nRun again with --debug and report the traceback.", ExitCode.FAILED)
     sys.exit(code)
 
 

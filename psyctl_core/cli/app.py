@@ -19,13 +19,17 @@ Start with: psyctl dataset.build.caa --model embedded --source starter --prompte
 --personality Extroversion --limit-samples 20 --output ./dataset/extroversion
 """
 
+EXIT_CODES = """Leaves with 0 done; 1 failed, and again unless something is changed; 2 not as typed; 3 a check failed;
+4 done, with fewer pairs than wanted; 75 try later: a server, a limit or a budget; 130 or 143 stopped.
+"""
+
 
 def make_app() -> typer.Typer:
     """The application; its flags depend on what is installed, so it is made anew each time."""
     registry = discover()
     app = typer.Typer(
         name="psyctl", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False,
-        rich_markup_mode=None,
+        rich_markup_mode=None, epilog=EXIT_CODES,
     )  # fmt: skip
 
     @app.callback()
@@ -39,7 +43,7 @@ def make_app() -> typer.Typer:
     ) -> None:
         del version, no_plugins
 
-    app.command("dataset.build.caa", cls=build.BuildCommand)(build.command(registry))
+    app.command("dataset.build.caa", cls=build.BuildCommand, epilog=EXIT_CODES)(build.command(registry))
     app.command("dataset.status")(status.command(registry))
     app.command("dataset.show")(show.command(registry))
     app.command("dataset.judge", cls=build.GroupedCommand)(judge.command(registry))

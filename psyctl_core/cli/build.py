@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -17,7 +17,8 @@ from psyctl_core._plugins.kinds import KINDS, OF_A_RUN
 from psyctl_core._plugins.registry import Registry, discover
 from psyctl_core.cli.completion import Completion, components, traits, values
 from psyctl_core.components import KindName
-from psyctl_core.terminal import say, visible
+from psyctl_core.errors import ExitCode
+from psyctl_core.terminal import say, say_json, visible
 
 if TYPE_CHECKING:
     from psyctl_core import BuildConfig
@@ -183,8 +184,19 @@ FromRecipe = Annotated[
 ]
 Strict = Annotated[bool, _option("Stop where the first 40 pairs' sides hardly differ.", RUN, "--strict")]
 Fresh = Annotated[bool, _option("Start another file, even where one could go on.", RUN, "--fresh")]
-DryRun = Annotated[bool, _option("Show what would happen; ask and write nothing.", RUN, "--dry-run")]
-Quiet = Annotated[bool, _option("Print errors and the datasets' paths only.", RUN, "--quiet")]
+DryRun = Annotated[
+    bool, _option("Show how many calls, how much money and how long; ask and write nothing.", RUN, "--dry-run")
+]
+ShowPrompts = Annotated[bool, _option("With --dry-run: show the prompts and a request too.", RUN, "--show-prompts")]
+AsJson = Annotated[bool, _option("Print the summary, or the dry run, as JSON for programs.", RUN, "--json")]
+ProgressStyle = Annotated[
+    Literal["auto", "plain", "json"],
+    _option("How progress is shown on stderr: json is an event a line for programs.", RUN, "--progress"),
+]
+LogFile = Annotated[
+    Path | None, _option("Append what happens to this file too; the run folder's log.txt has it anyway.", RUN)
+]
+Quiet = Annotated[bool, _option("Print errors, the datasets' paths and what is lacking of them only.", RUN, "--quiet")]
 Debug = Annotated[bool, _option("Show details, and the traceback of an error.", RUN, "--debug")]
 
 
@@ -222,6 +234,10 @@ def command(registry: Registry) -> Callable[..., None]:
         recipe: FromRecipe = None,
         fresh: Fresh = False,
         dry_run: DryRun = False,
+        show_prompts: ShowPrompts = False,
+        as_json: AsJson = False,
+        progress: ProgressStyle = "auto",
+        log_file: LogFile = None,
         quiet: Quiet = False,
         debug: Debug = False,
         **flags: Any,
@@ -233,7 +249,11 @@ def command(registry: Registry) -> Callable[..., None]:
         from psyctl_core._engine.asked import job_of  # not before a run is wanted: help must be quick
 
         del recipe  # read where options are parsed
-        _run(job_of(registry, asked_of(flags)), fresh=fresh, dry_run=dry_run, quiet=quiet, debug=debug)
+        config = job_of(registry, asked_of(flags))
+        if dry_run:
+            _plan(config, fresh=fresh, prompts=show_prompts, as_json=as_json, quiet=quiet, debug=debug)
+        else:
+            run(config, progress, fresh=fresh, as_json=as_json, log_file=log_file, quiet=quiet, debug=debug)
 
     return with_parameters(build, of_components, first=core)
 
@@ -260,18 +280,43 @@ def job_parameters(
     return core, [*extra, *(p for p in of_judge if p.name not in spellings)], asked_of
 
 
-def _run(config: BuildConfig, *, fresh: bool, dry_run: bool, quiet: bool, debug: bool) -> None:
-    """Build, or show what would be built, and print it."""
+def _plan(config: BuildConfig, *, fresh: bool, prompts: bool, as_json: bool, quiet: bool, debug: bool) -> None:
+    """Show what would be built."""
     from psyctl_core import api
-    from psyctl_core.cli import render
+    from psyctl_core.cli import live, render
 
-    if dry_run:
-        with render.logging_to_stderr(quiet=quiet, debug=debug):
-            render.plan(api.plan(config))
-        return
-    with render.progress(quiet=quiet, debug=debug) as report_progress:
-        report = api.build(config, fresh=fresh, progress=report_progress)
-    render.summary(report, quiet=quiet)
+    with live.logging_to_stderr(quiet=quiet, debug=debug):
+        found = api.plan(config, fresh=fresh)
+    if as_json:
+        say_json(found.as_json())
+    else:
+        render.plan(found, prompts=prompts)
+
+
+def run(
+    config: BuildConfig,
+    style: Literal["auto", "plain", "json"],
+    *,
+    fresh: bool = False,
+    as_json: bool = False,
+    log_file: Path | None = None,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Build, print what was done, and leave with its exit code. Raises PsyctlError and typer.Exit."""
+    from psyctl_core import api
+    from psyctl_core.cli import live, render
+
+    with live.watching(style, quiet=quiet, debug=debug, log_file=log_file) as seen:
+        report = api.build(config, fresh=fresh, progress=seen.told, tick=seen.told)
+        code = ExitCode.FEWER if report.short else ExitCode.DONE
+        seen.ended(code, report.as_json())
+    if as_json:
+        say_json(report.as_json())
+    else:
+        render.summary(report, quiet=quiet)
+    if code:
+        raise typer.Exit(code)
 
 
 def with_parameters(

@@ -12,14 +12,12 @@ import typer
 from psyctl_core._caa.traits import KNOWN
 from psyctl_core._plugins.registry import Registry
 from psyctl_core.cli.completion import checks, values
+from psyctl_core.errors import ExitCode
 from psyctl_core.terminal import say, say_json, visible
 
 if TYPE_CHECKING:
     from psyctl_core._engine.checking import CheckResult, Checkup
     from psyctl_core.records import JsonValue
-
-FAILED = 3
-"""The exit code where a check fails."""
 
 VERDICTS = ("ok", "look", "fail", "cannot tell")
 MARGIN = " " * 13
@@ -66,7 +64,7 @@ def command(registry: Registry) -> Callable[..., None]:
         """
         from psyctl_core._engine.checking import limits_from, limits_typed
         from psyctl_core.api import check_dataset
-        from psyctl_core.cli.render import logging_to_stderr
+        from psyctl_core.cli.live import logging_to_stderr
 
         limits = {**(limits_from(thresholds) if thresholds else {}), **limits_typed(threshold or ())}
         with logging_to_stderr(quiet=False, debug=debug):
@@ -80,7 +78,7 @@ def command(registry: Registry) -> Callable[..., None]:
             for number, checkup in enumerate(found):
                 say("\n" * bool(number) + "\n".join(_lines(checkup, worst)))
         if failed:
-            raise typer.Exit(FAILED)
+            raise typer.Exit(ExitCode.CHECK_FAILED)
 
     return dataset_check
 

@@ -29,7 +29,7 @@ def split_command(registry: Registry) -> Callable[..., None]:
     extra, spellings = component_parameters(registry, "sink")
 
     def split(
-        dataset: Annotated[Path, typer.Argument(help="A dataset file, or a folder: then its newest datasets.")],
+        dataset: Annotated[Path, typer.Argument(help="A dataset file, or a folder: then those of its newest run.")],
         output: Output,
         held_out: Annotated[
             str, typer.Option(help="Pairs of each dataset to keep back, or a share such as 0.2; the rest is 'train'.")

@@ -39,7 +39,7 @@ def command(registry: Registry) -> Callable[..., None]:
 
     def export(
         dataset: Annotated[
-            Path | None, typer.Argument(help="A dataset file, or a folder: then its newest datasets.")
+            Path | None, typer.Argument(help="A dataset file, or a folder: then those of its newest run.")
         ] = None,
         to: Annotated[
             str,

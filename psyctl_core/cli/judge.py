@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,8 +15,10 @@ from psyctl_core.cli.build import (
     JudgeBackend,
     LimitSamples,
     MaxCost,
+    ProgressStyle,
     Quiet,
     component_parameters,
+    run,
     with_parameters,
 )
 from psyctl_core.cli.completion import components
@@ -37,7 +39,7 @@ def command(registry: Registry) -> Callable[..., None]:
     of_backends, judge_spellings = component_parameters(registry, "backend", prefix="judge-", hidden=True)
 
     def judge_dataset(
-        output: Annotated[Path, typer.Argument(help="A dataset file, or a folder: then its newest datasets.")],
+        output: Annotated[Path, typer.Argument(help="A dataset file, or a folder: then those of its newest run.")],
         judge: Annotated[str, typer.Option(help="Who accepts pairs.", autocompletion=components("judge"))] = "rubric",
         judge_backend: JudgeBackend = None,
         limit_samples: LimitSamples = None,
@@ -45,6 +47,7 @@ def command(registry: Registry) -> Callable[..., None]:
         check: Annotated[
             int | None, typer.Option("--check", help="Label so many pairs yourself, and see how far the judge agrees.")
         ] = None,
+        progress: ProgressStyle = "auto",
         quiet: Quiet = False,
         debug: Debug = False,
         **flags: Any,
@@ -68,7 +71,7 @@ def command(registry: Registry) -> Callable[..., None]:
         selection = choose(registry, {"judge": judge}, given, ["judge"])["judge"]
         backend = judge_backend_of(registry, judge_backend, for_backend)
         for dataset in found:
-            _rejudge(registry, dataset, selection, backend, limit_samples, max_cost, quiet=quiet, debug=debug)
+            _rejudge(registry, dataset, selection, backend, limit_samples, max_cost, progress, quiet=quiet, debug=debug)
 
     return with_parameters(judge_dataset, [*of_judges, *(p for p in of_backends if p.name not in spellings)])
 
@@ -80,11 +83,12 @@ def _rejudge(
     backend: Selection | None,
     limit: int | None,
     max_cost: float | None,
+    style: Literal["auto", "plain", "json"],
     *,
     quiet: bool,
     debug: bool,
 ) -> None:
-    from psyctl_core import BuildConfig, api
+    from psyctl_core import BuildConfig
     from psyctl_core._engine.rejudging import (
         RECORDED,
         Recorded,
@@ -94,7 +98,6 @@ def _rejudge(
         Rejudge,
         recorded,
     )
-    from psyctl_core.cli import render
 
     pairs: Recorded = recorded(dataset)
     choice = resolve(registry, "judge", selection)
@@ -121,9 +124,7 @@ def _rejudge(
         judge_backend=backend or Selection(RECORDED, instance=RecordedBackend(pairs)),
         gives_up=False,
     )
-    with render.progress(quiet=quiet, debug=debug) as report_progress:
-        report = api.build(config, progress=report_progress)
-    render.summary(report, quiet=quiet)
+    run(config, style, quiet=quiet, debug=debug)
 
 
 def _check(dataset: StoredDataset, count: int) -> None:

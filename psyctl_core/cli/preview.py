@@ -98,11 +98,11 @@ def command(registry: Registry) -> Callable[..., None]:
         **flags: Any,
     ) -> None:
         """Show what a source understands of its rows, without calling any model."""
-        from psyctl_core.cli import render
+        from psyctl_core.cli.live import logging_to_stderr
 
         given = {spellings[name]: value for name, value in flags.items() if value is not None}
         selection = choose(registry, {"source": source} if source else {}, given, ("source",))["source"]
-        with render.logging_to_stderr(quiet=False, debug=debug):
+        with logging_to_stderr(quiet=False, debug=debug):
             made = resolve(registry, "source", selection).make(Context(seed=seed))
             seen = look(made, rows=rows, count=count)
         if as_json:

@@ -1,163 +1,97 @@
-"""What a person sees: progress, the plan of a dry run, and the summary at the end."""
+"""What a person sees at the end or instead of a run: the summary, the plan of a dry run, the status of a folder."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import shlex
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from psyctl_core._engine.personas import stored_personas
+from psyctl_core._engine.progress import in_parts, progress_of
 from psyctl_core._engine.status import RunStatus
 from psyctl_core._plugins.kinds import KINDS
-from psyctl_core.api import DatasetReport, Plan, Progress, Report
-from psyctl_core.terminal import NOTICE, say, visible
-
-REFRESH_SECONDS = 0.1
-PLAIN_SECONDS = 10.0
-
-log = logging.getLogger("psyctl")
-
-
-class _Lines(logging.Handler):
-    """Hands each record on as a line of text, with its level."""
-
-    def __init__(self, write: Callable[[str, int], None]) -> None:
-        super().__init__()
-        self._write = write
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Hand one record on."""
-        prefix = "Warning: " if record.levelno >= logging.WARNING else ""
-        self._write(prefix + record.getMessage(), record.levelno)
-
-
-@contextlib.contextmanager
-def logging_to_stderr(*, quiet: bool, debug: bool, write: Callable[[str, int], None] | None = None) -> Iterator[None]:
-    """Show what psyctl logs, as plain lines or through ``write``."""
-    handler = _Lines(write or (lambda line, level: say(line, err=True)))
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.ERROR if quiet else logging.DEBUG if debug else logging.INFO)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-        log.removeHandler(handler)
-
-
-@contextlib.contextmanager
-def progress(*, quiet: bool, debug: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """Show progress for as long as the block runs: a bar on a terminal, a line now and then elsewhere."""
-    if quiet:
-        with logging_to_stderr(quiet=True, debug=debug):
-            yield None
-    elif sys.stderr.isatty():
-        with _bar(debug) as update:
-            yield update
-    else:
-        with logging_to_stderr(quiet=False, debug=debug):
-            yield _every(PLAIN_SECONDS, lambda p: say(_line(p), err=True))
-
-
-@contextlib.contextmanager
-def _bar(debug: bool) -> Iterator[Callable[[Progress], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True, highlight=False)
-    columns = (SpinnerColumn(), BarColumn(), TextColumn("{task.description}", markup=False))
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("getting ready", total=None)
-
-        said = ["getting ready", ""]  # the progress line, and what was logged last, such as what is waited for
-
-        def show() -> None:
-            bar.update(task, description=visible(" · ".join(filter(None, said))))
-
-        def update(p: Progress) -> None:
-            said[0] = _line(p)
-            bar.update(task, completed=p.pairs, total=p.wanted)
-            show()
-
-        def write(line: str, level: int) -> None:
-            if level >= NOTICE or debug:
-                console.print(visible(line), markup=False)
-            else:
-                said[1] = line
-                show()
-
-        with logging_to_stderr(quiet=False, debug=debug, write=write):
-            yield _every(REFRESH_SECONDS, update)
-
-
-def _every(seconds: float, tell: Callable[[Progress], None]) -> Callable[[Progress], None]:
-    last = time.monotonic()
-
-    def tell_now_and_then(p: Progress) -> None:
-        nonlocal last
-        if time.monotonic() - last >= seconds:
-            last = time.monotonic()
-            tell(p)
-
-    return tell_now_and_then
-
-
-PHASES: Mapping[str, str] = {
-    "starting": "getting ready",
-    "loading": "loading the model or checking the server",
-    "describing": "describing personas",
-    "generating": "generating",
-    "saving": "saving",
-}
-"""What each phase of a run is called in front of a person."""
-
-
-def _line(p: Progress) -> str:
-    """Progress in one line: count, rate, time to go, rejected, cost; what is under way where it is not generating."""
-    if p.phase != "generating":
-        return PHASES[p.phase]
-    parts = [f"{p.pairs}/{p.wanted} pairs" if p.wanted is not None else f"{p.pairs} pairs"]
-    if p.rate is not None:
-        parts.append(f"{p.rate:.2f}/s")
-    if p.eta is not None:
-        parts.append(f"{timedelta(seconds=round(p.eta))} to go")
-    parts.append(f"{p.answers} answer{'' if p.answers == 1 else 's'}")
-    parts.append(f"{sum(p.rejected.values())} rejected")
-    if p.skipped:
-        parts.append(f"{sum(p.skipped.values())} rows skipped")
-    if p.cost is not None:
-        parts.append(f"${p.cost:.4f}")
-    return ", ".join(parts)
+from psyctl_core.api import DatasetReport, Plan, Report
+from psyctl_core.figures import counted, duration, money, number, per_cent, rate
+from psyctl_core.terminal import say, visible
 
 
 def summary(report: Report, *, quiet: bool) -> None:
-    """Print what was done, or with ``quiet`` the datasets' places alone."""
+    """Print what was done: the run once, then each dataset; with ``quiet`` the datasets' places alone.
+
+    That there are fewer pairs than wanted is said in any case: with ``quiet`` on stderr.
+    """
     if quiet:
         for dataset in report.datasets:
             say(dataset.location)
+        for line in _short_lines(report):
+            say(line, err=True)
         return
-    for dataset in report.datasets:
-        print_rows([*_dataset_rows(dataset), *_pass_rows(report)])
-    say(_next_step(report))
+    print_rows(_run_rows(report))
+    print_table(("Trait", "Pairs", "New", "Rejected"), [_dataset_row(dataset) for dataset in report.datasets])
+    print_rows([row for dataset in report.datasets for row in _dataset_rows(dataset, alone=len(report.datasets) == 1)])
+    for line in [*_short_lines(report), *_next_steps(report)]:
+        say(line)
 
 
-def _dataset_rows(dataset: DatasetReport) -> list[tuple[str, str]]:
-    return [
-        ("Trait", dataset.trait),
-        ("Dataset", dataset.location),
-        ("Run folder", str(dataset.run_folder)),
-        ("Pairs", f"{dataset.pairs} ({dataset.new_pairs} new)"),
-        ("Rejected", _counts(dataset.rejected)),
-        *([("Rows skipped", _counts(dataset.skipped))] if dataset.skipped else []),
-        *([("Scores", _scores(dataset.scores))] if dataset.scores else []),
-    ]
+def _run_rows(report: Report) -> list[tuple[str, str]]:
+    usage, new = report.usage, sum(dataset.new_pairs for dataset in report.datasets)
+    rows = [("Time", f"{duration(report.seconds)}, {duration(report.generating_seconds)} of it generating")]
+    if new and report.generating_seconds:
+        rows.append(("Rate", rate(new / report.generating_seconds, "pairs")))
+    resumes = f", {number(usage.requests)} over all resumes" if usage.requests != report.requests else ""
+    failed = f", {number(usage.failed_requests)} failed" if usage.failed_requests else ""
+    rows.append(("Requests", f"{number(report.requests)}{resumes}{failed}"))
+    if usage.prompt_tokens or usage.completion_tokens:
+        rows.append(
+            (
+                "Tokens",
+                f"{number(usage.prompt_tokens)} read, {number(usage.completion_tokens)} generated, over all resumes",
+            )
+        )
+    if usage.cost is not None:
+        unpriced = usage.unpriced_requests + usage.lost_requests
+        unknown = f"; what {counted(unpriced, 'request')} cost is not known" if unpriced else ""
+        pairs = sum(dataset.pairs for dataset in report.datasets)
+        per_1000 = f", {money(1000 * usage.cost / pairs)} per 1,000 pairs" if pairs else ""
+        rows.append(("Cost", f"{money(usage.cost)} over all resumes{per_1000}{unknown}"))
+    return rows
+
+
+def _dataset_row(dataset: DatasetReport) -> tuple[str, ...]:
+    rejected = sum(dataset.rejected.values())
+    return dataset.trait, number(dataset.pairs), number(dataset.new_pairs), number(rejected)
+
+
+def _dataset_rows(dataset: DatasetReport, *, alone: bool) -> list[tuple[str, str]]:
+    """What a dataset's row has no room for: where it is, and the reasons."""
+    of = "" if alone else f" of {dataset.trait}"
+    rows = [("Dataset" if alone else dataset.trait, dataset.location)]
+    rows += [(f"Rejected{of}", _counts(dataset.rejected))] if any(dataset.rejected.values()) else []
+    rows += [(f"Rows skipped{of}", _counts(dataset.skipped))] if any(dataset.skipped.values()) else []
+    return rows + ([(f"Scores{of}", _scores(dataset.scores))] if dataset.scores else [])
+
+
+def _short_lines(report: Report) -> list[str]:
+    """A line for each dataset with fewer pairs than wanted, and why."""
+    lines = []
+    for dataset in report.short:
+        why = "the source has no more scenarios" if dataset.exhausted else "--max-scenarios is reached"
+        wanted = counted(report.limit or 0, "pair")
+        lines.append(f"Fewer than wanted: {number(dataset.pairs)} of {wanted} of {dataset.trait}; {why}.")
+    return lines
+
+
+def _next_steps(report: Report) -> list[str]:
+    lines = [] if report.requests else ["Already complete: nothing was asked."]
+    folder = report.datasets[0].run_folder.parent
+    one = report.datasets[0].location
+    shown = folder.parent if len(report.datasets) > 1 else one if Path(one).is_file() else folder
+    lines.append(f"Look at it with: psyctl dataset.show {shlex.quote(str(shown))}")
+    if report.limit is not None and not report.short:
+        lines.append("For more pairs run the same command with a higher --limit-samples.")
+    return lines
 
 
 FOLLOWS_LENGTH = 0.4
@@ -196,77 +130,75 @@ def _scores(scores: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _pass_rows(report: Report) -> list[tuple[str, str]]:
-    new = sum(dataset.new_pairs for dataset in report.datasets)
-    rows = [("Time", f"{report.seconds:.1f} s, {report.generating_seconds:.1f} s of it generating")]
-    if new and report.generating_seconds:
-        rows.append(("Rate", f"{new / report.generating_seconds:.2f} pairs/s"))
-    usage = report.usage
-    rows.append(("Requests", f"{report.requests} ({usage.requests} over all resumes, {usage.failed_requests} failed)"))
-    told = usage.prompt_tokens or usage.completion_tokens or not usage.requests
-    tokens = f"{usage.prompt_tokens} read, {usage.completion_tokens} generated (over all resumes)"
-    rows.append(("Tokens", tokens if told else "unknown: the backend tells none"))
-    if usage.cost is not None:
-        unpriced = usage.unpriced_requests + usage.lost_requests
-        unknown = f", {unpriced} requests of unknown cost" if unpriced else ""
-        pairs = sum(dataset.pairs for dataset in report.datasets)
-        per_1000 = f", ${1000 * usage.cost / pairs:.4f} per 1,000 pairs" if pairs else ""
-        rows.append(("Cost", f"${usage.cost:.6f}{per_1000}{unknown} (over all resumes)"))
-    return rows
+def statuses(found: Sequence[RunStatus], *, details: bool = False) -> None:
+    """Print the datasets of a folder: each run with a table of its traits, then what does not fit together."""
+    for run in by_run(found):
+        _print(run_view(run))
+    for status in found:
+        if made_from := status.run.get("identity", {}).get("made_from"):
+            say(f"{status.trait}, {status.name}: {_origin(made_from)}")
+    for status in found:
+        if details and status.run:
+            say(f"--- {status.trait}, {status.folder}/{status.name}")
+            print_rows(_detail_rows(status))
+    for status in found:
+        for problem in status.problems:
+            say(f"Problem of {status.trait}: {problem}")
 
 
-def _next_step(report: Report) -> str:
-    location = report.datasets[0].location
-    exhausted = [d for d in report.datasets if d.exhausted and (report.limit is None or d.pairs < report.limit)]
-    if exhausted and report.limit is not None:
-        ended = f"The source has no more scenarios: {exhausted[0].pairs} of {report.limit} pairs. "
-    elif not report.requests:
-        ended = "Already complete: nothing was asked. "
-    else:
-        ended = ""
-    more = (
-        ""
-        if report.limit is None or exhausted
-        else "\nFor more pairs run the same command with a higher --limit-samples."
-    )
-    folder = report.datasets[0].run_folder.parent
-    one = location if Path(location).is_file() else str(folder)
-    shown = one if len(report.datasets) == 1 else str(folder.parent)
-    return f"{ended}Look at it with: psyctl dataset.show {shlex.quote(shown)}{more}"
+def by_run(found: Sequence[RunStatus]) -> list[list[RunStatus]]:
+    """The datasets of each run together, oldest run first."""
+    return [[each for each in found if each.name == name] for name in sorted({status.name for status in found})]
 
 
-def run_status(status: RunStatus) -> None:
-    """Print one run of a folder."""
-    statistics, identity = status.run.get("statistics"), status.run.get("identity", {})
-    rows = [
-        ("Run", f"{status.folder}/{status.name}"),
-        ("Trait", status.trait),
-        ("State", status.state),
-        ("Pairs", "unknown" if status.records is None else str(status.records)),
+def run_view(found: Sequence[RunStatus]) -> Any:
+    """How one run is doing, and a table with a row a trait."""
+    from rich.console import Group
+    from rich.text import Text
+
+    head = ("Trait", "State", "Pairs", "Wanted", "Done", "Rejected")
+    rows = []
+    for status in found:
+        pairs = "?" if status.records is None else number(status.records)
+        wanted = "all" if status.wanted is None else number(status.wanted)
+        done = "" if status.wanted is None or status.records is None else per_cent(status.records, status.wanted)
+        state = status.state.partition(" ")[0]
+        rows.append((status.trait, state, pairs, wanted, done, number(status.rejected)))
+    return Group(Text(visible(run_line(found))), _table(head, rows))
+
+
+def run_line(found: Sequence[RunStatus]) -> str:
+    """One run in a line: how it is doing now, or what it came to."""
+    first = found[0]
+    told = next((status for status in found if status.is_running), None)
+    parts = [first.name]
+    if told is None:
+        parts.append(", ".join(dict.fromkeys(status.state for status in found)))
+        costs = [status.cost for status in found if status.cost is not None]
+        parts += [money(max(costs))] if costs else []
+        return " · ".join(parts)
+    return " · ".join([*parts, told.state, *in_parts(progress_of(told.progress))])
+
+
+def _detail_rows(status: RunStatus) -> list[tuple[str, str]]:
+    statistics, identity = status.run["statistics"], status.run["identity"]
+    rows = [("Rejected", _counts(statistics["rejected"]))]
+    if statistics["skipped"]:
+        rows.append(("Rows skipped", _counts(statistics["skipped"])))
+    failed = f", {number(statistics['failed_requests'])} failed" if statistics["failed_requests"] else ""
+    rows.append(("Requests", f"{number(statistics['requests'])}{failed}"))
+    parts: list[tuple[str, str]] = [
+        (kind.capitalize(), kind) for kind in KINDS if kind in identity or not KINDS[kind].is_optional
     ]
-    if made_from := identity.get("made_from"):
-        rows.append(("Made from", _origin(made_from)))
-    if statistics:
-        rows.append(("Rejected", _counts(statistics["rejected"])))
-        if statistics["skipped"]:
-            rows.append(("Rows skipped", _counts(statistics["skipped"])))
-        rows.append(("Requests", f"{statistics['requests']} ({statistics['failed_requests']} failed)"))
-        cost = statistics["cost"]
-        rows.append(("Cost", "unknown" if cost is None else f"${cost:.6f}"))
-        parts: list[tuple[str, str]] = [
-            (kind.capitalize(), kind) for kind in KINDS if kind in identity or not KINDS[kind].is_optional
-        ]
-        parts += [("Judge's backend", "judge_backend")] if "judge_backend" in identity else []
-        rows += [(label, _component(identity.get(part, {}))) for label, part in parts]
-        rows += [("Scores", _scores(statistics["scores"]))] if statistics.get("scores") else []
-        rows.append(("Sampling", _inline(identity.get("sampling", {}))))
-    rows += [(f"Persona, {who}", description) for who, description in stored_personas(status.run)]
-    rows += [("Problem", problem) for problem in status.problems]
-    print_rows(rows)
+    parts += [("Judge's backend", "judge_backend")] if "judge_backend" in identity else []
+    rows += [(label, _component(identity.get(part, {}))) for label, part in parts]
+    rows += [("Scores", _scores(statistics["scores"]))] if statistics.get("scores") else []
+    rows.append(("Sampling", _inline(identity.get("sampling", {}))))
+    return rows + [(f"Persona, {who}", description) for who, description in stored_personas(status.run)]
 
 
 def _origin(made_from: Mapping[str, Any]) -> str:
-    names = " and ".join(f"{parent['pairs']} pairs of {parent['name']}" for parent in made_from["datasets"])
+    names = " and ".join(f"{counted(parent['pairs'], 'pair')} of {parent['name']}" for parent in made_from["datasets"])
     return f"{names}, as its part '{made_from['part']}'" if "part" in made_from else names
 
 
@@ -284,46 +216,94 @@ def _inline(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
-def _judge_rows(found: Plan) -> list[tuple[str, str]]:
-    asked = "unknown" if found.judge_requests is None else f"{found.judge_requests}, and more for each rejected pair"
-    rows = [("Judge asks", found.judge_backend), ("Its requests", asked)]
-    if found.judge_estimate is not None and found.judge_estimate.cost is not None:
-        each = " for every 1,000 scenarios" if found.judge_requests is None else ""
-        rows.append(("Its cost", f"at most about ${found.judge_estimate.cost:.4f}{each}"))
-    return rows
+def plan(found: Plan, *, prompts: bool = False) -> None:
+    """Print what a run would do: how many calls, how much money, how long; then what with; the prompts if wanted."""
+    print_rows([("Calls", _calls(found)), ("Money", _money(found)), ("Time", _time(found))])
+    for trait, changes in found.others.items():
+        say(f"What lies there of {trait} was made with other settings ({changes}): another dataset is begun.\n")
+    print_table(
+        ("Trait", "There", "Wanted", "Folder"),
+        [
+            (trait, number(found.pairs[trait]), "all" if found.limit is None else number(found.limit), str(folder))
+            for trait, folder in zip(found.traits, found.folders, strict=True)
+        ],
+    )
+    print_rows(
+        [
+            *((kind.capitalize(), _joined(text, found.settings[kind])) for kind, text in found.components.items()),
+            *([("Judge asks", found.judge_backend)] if found.judge_backend else []),
+            ("Scenarios", _scenarios(found)),
+        ]
+    )
+    if prompts:
+        _prompts(found)
+    else:
+        say("The prompts: --show-prompts adds them.")
+    say("Dry run: nothing was asked and nothing was written.")
 
 
-def plan(found: Plan) -> None:
-    """Print what a run would do."""
-    wanted = "all the source gives" if found.limit is None else str(found.limit)
-    rows = [
-        ("Traits", ", ".join(found.traits)),
-        *((kind.capitalize(), _joined(text, found.settings[kind])) for kind, text in found.components.items()),
-        ("Folders", ", ".join(map(str, found.folders))),
-        ("Pairs wanted", f"{wanted} for each trait"),
-        ("Rows in source", "unknown" if found.rows is None else str(found.rows)),
-        (
-            "Requests",
-            "unknown" if found.requests is None else f"{found.requests}, and more for each rejected pair",
-        ),
-    ]
-    if found.estimate is not None:
-        e = found.estimate
-        each = " for every 1,000 scenarios" if found.requests is None else ""
-        rows.append(("Tokens", f"about {e.prompt_tokens} read, at most {e.completion_tokens} generated{each}"))
-        rows.append(("Cost", "unknown" if e.cost is None else f"at most about ${e.cost:.4f}{each}"))
-    if found.judge_backend:
-        rows += _judge_rows(found)
-    print_rows(rows)
+def _calls(found: Plan) -> str:
+    if found.requests is None:
+        return "not known: nobody knows how many scenarios the source has; --limit-samples bounds them"
+    parts = [f"{number(found.requests - found.persona_requests)} for pairs"]
+    parts += [f"{number(found.persona_requests)} for personas"] if found.persona_requests else []
+    parts += [f"{number(found.judge_requests or 0)} of the judge"] if found.judge_backend else []
+    total = found.requests + (found.judge_requests or 0)
+    more = "; more for each rejected pair" if total else ": nothing is lacking"
+    return f"{number(total)} ({', '.join(parts)}){more}" if total else f"0{more}"
+
+
+def _money(found: Plan) -> str:
+    if found.is_free:
+        return "none: it is computed here"
+    cost = found.cost
+    each = " for every 1,000 scenarios" if found.requests is None else ""
+    price = f" at {found.estimate.price}" if found.estimate is not None and found.estimate.price else ""
+    if found.requests == 0:
+        told = "none"
+    elif cost is None:
+        told = "not known: no price is listed"
+    else:
+        tokens = found.estimate and (
+            f", {number(found.estimate.prompt_tokens)} tokens read and at most "
+            f"{number(found.estimate.completion_tokens)} generated{each}"
+        )
+        told = f"at most about {money(cost)}{each}{price}{tokens or ''}"
+    if found.budget is None:
+        return told
+    spent = f", {money(found.spent)} of it spent" if found.spent else ""
+    left = found.budget - found.spent
+    fits = "" if cost is None or each else "; it suffices" if cost <= left else "; it may end the run early"
+    return f"{told}. The budget is {money(found.budget)}{spent}{fits}"
+
+
+def _time(found: Plan) -> str:
+    if found.requests == 0:
+        return "none"
+    if found.seconds is not None:
+        return f"about {duration(found.seconds)}, at the rate of the run so far"
+    return "not known before the first answers: --limit-samples 20 tells, and a higher limit goes on from there"
+
+
+def _scenarios(found: Plan) -> str:
+    if found.scenarios is not None and found.limit is not None and found.scenarios >= found.limit:
+        return f"{number(found.scenarios)} or more"
+    rows = f" ({counted(found.rows, 'row')})" if found.rows is not None else ""
+    if found.scenarios is None:
+        return f"not counted{rows}"
+    few = f": fewer than the {counted(found.limit, 'pair')} wanted" if found.limit is not None else ""
+    return f"{number(found.scenarios)}{rows}{few}"
+
+
+def _prompts(found: Plan) -> None:
     for trait, prompts in found.persona_prompts.items():
-        for number, messages in enumerate(prompts, 1):
-            _section(f"Persona prompt {number}, {trait}", [(m.role, m.content) for m in messages])
+        for index, messages in enumerate(prompts, 1):
+            _section(f"Persona prompt {index}, {trait}", [(m.role, m.content) for m in messages])
     for trait, description in found.personas.items():
         _section(f"Persona, {trait}", [("description", description)])
     example = found.example
     begun = [("assistant, begun", example.prefill)] if example.prefill else []
     _section("Example request", [*((m.role, m.content) for m in example.messages), *begun])
-    say("Dry run: nothing was asked and nothing was written.")
 
 
 def _section(title: str, parts: list[tuple[str, str]]) -> None:
@@ -335,18 +315,47 @@ def _section(title: str, parts: list[tuple[str, str]]) -> None:
 
 def print_rows(rows: list[tuple[str, str]]) -> None:
     """Print labels and values in two columns, as wide as the terminal."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table: Any = Table(show_header=False, box=None, pad_edge=False)
     for name, value in rows:
         table.add_row(Text(visible(name), "bold"), Text(visible(value), overflow="fold"))
-    Console(soft_wrap=not sys.stdout.isatty()).print(table)
-    say()
+    _print(table)
 
 
-def _counts(counts: Any) -> str:
-    total = sum(counts.values())
-    reasons = ", ".join(f"{reason}: {n}" for reason, n in sorted(counts.items(), key=lambda item: -item[1]))
-    return f"{total} ({reasons})" if total else "0"
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; what no terminal reads is as wide as it likes."""
+    _print(_table(head, rows))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
+    """A table without lines, numbers to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table: Any = Table(box=None, pad_edge=False, header_style="bold")
+    for index, name in enumerate(head):
+        is_number = all(cell[:1].isdigit() or cell in ("", "all", "?") for cell in (row[index] for row in rows))
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
+    for row in rows:
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    return table
+
+
+def _print(table: Any) -> None:
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        Console().print(table)
+        say()
+        return
+    console = Console(width=10_000)  # nobody's screen: what is read by a program or later is not broken
+    with console.capture() as drawn:
+        console.print(table)
+    say("\n".join(line.rstrip() for line in drawn.get().splitlines()) + "\n")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    reasons = ", ".join(f"{reason}: {number(n)}" for reason, n in sorted(counts.items(), key=lambda item: -item[1]))
+    return f"{number(sum(counts.values()))} ({reasons})" if any(counts.values()) else "0"

@@ -113,11 +113,21 @@ def test_a_broken_plugin_that_is_not_chosen_hurts_nobody(psyctl, install):
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(psyctl, tmp_path):
-    done = psyctl(*BUILD, "--model", "embedded", "--source", "starter", "--limit-samples", "5", "--dry-run")
+    command = (*BUILD, "--model", "embedded", "--source", "starter", "--limit-samples", "5", "--dry-run")
+    done = psyctl(*command)
     assert done.returncode == 0, done.stderr
+    calls, money, time = done.stdout.splitlines()[:3]
+    assert calls == "Calls  14 (10 for pairs, 4 for personas); more for each rejected pair"
+    assert money == "Money  none: it is computed here"
+    assert time.startswith("Time   not known before the first answers: --limit-samples 20 tells")
+    assert "model=embedded" in done.stdout
+    assert "Example request" not in done.stdout
+    shown = psyctl(*command, "--show-prompts").stdout
+    for words in ("Persona prompt 1, Extroversion", "Persona prompt 2, neutral", "Example request", "What does"):
+        assert words in shown, words
+    planned = json.loads(psyctl(*command, "--json").stdout)
+    assert (planned["requests"], planned["cost"], planned["pairs"]) == (14, 0.0, {"Extroversion": 0})
     assert not (tmp_path / "out").exists()
-    for words in ("Persona prompt 1, Extroversion", "Persona prompt 2, neutral", "Example request", "What does", "14,"):
-        assert words in done.stdout, words
 
 
 PLUGIN = """
@@ -147,7 +157,7 @@ def test_a_run_prints_a_summary_and_quiet_the_path_alone(psyctl, install, tmp_pa
     done = psyctl(*command)
     assert done.returncode == 0, done.stderr
     path = next((tmp_path / "out").glob("*.jsonl"))
-    for words in ("Extroversion", f"out/{path.name}", "6 (6 new)", "pairs/s", "Tokens", "dataset.show"):
+    for words in ("Extroversion", f"out/{path.name}", "     6    6         0", "pairs/s", "Tokens", "dataset.show"):
         assert words in done.stdout, words
     again = psyctl(*command, "--quiet")
     assert again.stdout == f"out/{path.name}\n"
@@ -155,17 +165,19 @@ def test_a_run_prints_a_summary_and_quiet_the_path_alone(psyctl, install, tmp_pa
     assert "Already complete" in psyctl(*command).stdout
     shown = psyctl("dataset.show", "out", "--count", "2")
     assert shown.stdout.count("neutral (") == 2
+    summary = json.loads(psyctl(*command, "--json").stdout)
+    assert (summary["datasets"][0]["pairs"], summary["requests"]) == (6, 0)
 
 
 def test_the_personas_are_seen_before_anything_is_asked_and_afterwards(psyctl, install):
     install("psyctl-fake", PLUGIN)
     done = psyctl(*BUILD, "--source", "starter", "--prompter", "static", "--backend", "fake", "--limit-samples", "2")
     assert done.stderr.index("The neutral persona: {character} is") < done.stderr.index("The Extroversion persona: {")
-    shown = psyctl("dataset.show", "out", "--personas").stdout
+    shown = psyctl("dataset.show", "out").stdout
     assert shown.index("Extroversion: {character} is outgoing") < shown.index("1. ")
     assert "neutral: {character} is an ordinary" in shown
-    assert "outgoing" not in psyctl("dataset.show", "out").stdout
-    assert "{character} is outgoing" in psyctl("dataset.status", "out").stdout
+    assert "outgoing" not in psyctl("dataset.show", "out", "--no-personas").stdout
+    assert "{character} is outgoing" in psyctl("dataset.status", "out", "--details").stdout
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such terminals")

@@ -57,7 +57,7 @@ def test_a_command_that_cannot_be_had_is_named_and_ours_stays(psyctl, install, t
     broken = psyctl("vector.broken")
     assert broken.returncode == 1
     assert "command 'vector.broken' (from psyctl-more 1.0) failed: ModuleNotFoundError" in broken.stderr
-    assert "Show the first pairs" in psyctl("dataset.show", "--help").stdout
+    assert "Show pairs of a dataset" in psyctl("dataset.show", "--help").stdout
     rows = psyctl("plugins.list").stdout
     assert "vector.count" in rows
     assert "BROKEN: psyctl has a command dataset.show of its own" in rows

@@ -125,7 +125,7 @@ def test_a_second_signal_stops_at_once_and_loses_nothing(psyctl, held, tmp_path)
 def test_a_second_process_is_refused_by_name_and_a_stale_lock_is_no_obstacle(psyctl, held, tmp_path):
     process = held("--slow-hold", "31")
     done = psyctl(*BUILD)
-    assert done.returncode == 1
+    assert done.returncode == 75
     assert f"process {process.pid}" in done.stderr
     status = psyctl("dataset.status", "out")
     assert f"running (process {process.pid}" in status.stdout

@@ -132,7 +132,7 @@ def test_the_owner_of_a_lock_is_told_without_obeying_it(psyctl, run, tmp_path):
             "dataset.build.caa", "--source", "starter", "--prompter", "static", "--personality", "X",
             "--backend", "openai", "--openai-model", "m", "--output", str(folder),
         )  # fmt: skip
-    assert told.returncode == 1, told.stderr
+    assert told.returncode == 75, told.stderr
     assert not obeyed(told.stdout + told.stderr)
 
 

@@ -79,34 +79,34 @@ def test_two_hundred_pairs_while_a_quarter_of_the_requests_fails(build, serve, t
 
 
 @pytest.mark.parametrize(
-    ("script", "arguments", "words"),
+    ("script", "arguments", "code", "words"),
     [
-        ({"key": "another"}, (), "Give a valid one with --openrouter-api-key"),
-        ({"credit": 0.0}, (), "is used up"),
-        ({}, ("--openrouter-model", "qwen/qwen3-next-80b-a3b-instrct"), "qwen/qwen3-next-80b-a3b-instruct"),
+        ({"key": "another"}, (), 1, "Give a valid one with --openrouter-api-key"),
+        ({"credit": 0.0}, (), 75, "is used up"),
+        ({}, ("--openrouter-model", "qwen/qwen3-next-80b-a3b-instrct"), 1, "qwen/qwen3-next-80b-a3b-instruct"),
     ],
 )
-def test_what_can_never_work_is_told_before_anything_is_paid(build, serve, tmp_path, script, arguments, words):
+def test_what_cannot_work_is_told_before_anything_is_paid(build, serve, tmp_path, script, arguments, code, words):
     server = serve(**script)
     done = build(server, "--limit-samples", "5", *arguments)
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert KEY not in done.stderr + done.stdout
     assert server.log.requests == 0
-    assert not list((tmp_path / "out").glob("caa_dataset_*"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_credit_that_runs_out_and_a_budget_both_stop_saved_and_resumable(build, serve, tmp_path):
     server = serve(credit=0.0015)
     done = build(server, "--limit-samples", "60")
-    assert done.returncode == 1
+    assert done.returncode == 75
     assert "Run the same command again" in done.stderr or "run the same command again" in done.stderr
     saved = records(tmp_path)
     assert 0 < len(saved) < 60
     server.script.credit = None
     limited = build(server, "--limit-samples", "60", "--openrouter-max-cost", "0.0025")
-    assert limited.returncode == 1
+    assert limited.returncode == 75
     assert "--openrouter-max-cost" in limited.stderr
     assert server.log.charged <= 0.0025
     assert build(server, "--limit-samples", "60").returncode == 0
@@ -119,7 +119,7 @@ def test_credit_that_runs_out_and_a_budget_both_stop_saved_and_resumable(build, 
 def test_an_outage_stops_the_run_and_the_same_command_goes_on(build, serve, tmp_path):
     server = serve(down=(30, float("inf")))
     done = build(server, "--limit-samples", "40", "--openrouter-max-workers", "4", "--openrouter-patience", "0.2")
-    assert done.returncode == 1
+    assert done.returncode == 75
     assert "in a row" in done.stderr
     server.script.down = (0, 0)
     assert build(server, "--limit-samples", "40", "--openrouter-max-workers", "4").returncode == 0
@@ -132,8 +132,8 @@ def test_a_dry_run_estimates_and_asks_no_model(build, serve, tmp_path):
     server = serve()
     done = build(server, "--limit-samples", "50", "--dry-run", OPENROUTER_API_KEY="")
     assert done.returncode == 0, done.stderr
-    assert "at most about $" in done.stdout
-    assert "100, and more" in done.stdout
+    assert done.stdout.startswith("Calls  100 (100 for pairs); more for each rejected pair\nMoney  at most about $")
+    assert "a million tokens read" in done.stdout
     assert server.log.requests == 0
     assert not (tmp_path / "out").exists()
 
@@ -173,7 +173,7 @@ def test_the_whole_of_a_hub_dataset_as_the_readme_types_it(loopback, psyctl, ser
             "OPENROUTER_BASE_URL": server.url,
         }
         dry = psyctl(*command, "--dry-run", **environment)
-        assert "for every 1,000 scenarios" in dry.stdout, dry.stderr
+        assert dry.stdout.startswith("Calls  28 (24 for pairs, 4 for personas)"), dry.stderr
         assert server.log.requests == 0
         done = psyctl(*command, **environment)
     assert done.returncode == 0, done.stderr

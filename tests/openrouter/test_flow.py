@@ -11,6 +11,7 @@ from collections import defaultdict
 import pytest
 
 from psyctl_core.budget import Budget
+from psyctl_core.components import BackendState
 from psyctl_core.errors import BackendError, SourceError
 from psyctl_core.records import ChatRequest, Message
 from psyctl_openrouter.flow import Flow, Timing
@@ -55,6 +56,7 @@ class World:
         self.in_flight = self.most = 0
         self.aborted = threading.Event()
         self.servers = [Server(self.send, workers)]
+        self.states = set()
         self.flow = Flow(
             self.servers,
             abort=self.aborted.set,
@@ -67,6 +69,7 @@ class World:
     def sleep(self, seconds):
         assert 0 <= seconds <= 1.0
         self.now += seconds
+        self.states.add(self.flow.state())
 
     def send(self, request):
         with self.lock:
@@ -239,6 +242,13 @@ def test_a_wait_beyond_reason_stops_the_run(world):
         collect(answers, it.flow.run(requests(6)))
     assert "run the same command again" in caught.value.hint
     assert it.now < 1060
+
+
+def test_what_is_waited_for_is_told_while_it_lasts(world):
+    it = world(lambda name, tries: waiting(12.0) if (name, tries) == ("2", 0) else OK)
+    list(it.flow.run(requests(6)))
+    assert BackendState("rate limited", 1) in it.states
+    assert it.flow.state() == BackendState("", 1)
 
 
 def test_waiting_is_visible_but_not_chatty(world, caplog):

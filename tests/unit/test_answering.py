@@ -120,7 +120,7 @@ def priced(request: ChatRequest) -> Completion:
 def test_a_backend_that_knows_no_budget_is_stopped_before_it_is_crossed(setup):
     it = setup(FakeBackend(answer=priced, in_flight=8), limit=1.1)
     got = []
-    with pytest.raises(BackendError, match=r"budget of \$1.1 is reached: \$1.000000 spent"):
+    with pytest.raises(BackendError, match=r"budget of \$1.1 is reached: \$1.00 spent"):
         it.collect(got, iter(asked(*range(20))))
     assert len(got) == len(it.backend.asked) == 4
     with pytest.raises(BackendError, match="is reached"):

@@ -174,7 +174,7 @@ def test_a_config_field_called_name_hides_nothing_from_status(psyctl, install, t
     backend = status["identity"]["backend"]
     assert backend["component"] == {"name": "mine", "distribution": "psyctl-named"}
     assert backend["settings"] == {"name": "llama", "distribution": "normal"}
-    assert "mine" in psyctl("dataset.status", "out").stdout
+    assert "mine" in psyctl("dataset.status", "out", "--details").stdout
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def test_the_command_reads_the_file(tmp_path, monkeypatch, capsys):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"positive": "A \ud83d loud one", "neutral": PLAIN}), encoding="utf-8")
     started = []
-    monkeypatch.setattr("psyctl_core.cli.build._run", lambda config, **_: started.append(config))
+    monkeypatch.setattr("psyctl_core.cli.build.run", lambda config, *_, **__: started.append(config))
     words = [
         "dataset.build.caa",
         "--model",

@@ -19,8 +19,8 @@ from psyctl_core.cli.app import make_app
 ROOT = Path(psyctl_core.__file__).parent
 PLUGINS = ROOT.parent / "plugins"
 PUBLIC = {
-    "budget", "checks", "components", "errors", "files", "hookspecs", "local_models", "markup", "options", "records",
-    "schema", "terminal",
+    "budget", "checks", "components", "errors", "figures", "files", "hookspecs", "local_models", "markup", "options",
+    "records", "schema", "terminal",
 }  # fmt: skip
 
 

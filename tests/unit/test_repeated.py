@@ -95,4 +95,4 @@ def test_the_plan_counts_them(tmp_path):
         "Openness", tmp_path / "x", backend=FakeBackend(), source=source(), prompter="static", answers_per_scene=4,
         temperature=1.0,
     )  # fmt: skip
-    assert (plan.rows, plan.requests) == (6, 48)
+    assert (plan.rows, plan.scenarios, plan.requests) == (6, 16, 32)  # two of the rows hold none
