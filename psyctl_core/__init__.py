@@ -74,6 +74,7 @@ if TYPE_CHECKING:
         check_dataset,
         check_records,
         export_dataset,
+        lent_model,
         open_dataset,
         plan,
         plan_caa,
@@ -84,7 +85,7 @@ if TYPE_CHECKING:
 _API = (
     "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "ExportReport", "PersonaChoice", "Plan", "Progress",
     "RejectedPair", "Report", "Sampling", "Selection", "StoredDataset", "build", "build_caa", "check_dataset",
-    "check_records", "export_dataset", "open_dataset", "plan", "plan_caa", "scores_of", "stored_datasets",
+    "check_records", "export_dataset", "lent_model", "open_dataset", "plan", "plan_caa", "scores_of", "stored_datasets",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 
@@ -152,6 +153,7 @@ __all__ = [
     "check_records",
     "export_dataset",
     "hookimpl",
+    "lent_model",
     "open_dataset",
     "option",
     "plan",

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from psyctl_core._caa.cast import Cast
@@ -34,7 +35,7 @@ from psyctl_core._engine.scores import scores_of
 from psyctl_core._engine.stopping import stoppable
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import discover
-from psyctl_core._plugins.selection import Selection, resolve, selection_of
+from psyctl_core._plugins.selection import Selection, config_of, resolve, selection_of
 from psyctl_core._store import runs
 from psyctl_core._store.lock import locked
 from psyctl_core._store.runs import RejectedPair
@@ -51,6 +52,7 @@ from psyctl_core.components import (
 )
 from psyctl_core.errors import UsageError
 from psyctl_core.files import remove_drafts
+from psyctl_core.local_models import LentModel
 from psyctl_core.options import Config
 from psyctl_core.records import (
     NEUTRAL,
@@ -83,6 +85,7 @@ __all__ = [
     "check_dataset",
     "check_records",
     "export_dataset",
+    "lent_model",
     "open_dataset",
     "plan",
     "plan_caa",
@@ -453,6 +456,29 @@ def export_dataset(
     choice = resolve(registry, "exporter", selection_of("exporter", to))
     datasets = find_datasets(Path(output).expanduser(), registry)
     return export(datasets, choice.make(Context()), Path(place).expanduser(), held_out)
+
+
+@contextmanager
+def lent_model(
+    model: str, backend: str = "hf", options: Mapping[str, JsonValue] = MappingProxyType({})
+) -> Iterator[LentModel]:
+    """A backend's loaded model, to compute with directly; freed when the context ends.
+
+    Args:
+        model: What the backend's own ``model`` option takes: a Hub name, a folder, a GGUF file or ``embedded``.
+        backend: A backend whose model is a Transformers model; see :class:`~psyctl_core.local_models.LendsModel`.
+        options: More of its options by the names of its config's fields, such as ``device`` and ``dtype``.
+
+    Raises:
+        UsageError: There is no such backend or model, or the backend lends none.
+        BackendError: The model cannot be loaded.
+    """
+    registry = discover()
+    registered = registry.get("backend", backend)
+    config = config_of(registered, {"model": model, **options})
+    guarded = resolve(registry, "backend", Selection(registered.full_name, config)).make(Context())
+    with closing(guarded):
+        yield guarded.lend()
 
 
 def _selected(wanted: Mapping[KindName, object]) -> dict[KindName, Selection]:

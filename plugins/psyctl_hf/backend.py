@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from psyctl_core.budget import Budget
 from psyctl_core.components import Context, Identity, InferenceBackend
 from psyctl_core.errors import BackendError
+from psyctl_core.local_models import LentModel
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_hf import HfConfig
 from psyctl_hf.intake import Intake
@@ -76,6 +77,10 @@ class HfBackend(InferenceBackend):
         generator = self._loaded()
         for _, group in groupby(requests, key=_settings_of):
             yield from self._in_batches(Intake(generator, group))
+
+    def lend(self) -> LentModel:
+        """The model itself; see :class:`~psyctl_core.local_models.LendsModel`."""
+        return self._loaded().lend(self._located)
 
     def close(self) -> None:
         """Free the model."""

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from psyctl_core.errors import BackendError, UsageError
-from psyctl_core.local_models import EXAMPLE, one_line
+from psyctl_core.local_models import EXAMPLE, LentModel, one_line
 from psyctl_core.markup import ends_thoughts
 from psyctl_core.records import ChatRequest, Completion, JsonValue
 from psyctl_hf import HfConfig, chat, loading, paged
@@ -70,6 +70,11 @@ class Generator:
     def description(self) -> str:
         """Device and number format, for the log."""
         return f"{self._model.dtype} on {self._device}".replace("torch.", "")
+
+    def lend(self, located: Located) -> LentModel:
+        """The model and tokenizer for whoever computes with them directly."""
+        name, fingerprint = located.name, located.fingerprint
+        return LentModel(name, fingerprint, self._model, self._tokenizer, self.encode, self._longest)
 
     def speed(self) -> float:
         """About how many requests a second it will answer."""

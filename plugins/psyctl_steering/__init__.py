@@ -1,0 +1,34 @@
+"""Steering vectors: extracted from contrastive pairs, tried on a model, and measured.
+
+In Python::
+
+    from psyctl_steering import SteeringVector, Steering, extract, measure
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+from psyctl_core.components import Command
+from psyctl_core.hookspecs import hookimpl
+
+_API = {
+    "Steering": "psyctl_steering.steering",
+    "SteeringVector": "psyctl_steering.vector",
+}
+"""What Python programs use, and where it is; imported when first asked for, since it needs torch."""
+
+__all__ = ["Steering", "SteeringVector"]  # noqa: F822 - found by __getattr__
+
+
+@hookimpl
+def psyctl_commands() -> Sequence[Command]:
+    """Offer the commands about vectors."""
+    return []
+
+
+def __getattr__(name: str) -> object:
+    if name in _API:
+        return getattr(importlib.import_module(_API[name]), name)
+    raise AttributeError(f"module 'psyctl_steering' has no attribute '{name}'")

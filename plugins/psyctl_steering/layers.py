@@ -1,0 +1,117 @@
+"""Finds the layers of a model that a name or a pattern means."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from psyctl_core.errors import UsageError
+
+DEPTH = 0.6
+"""Where a vector works when nobody says: this share of the blocks lies before it. Between .3 and .7 is usual."""
+
+
+def blocks(model: Any) -> list[str]:
+    """The names of a model's decoder blocks in order, such as ``model.layers[0]``.
+
+    They are the modules of the longest list of modules of one type, the outermost where several are as long.
+
+    Raises:
+        UsageError: The model has no such list.
+    """
+    found: list[tuple[int, str]] = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) and len({type(each) for each in module}) == 1:
+            found.append((len(module), name))
+    if not found:
+        raise UsageError("The model has no list of blocks.", "Take a decoder model that Transformers knows.")
+    most = max(length for length, _ in found)
+    name = next(name for length, name in found if length == most)
+    return [f"{name}[{index}]" for index in range(most)]
+
+
+def module_of(model: Any, layer: str) -> nn.Module:
+    """The module that a layer's name means; ``model.layers[3]`` and ``model.layers.3`` are the same.
+
+    Raises:
+        UsageError: There is none; near names are named.
+    """
+    name = _dotted(layer)
+    for known, module in model.named_modules():
+        if known == name:
+            assert isinstance(module, nn.Module)
+            return module
+    raise _unknown(model, layer)
+
+
+def matching(model: Any, patterns: Sequence[str]) -> list[str]:
+    """The layers that names and patterns mean, in the model's order and without doubles; all blocks for none.
+
+    Args:
+        model: The model.
+        patterns: Names, with ``*`` for any part of a name or any number: ``model.layers[*].mlp``; or a block's number.
+
+    Raises:
+        UsageError: One means nothing.
+    """
+    every = blocks(model)
+    if not patterns:
+        return every
+    names = {bracketed(name): None for name, module in model.named_modules() if name and _computes(module)}
+    wanted: set[str] = set()
+    for pattern in patterns:
+        if pattern.lstrip("-").isdigit():
+            number = int(pattern)
+            if not -len(every) <= number < len(every):
+                raise UsageError(
+                    f"There is no block {number}: the model has {len(every)}, from 0.", "Give --layer one."
+                )
+            wanted.add(every[number])
+            continue
+        form = re.compile(
+            ".*".join(re.escape(part) for part in bracketed(_dotted(pattern)).split("*")).replace(r"\ ", " ")
+        )
+        if "*" in pattern:
+            depth = bracketed(_dotted(pattern)).count(".")
+            found = {name for name in names if form.fullmatch(name) and name.count(".") == depth}
+        else:
+            found = {bracketed(_dotted(pattern))} & names.keys()
+        if not found:
+            raise _unknown(model, pattern)
+        wanted |= found
+    return [name for name in names if name in wanted]
+
+
+def default_layer(layers: Sequence[str], model: Any) -> str:
+    """Of these layers the one nearest to :data:`DEPTH` of the model's blocks."""
+    total = len(blocks(model))
+    return min(layers, key=lambda layer: abs(number_of(layer) - DEPTH * total))
+
+
+def number_of(layer: str) -> int:
+    """The number of the block that a layer is, or lies in; -1 where its name has none."""
+    found = re.search(r"\[(\d+)\]", bracketed(layer))
+    return int(found[1]) if found else -1
+
+
+def bracketed(name: str) -> str:
+    """A module's name with list indices in brackets: ``model.layers[3].mlp``."""
+    return re.sub(r"\.(\d+|\*)(?=\.|$)", r"[\1]", name)
+
+
+def _dotted(name: str) -> str:
+    return re.sub(r"\[(\d+|\*)\]", r".\1", name.strip())
+
+
+def _computes(module: Any) -> bool:
+    return not isinstance(module, (nn.ModuleList, nn.ModuleDict))
+
+
+def _unknown(model: Any, layer: str) -> UsageError:
+    names = [bracketed(name) for name, module in model.named_modules() if name and _computes(module)]
+    near = difflib.get_close_matches(bracketed(_dotted(layer)), names, 3, 0.5) or names[:3]
+    return UsageError(f"The model has no layer '{layer}'.", f"Near names: {', '.join(near)}.")
