@@ -19,7 +19,7 @@ _API = {
 }
 """What Python programs use, and where it is; imported when first asked for, since it needs torch."""
 
-__all__ = ["Steering", "SteeringVector"]  # noqa: F822 - found by __getattr__
+__all__ = ["Steering", "SteeringVector"]
 
 
 @hookimpl

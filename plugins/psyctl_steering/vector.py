@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from psyctl_core.errors import UsageError
-from psyctl_core.files import written_whole, writing
+from psyctl_core.files import writing, written_whole
 
 FORMAT = "psyctl steering vector 1"
 
