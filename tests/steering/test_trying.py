@@ -69,11 +69,11 @@ def test_what_is_added_is_a_share_of_the_states_norm_whatever_the_vectors_length
 
 
 def test_answers_at_strength_0_are_the_models_own_and_each_is_as_if_it_were_alone(lent, vector):
-    together = answers(lent, vector, "Hello there.", [-20, 0, 20], max_tokens=6)
-    alone = [answers(lent, vector, "Hello there.", [s], max_tokens=6)[0] for s in (-20, 0, 20)]
+    together = answers(lent, vector, "Hello there.", [-900, 0, 900], max_tokens=6)
+    alone = [answers(lent, vector, "Hello there.", [s], max_tokens=6)[0] for s in (-900, 0, 900)]
     assert together == alone
     opposite = dataclasses.replace(vector, directions={k: -v for k, v in vector.directions.items()})
-    assert [a.text for a in answers(lent, opposite, "Hello there.", [20, 0, -20], max_tokens=6)] == [
+    assert [a.text for a in answers(lent, opposite, "Hello there.", [900, 0, -900], max_tokens=6)] == [
         a.text for a in together
     ]
     assert together[0].text != together[2].text
