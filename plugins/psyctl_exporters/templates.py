@@ -15,8 +15,7 @@ from psyctl_core.local_models import (
     one_line,
     without_special,
 )
-from psyctl_core.records import CaaRecord, ChatRequest, Message
-from psyctl_exporters.rows import prompt_of
+from psyctl_core.records import CaaRecord, ChatRequest, Message, prompt_of
 
 
 class Templated:
