@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from psyctl_core.errors import BackendError, OutputError, UsageError
-from psyctl_core.local_models import LentModel
+from psyctl_core.local_models import LentModel, is_out_of_memory
 from psyctl_core.records import CaaRecord, ChatRequest, Message, prompt_of
 from psyctl_steering.layers import matching
 from psyctl_steering.steering import States, changed
@@ -361,12 +361,6 @@ class _Batches:
         if self._model.device.type == "cuda":
             torch.cuda.empty_cache()
         return None
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; the CPU's allocator tells only in words."""
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(w in str(error) for w in words)
 
 
 def compute(model: Any, pairs: Sequence[list[Reading]], layers: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
