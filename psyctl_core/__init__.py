@@ -79,13 +79,15 @@ if TYPE_CHECKING:
         plan,
         plan_caa,
         scores_of,
+        split_pairs,
         stored_datasets,
     )
 
 _API = (
     "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "ExportReport", "PersonaChoice", "Plan", "Progress",
     "RejectedPair", "Report", "Sampling", "Selection", "StoredDataset", "build", "build_caa", "check_dataset",
-    "check_records", "export_dataset", "lent_model", "open_dataset", "plan", "plan_caa", "scores_of", "stored_datasets",
+    "check_records", "export_dataset", "lent_model", "open_dataset", "plan", "plan_caa", "scores_of", "split_pairs",
+    "stored_datasets",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 
@@ -159,6 +161,7 @@ __all__ = [
     "plan",
     "plan_caa",
     "scores_of",
+    "split_pairs",
     "stored_datasets",
 ]
 

@@ -26,7 +26,7 @@ from psyctl_core._engine.checking import (
 )
 from psyctl_core._engine.config import BuildConfig
 from psyctl_core._engine.dataset import Dataset
-from psyctl_core._engine.exporting import ExportReport, export
+from psyctl_core._engine.exporting import ExportReport, export, split_pairs
 from psyctl_core._engine.job import Job, Work, close_all, closed_after, no_scenario, open_datasets, prepared
 from psyctl_core._engine.personas import Wanted, wanted_personas
 from psyctl_core._engine.progress import Callback, Progress
@@ -90,6 +90,7 @@ __all__ = [
     "plan",
     "plan_caa",
     "scores_of",
+    "split_pairs",
     "stored_datasets",
 ]
 

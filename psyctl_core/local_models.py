@@ -337,3 +337,34 @@ def one_line(error: object) -> str:
     """A library's whole message on one line, at most :data:`MAX_MESSAGE` characters; its kind where it has none."""
     text = " ".join(str(error).split()).rstrip(".") or repr(error)
     return text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}…"
+
+
+def number_in(config: Any, *names: str) -> int:
+    """The first of these settings that there is, of one for each layer the largest; 0 where there is none."""
+    for name in names:
+        value = getattr(config, name, None)
+        found = max(value, default=0) if isinstance(value, (list, tuple)) else value
+        if found:
+            return int(found)
+    return 0
+
+
+def longest(model: Any) -> int:
+    """How many tokens, prompt and answer together, the model can place; 0 where nothing says.
+
+    ``max_position_embeddings`` with most models; rotary scaling that is not counted in it counts too.
+    """
+    config = model.config.get_text_config()
+    most = number_in(config, "max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "n_ctx")
+    rope = getattr(config, "rope_parameters", None) or {}
+    for one in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
+        factor, original = one.get("factor"), one.get("original_max_position_embeddings")
+        if factor and (original or one.get("rope_type") in ("linear", "dynamic")):
+            most = max(most, int(float(factor) * (original or most)))
+    return most
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; PyTorch has a class for a GPU's, and for a CPU's only words."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from psyctl_core.budget import Budget
 from psyctl_core.components import Context, Identity, InferenceBackend
 from psyctl_core.errors import BackendError
-from psyctl_core.local_models import LentModel
+from psyctl_core.local_models import LentModel, is_out_of_memory
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_hf import HfConfig
 from psyctl_hf.intake import Intake
@@ -129,7 +129,7 @@ class HfBackend(InferenceBackend):
                     yield completion
                     yield from intake.refused()
             except (RuntimeError, MemoryError) as error:
-                if not generator.is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if rows == 1:
                     longest = max(len(ids) for _, ids in asked)

@@ -25,7 +25,13 @@ __all__ = ["Steering", "SteeringVector"]
 @hookimpl
 def psyctl_commands() -> Sequence[Command]:
     """Offer the commands about vectors."""
-    return []
+    return [
+        Command(
+            "steering.try",
+            "psyctl_steering.command_try:steering_try",
+            "Show a model's answers at several strengths of a vector",
+        ),
+    ]
 
 
 def __getattr__(name: str) -> object:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from psyctl_core.errors import UsageError
+from psyctl_core.local_models import number_in
 
 DEPTH = 0.6
 """Where a vector works when nobody says: this share of the blocks lies before it. Between .3 and .7 is usual."""
@@ -18,20 +19,26 @@ DEPTH = 0.6
 def blocks(model: Any) -> list[str]:
     """The names of a model's decoder blocks in order, such as ``model.layers[0]``.
 
-    They are the modules of the longest list of modules of one type, the outermost where several are as long.
+    They are the outermost list of as many modules as the config says there are blocks, within the decoder where the
+    model has other parts, such as one that sees; where the config does not say, the longest list.
 
     Raises:
         UsageError: The model has no such list.
     """
-    found: list[tuple[int, str]] = []
-    for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) and len({type(each) for each in module}) == 1:
-            found.append((len(module), name))
+    lists = {name: len(module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
+    said = number_in(model.config.get_text_config(), "num_hidden_layers", "n_layer", "n_layers")
+    inside = _name_of_decoder(model)
+    found = [name for name, length in lists.items() if length == said and name.startswith(inside)]
+    found = found or sorted((name for name in lists if lists[name]), key=lambda name: -lists[name])
     if not found:
         raise UsageError("The model has no list of blocks.", "Take a decoder model that Transformers knows.")
-    most = max(length for length, _ in found)
-    name = next(name for length, name in found if length == most)
-    return [f"{name}[{index}]" for index in range(most)]
+    return [f"{bracketed(found[0])}[{index}]" for index in range(lists[found[0]])]
+
+
+def _name_of_decoder(model: Any) -> str:
+    """Where the part of the model lies that writes; "" where it is the model itself, or nothing says."""
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
+    return next((name for name, module in model.named_modules() if module is decoder), "")
 
 
 def module_of(model: Any, layer: str) -> nn.Module:

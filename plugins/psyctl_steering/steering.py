@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from psyctl_core.errors import UsageError
+from psyctl_core.local_models import LentModel
 from psyctl_steering.layers import default_layer, matching, module_of
 from psyctl_steering.vector import SteeringVector
 
@@ -134,3 +135,12 @@ def check_fits(model: Any, vector: SteeringVector, layers: Sequence[str] = ()) -
     if not chosen:
         raise UsageError(f"The vector has nothing at {', '.join(layers)}.", f"It has: {', '.join(vector.directions)}.")
     return chosen
+
+
+def origin_note(lent: LentModel, vector: SteeringVector) -> list[str]:
+    """One line where the vector was extracted from another model, or from other weights of it; else none."""
+    facts = vector.facts
+    if facts.fingerprint == lent.fingerprint:
+        return []
+    other = "other weights of it" if facts.model == lent.name else f"'{facts.model}'"
+    return [f"The vector was not extracted from '{lent.name}' as it is here, but from {other}: it may do nothing."]

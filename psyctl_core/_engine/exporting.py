@@ -78,7 +78,7 @@ def export(
 def _exported(
     dataset: StoredDataset, records: Sequence[CaaRecord], exporter: GuardedExporter, target: ExportTarget, held_out: int
 ) -> ExportReport:
-    pairs, kept_back = split(records, held_out, dataset.location)
+    pairs, kept_back = split_pairs(records, held_out, dataset.location)
     exported: Exported = exporter.export(pairs, kept_back, target)
     return ExportReport(
         trait=target.trait,
@@ -92,7 +92,7 @@ def _exported(
     )
 
 
-def split(
+def split_pairs(
     records: Sequence[CaaRecord], held_out: int, location: str = "the dataset"
 ) -> tuple[list[CaaRecord], list[CaaRecord]]:
     """The records without those that are held out, and these: so many, spread evenly.

@@ -18,8 +18,8 @@ from psyctl_core import (
     UsageError,
     export_dataset,
     open_dataset,
+    split_pairs,
 )
-from psyctl_core._engine.exporting import split
 from psyctl_core._plugins.registry import discover
 from psyctl_core.cli.app import make_app
 from psyctl_core.testing import FakeBackend, FakeSource
@@ -93,7 +93,7 @@ def test_what_is_held_out_is_spread_evenly_and_nothing_is_lost(data):
     count = data.draw(st.integers(1, 60))
     held_out = data.draw(st.integers(0, count - 1))
     numbers = [CaaRecord("", "(1", "(2", str(i), "", "", "", "", "") for i in range(count)]
-    pairs, kept = split(numbers, held_out)
+    pairs, kept = split_pairs(numbers, held_out)
     assert sorted(int(r.id) for r in pairs + kept) == list(range(count))
     assert len(kept) == held_out
     places = [int(record.id) for record in kept]
