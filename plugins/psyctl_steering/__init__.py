@@ -34,6 +34,11 @@ def psyctl_commands() -> Sequence[Command]:
             "Extract a steering vector from a dataset's pairs",
         ),
         Command(
+            "vector.export",
+            "psyctl_steering.command_export:vector_export",
+            "Write a steering vector as another tool reads it",
+        ),
+        Command(
             "steering.try",
             "psyctl_steering.command_try:steering_try",
             "Show a model's answers at several strengths of a vector",
