@@ -16,16 +16,28 @@ from psyctl_core.hookspecs import hookimpl
 _API = {
     "Steering": "psyctl_steering.steering",
     "SteeringVector": "psyctl_steering.vector",
+    "extract": "psyctl_steering.extraction",
+    "lend": "psyctl_steering.models",
 }
 """What Python programs use, and where it is; imported when first asked for, since it needs torch."""
 
-__all__ = ["Steering", "SteeringVector"]
+__all__ = ["Steering", "SteeringVector", "extract", "lend"]
 
 
 @hookimpl
 def psyctl_commands() -> Sequence[Command]:
     """Offer the commands about vectors."""
     return [
+        Command(
+            "extract.steering",
+            "psyctl_steering.command_extract:extract_steering",
+            "Extract a steering vector from a dataset's pairs",
+        ),
+        Command(
+            "vector.export",
+            "psyctl_steering.command_export:vector_export",
+            "Write a steering vector as another tool reads it",
+        ),
         Command(
             "steering.try",
             "psyctl_steering.command_try:steering_try",

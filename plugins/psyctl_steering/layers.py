@@ -95,7 +95,11 @@ def matching(model: Any, patterns: Sequence[str]) -> list[str]:
 
 def default_layer(layers: Sequence[str], model: Any) -> str:
     """Of these layers the one nearest to :data:`DEPTH` of the model's blocks."""
-    total = len(blocks(model))
+    return default_layer_of(layers, len(blocks(model)))
+
+
+def default_layer_of(layers: Sequence[str], total: int) -> str:
+    """Of these layers the one nearest to :data:`DEPTH` of so many blocks."""
     return min(layers, key=lambda layer: abs(number_of(layer) - DEPTH * total))
 
 

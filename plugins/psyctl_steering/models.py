@@ -9,7 +9,7 @@ from psyctl_core import chat
 from psyctl_core.local_models import LentModel, longest
 
 
-def lent(model: Any, tokenizer: Any, name: str = "") -> LentModel:
+def lend(model: Any, tokenizer: Any, name: str = "") -> LentModel:
     """What :func:`~psyctl_steering.extract` takes, of a model and tokenizer that the program loaded.
 
     Args:
@@ -26,8 +26,8 @@ def lent(model: Any, tokenizer: Any, name: str = "") -> LentModel:
 
 
 def _fingerprint(model: Any) -> str:
-    """A digest of the config and of each weight's name, shape and first numbers."""
-    found = hashlib.sha256(model.config.to_json_string().encode())
+    """A digest of each weight's name, shape and first numbers."""
+    found = hashlib.sha256()
     for name, weight in model.named_parameters():
         found.update(f"{name}:{tuple(weight.shape)}:{weight.flatten()[:8].tolist()}".encode())
     return found.hexdigest()[:16]

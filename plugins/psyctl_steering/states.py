@@ -18,6 +18,7 @@ import torch
 from psyctl_core.errors import BackendError, OutputError, UsageError
 from psyctl_core.local_models import LentModel, is_out_of_memory
 from psyctl_core.records import CaaRecord, ChatRequest, Message, prompt_of
+from psyctl_steering.directions import mean_of
 from psyctl_steering.layers import matching
 from psyctl_steering.steering import States, changed
 
@@ -35,8 +36,8 @@ TOKENS = {"cpu": 4096, "mps": 4096, "cuda": 32768}
 CHUNK = 1024
 """Pairs whose differences are in memory together."""
 
-Progress = Callable[[int, int], None]
-"""Told how many pairs are read, of how many."""
+Progress = Callable[[int, int, int], None]
+"""Told how many pairs are done, of how many, and how many tokens that were, without padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +129,8 @@ class Differences:
             yield self.at(layer, start, start + CHUNK)
 
     def mean(self, layer: str) -> torch.Tensor:
-        """The mean over all pairs, shape ``[width]``; summed in float64."""
-        total = torch.zeros(self.width, dtype=torch.float64)
-        for chunk in self.chunks(layer):
-            total += chunk.sum(0, dtype=torch.float64)
-        return (total / max(1, len(self))).float()
+        """The mean over all pairs, shape ``[width]``."""
+        return mean_of(lambda: self.chunks(layer))
 
     def _place(self, layer: int, pair: int) -> int:
         return (layer * self._most + pair) * self.width * 4
@@ -179,10 +177,10 @@ def read(
                     _check_numbers(values, names, fitting[number][0], model)
                     differences.put(len(differences) + number, values)
                 norms.append(lengths)
+                differences.tokens += sum(len(row.ids) for number in done for row in fitting[number][1])
                 if progress:
-                    progress(start + len(window) - batches.waiting, len(records))
+                    progress(start + len(window) - batches.waiting, len(records), differences.tokens)
             differences.records += [record for record, _ in fitting]
-            differences.tokens += sum(len(row.ids) for _, readings in fitting for row in readings)
     except BaseException:
         differences.close()
         raise

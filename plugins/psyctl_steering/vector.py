@@ -50,6 +50,8 @@ class VectorFacts:
         held_out: How many were kept back, and only measured with.
         normalized: Whether every direction was scaled to length 1.
         seed: What decided whatever was drawn.
+        architecture: The model's kind, as its config has it: ``llama`` and the like.
+        blocks: How many blocks the model has.
     """
 
     model: str
@@ -62,6 +64,8 @@ class VectorFacts:
     held_out: int = 0
     normalized: bool = False
     seed: int = 0
+    architecture: str = ""
+    blocks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
