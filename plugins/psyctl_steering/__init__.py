@@ -18,10 +18,11 @@ _API = {
     "SteeringVector": "psyctl_steering.vector",
     "extract": "psyctl_steering.extraction",
     "lend": "psyctl_steering.models",
+    "measure": "psyctl_steering.measuring",
 }
 """What Python programs use, and where it is; imported when first asked for, since it needs torch."""
 
-__all__ = ["Steering", "SteeringVector", "extract", "lend"]
+__all__ = ["Steering", "SteeringVector", "extract", "lend", "measure"]
 
 
 @hookimpl
@@ -42,6 +43,16 @@ def psyctl_commands() -> Sequence[Command]:
             "steering.try",
             "psyctl_steering.command_try:steering_try",
             "Show a model's answers at several strengths of a vector",
+        ),
+        Command(
+            "steering.measure",
+            "psyctl_steering.command_measure:steering_measure",
+            "Measure what a vector does, beside vectors of no use at the same damage",
+        ),
+        Command(
+            "steering.compare",
+            "psyctl_steering.command_compare:steering_compare",
+            "Compare datasets by what their vectors do",
         ),
     ]
 

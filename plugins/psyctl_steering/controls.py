@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch.nn.functional import normalize
 
 
 def random_directions(count: int, width: int, seed: int) -> torch.Tensor:
     """Directions of length 1 drawn evenly from all there are, shape ``[count, width]``."""
     drawn = torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
-    return drawn / drawn.norm(dim=1, keepdim=True)
+    return normalize(drawn)
 
 
 def shuffled_directions(count: int, differences: torch.Tensor, seed: int) -> torch.Tensor:
@@ -28,4 +29,4 @@ def shuffled_directions(count: int, differences: torch.Tensor, seed: int) -> tor
     pairs = len(differences)
     places = torch.stack([torch.randperm(pairs, generator=generator) for _ in range(count)])
     drawn = torch.where(places < pairs // 2, -1.0, 1.0) @ differences.float()
-    return drawn / drawn.norm(dim=1, keepdim=True).clamp(min=1e-30)
+    return normalize(drawn)

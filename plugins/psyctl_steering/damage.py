@@ -60,7 +60,9 @@ class Neutral:
             entropy = -(base.exp() * base).sum(-1)
             divergence[rows] += (scale - expected - entropy).sum((1, 2)).cpu()
             wanted = torch.tensor([[t[0] for t in self._texts[number].wanted] for number in batch.numbers])
-            picked = logits.gather(-1, wanted.to(logits.device)[None, ..., None].expand(len(logits), -1, -1, -1))[..., 0]
+            picked = logits.gather(-1, wanted.to(logits.device)[None, ..., None].expand(len(logits), -1, -1, -1))[
+                ..., 0
+            ]
             surprise[rows] += (scale - picked).sum((1, 2)).cpu()
             count += wanted.numel() if at == 0 else 0
         return (divergence / count).tolist(), (surprise / count).exp().tolist()

@@ -37,7 +37,7 @@ def effect(values: Sequence[float], signs: Sequence[int]) -> float:
 def contributions(values: Sequence[float], signs: Sequence[int]) -> list[float]:
     """What each item adds to the effect: its distance from the middle of both sides, twice, in the trait's direction.
 
-    Of items that are contrasts already (no opposite among them) the values themselves. Both sides' means are the effect.
+    Of items that are contrasts already (no opposite among them) the values themselves. Each side's mean is the effect.
     """
     if -1 not in signs or 1 not in signs:
         return [value * sign for value, sign in zip(values, signs, strict=True)]

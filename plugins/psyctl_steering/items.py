@@ -77,7 +77,7 @@ class ItemSet:
 
     def some(self, numbers: Sequence[int]) -> ItemSet:
         """A set of these items alone."""
-        each = _PARTS[self.name] if self.name in _PARTS else 1
+        each = _PARTS.get(self.name, 1)
 
         def write(lent: LentModel, system: str) -> list[list[Text]]:
             groups = self.write(lent, system)
@@ -108,8 +108,7 @@ def pairs(records: Sequence[CaaRecord]) -> ItemSet:
 
     def write(lent: LentModel, system: str) -> list[list[Text]]:
         return [
-            answered(lent, prompt_of(record), [record.positive_text, record.neutral_text], system)
-            for record in records
+            answered(lent, prompt_of(record), [record.positive_text, record.neutral_text], system) for record in records
         ]
 
     def value(found: Sequence[torch.Tensor]) -> Values:
@@ -154,7 +153,7 @@ def factors() -> dict[str, list[Statement]]:
 
 
 def answers(found: Sequence[Statement]) -> ItemSet:
-    """Questions with five answers: an item's number is the points expected, from 1 to 5, over both orders of answers."""
+    """Questions with five answers: an item's number is the points expected, 1 to 5, over both orders of answers."""
 
     def write(lent: LentModel, system: str) -> list[list[Text]]:
         return [[_asked(lent, each.text, order, system)] for each in found for order in (1, -1)]
@@ -213,8 +212,8 @@ def read_statements(name: str) -> list[Statement]:
     """Statements from a file or a Hub data set.
 
     Rows have ``statement`` and ``matches_trait`` (true or false), or, as Anthropic's model-written evals have,
-    ``statement`` and ``answer_matching_behavior`` (``Yes`` or ``No``). A file is JSON Lines, JSON or CSV; on the Hub a file is named
-    behind the data set: ``Anthropic/model-written-evals:persona/extraversion.jsonl``.
+    ``statement`` and ``answer_matching_behavior`` (``Yes`` or ``No``). A file is JSON Lines, JSON or CSV; on the Hub
+    a file is named behind the data set: ``Anthropic/model-written-evals:persona/extraversion.jsonl``.
 
     Raises:
         UsageError: There is no such file, or its rows are no statements.
@@ -237,8 +236,19 @@ def read_statements(name: str) -> list[Statement]:
     return list(found.values())
 
 
+def some_of(found: Sequence[Statement], most: int) -> list[Statement]:
+    """At most so many statements, evenly from all over, and as many of each side."""
+    kept: list[Statement] = []
+    for sign in (1, -1):
+        side = [each for each in found if each.sign == sign]
+        wanted = min(len(side), most // 2)
+        kept += [side[i * len(side) // wanted] for i in range(wanted)]
+    return kept
+
+
 _FORM = (
-    'Rows look like {"statement": "I like parties", "matches_trait": true}, or have answer_matching_behavior, Yes or No.'
+    'Rows look like {"statement": "I like parties", "matches_trait": true}, or have answer_matching_behavior, '
+    "Yes or No."
 )
 
 
@@ -263,7 +273,7 @@ def _asked(lent: LentModel, text: str, order: int, system: str) -> Text:
     if any(ids[:-1] != start for ids in whole) or len(set(tokens)) < len(LETTERS):
         raise UsageError(
             f"The tokenizer of '{lent.name}' does not keep the letter of an answer apart.",
-            "Leave the questionnaire's answers out: --items ipip measures its statements.",
+            "Leave the answers out: --items ipip measures the questionnaire's statements.",
         )
     return Text(tuple(start), max(1, len(start) - _behind(lent)), (tokens,))
 
@@ -301,7 +311,8 @@ def _from_hub(name: str) -> Path:
     if repository.count("/") != 1 or Path(repository).suffix.lower() in (".json", ".jsonl", ".csv"):
         raise UsageError(
             f"There is no file '{name}' with statements.",
-            "Give a file, or a data set on the Hub with its file: Anthropic/model-written-evals:persona/extraversion.jsonl.",
+            "Give a file, or a data set on the Hub with its file, such as "
+            "Anthropic/model-written-evals:persona/extraversion.jsonl.",
         )
     try:
         if not file:

@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -17,7 +18,7 @@ from psyctl_steering.controls import random_directions, shuffled_directions
 from psyctl_steering.damage import Neutral, repetition
 from psyctl_steering.figures import Interval
 from psyctl_steering.items import ItemSet, factors, statements
-from psyctl_steering.layers import DEPTH, blocks, default_layer, number_of
+from psyctl_steering.layers import blocks, default_layer
 from psyctl_steering.passes import Batch, Passes, Text
 from psyctl_steering.steering import check_fits, direction_at
 from psyctl_steering.trying import answers
@@ -35,14 +36,14 @@ DAMAGE = 0.1
 CONTROLS = 20
 """Vectors of each kind that an effect is compared with."""
 
-MIDDLE = (0.3, 0.7)
-"""The share of the blocks among which layers are chosen where nobody names any."""
-
-CANDIDATES = 3
-"""So many layers are tried where nobody names any; each makes the test stricter."""
+TRIED = (0.4, 0.5, 0.6)
+"""Before which share of the blocks a layer is tried where nobody names any. Each one makes the test stricter."""
 
 ENOUGH_TO_CHOOSE = 60
 """With fewer items none are spent on choosing a layer."""
+
+BEARABLE = 0.5
+"""Slopes go by doses that cost no more than so many nats a token: what lies beyond is a broken model."""
 
 SAYS = ("What did you do last weekend?", "What do you think of other people?", "Tell me about your plans.")
 """What is asked to see whether a steered model still writes."""
@@ -66,7 +67,7 @@ class Measured:
         interval: Its 95 % interval over items.
         controls: By their kind (``random``, ``shuffled``) the effects of vectors of no use at the same damage.
         curve: The effect at each dose, against the model as it is.
-        slopes: By the item, its slope over the doses.
+        slopes: By the item, its slope over the doses that cost at most :data:`BEARABLE`.
         backwards: The share of items whose slope is negative.
         backwards_interval: Its 95 % interval.
         prompting: What the instruction to be such a person does, against the opposite one, halved likewise.
@@ -178,8 +179,8 @@ def measure(
 ) -> Measurement:
     """Measure what a vector does to a model.
 
-    The direction is added from the end of the prompt's own words on, as CAA does (Rimsky et al. 2024, arXiv:2312.06681),
-    so that the prompt is computed once for all doses and vectors.
+    The direction is added from the end of the prompt's own words on, as CAA does (Rimsky et al. 2024,
+    arXiv:2312.06681), so that the prompt is computed once for all doses and vectors.
 
     Args:
         lent: The model.
@@ -210,7 +211,9 @@ def measure(
         for layer in candidates:
             stage(f"Trying {layer}")
             at, dose = _ready(lent, vector, layer, damage)
-            tried[layer] = figures.effect(at.odd(choosing[0], at.unit * dose, "choosing")[0].tolist(), choosing[0].signs)
+            tried[layer] = figures.effect(
+                at.odd(choosing[0], at.unit * dose, "choosing")[0].tolist(), choosing[0].signs
+            )
             if best is None or abs(tried[layer]) > abs(tried[best[0].layer]):
                 best = at, dose
         assert best is not None
@@ -225,10 +228,23 @@ def measure(
         notes.append(f"No dose was found that costs {damage:g} nats a token: {reached:.3f} is the nearest.")
     stage(f"Matching {controls * (1 + (differences is not None))} controls' damage")
     against = _controls(at, controls, differences, seed, damage, dose)
+    near = _near(doses, costs)
     repeated = _repetition(lent, vector, at, dose, stage)
     beyond = max(repeated) - repeated[1]
     found = tuple(
-        _measured(at, items, directions, doses, dose, against, seed, (len(candidates), beyond), vector.facts.trait, stage)
+        _measured(
+            at,
+            items,
+            directions,
+            doses,
+            dose,
+            against,
+            seed,
+            near,
+            (len(candidates), beyond),
+            vector.facts.trait,
+            stage,
+        )
         for items in sets
     )
     stage("Measuring other traits")
@@ -259,14 +275,16 @@ def _candidates(lent: LentModel, vector: SteeringVector, layers: Sequence[str], 
     if layers:
         return check_fits(lent.model, vector, layers)
     check_fits(lent.model, vector)
-    depth = len(blocks(lent.model))
-    middle = [name for name in vector.directions if MIDDLE[0] <= number_of(name) / depth <= MIDDLE[1]]
+    middle = [name for name in middle_layers(lent.model) if name in vector.directions]
     if len(first) < ENOUGH_TO_CHOOSE or len(middle) < 2:
         return [default_layer(list(vector.directions), lent.model)]
-    best = default_layer(middle, lent.model)
-    steps = [round(i * (len(middle) - 1) / (CANDIDATES - 1)) for i in range(CANDIDATES)]
-    spread = dict.fromkeys([best, *(middle[i] for i in steps)])
-    return sorted(list(spread)[:CANDIDATES], key=number_of)
+    return middle
+
+
+def middle_layers(model: Any) -> list[str]:
+    """The blocks that are tried where nobody names any."""
+    every = blocks(model)
+    return list(dict.fromkeys(every[min(len(every) - 1, round(share * len(every)))] for share in TRIED))
 
 
 def _halves(items: ItemSet, seed: int) -> tuple[ItemSet, ItemSet]:
@@ -295,7 +313,7 @@ def _controls(
         found["label-shuffled"] = shuffled_directions(count, differences(at.layer), seed)
     every = torch.cat(list(found.values()))
     lengths = torch.tensor(at.neutral.doses(every, damage, guess))[:, None]
-    return dict(zip(found, (every * lengths).split(count), strict=True))
+    return dict(zip(found, torch.split(every * lengths, count), strict=True))
 
 
 def _measured(
@@ -306,6 +324,7 @@ def _measured(
     dose: float,
     against: Mapping[str, torch.Tensor],
     seed: int,
+    near: Sequence[int],
     state: tuple[int, float],
     trait: str,
     stage: Stage,
@@ -317,10 +336,11 @@ def _measured(
     base = curve[doses.index(0.0)]
     odd = at.odd(items, at.unit * dose)[0].tolist()
     controls = {
-        kind: tuple(figures.effect(row, signs) for row in at.odd(items, each).tolist()) for kind, each in against.items()
+        kind: tuple(figures.effect(row, signs) for row in at.odd(items, each).tolist())
+        for kind, each in against.items()
     }
-    parts = [figures.contributions(row, signs) for row in (curve - base).tolist()]
-    slopes = [figures.slope(doses, column) for column in zip(*parts, strict=True)]
+    parts = [figures.contributions(row, signs) for row in (curve - base)[list(near)].tolist()]
+    slopes = [figures.slope([doses[i] for i in near], column) for column in zip(*parts, strict=True)]
     backwards = sum(each < 0 for each in slopes)
     effect, interval = figures.effect(odd, signs), figures.bootstrap(odd, signs, seed)
     tried, repeated = state
@@ -340,6 +360,16 @@ def _measured(
         contributions=dict(zip(items.labels, figures.contributions(odd, signs), strict=True)),
         verdict=verdict(effect, interval, len(items), controls, tried=tried, repeated=repeated),
     )
+
+
+def _near(doses: Sequence[float], costs: Sequence[float]) -> list[int]:
+    """Which doses slopes go by: 0, and on either side those that cost at most :data:`BEARABLE`, one at least."""
+    kept = [i for i, cost in enumerate(costs) if cost <= BEARABLE]
+    for side in (1, -1):
+        these = [i for i, dose in enumerate(doses) if side * dose > 0]
+        if these and not set(these) & set(kept):
+            kept.append(min(these, key=lambda i: abs(doses[i])))
+    return sorted(kept)
 
 
 def _prompting(at: _At, items: ItemSet, trait: str) -> float:

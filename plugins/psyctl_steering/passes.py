@@ -141,7 +141,7 @@ class Passes:
         for batch in batches:
             rows, length = batch.ids.shape
             fit = min(TOKENS // (rows * length), LOGITS // (rows * batch.columns * vocabulary))
-            for some in directions.split(max(1, fit)):
+            for some in torch.split(directions, max(1, fit)):
                 with torch.inference_mode():
                     logits = self._pass(batch, some)
                 if not logits.isfinite().all():
@@ -171,7 +171,7 @@ class Passes:
                 **({"logits_to_keep": batch.columns} if self._keeps else {}),
             )
         logits: torch.Tensor = output.logits[:, -batch.columns :].float()
-        return logits.unflatten(0, (many, rows))
+        return logits.view(many, rows, *logits.shape[1:])
 
     def _batches(self, group: Sequence[Text], before: int) -> list[Batch]:
         shared = 0 if self._plainly else min(common(group), min(text.start for text in group))
@@ -223,7 +223,9 @@ class Passes:
         row = torch.tensor([list(ids)], device=self._model.device)
         cache = self._model(input_ids=row, use_cache=True).past_key_values
         layers = getattr(cache, "layers", ())
-        return cache if layers and all(isinstance(getattr(each, "keys", None), torch.Tensor) for each in layers) else None
+        return (
+            cache if layers and all(isinstance(getattr(each, "keys", None), torch.Tensor) for each in layers) else None
+        )
 
     def _remembering(self, cache: Any, rows: int) -> dict[str, Any]:
         """A cache of its own for so many rows; copies nothing."""
@@ -271,7 +273,7 @@ def resumed(model: Any, first: int, states: torch.Tensor | None) -> Iterator[Non
             block = module_of(model, name)
             undo.callback(_put_back, block, block.__dict__.get("forward"))
             # As an attribute of its own, so that the model still finds in the block what else it asks of it.
-            block.forward = _giving(states)  # type: ignore[method-assign,arg-type]
+            block.forward = _giving(states)
         yield
 
 
@@ -287,8 +289,8 @@ def common(texts: Sequence[Text]) -> int:
     return next((i for i in range(most) if any(other[i] != first[i] for other in others)), most)
 
 
-def _giving(states: torch.Tensor) -> Callable[..., torch.Tensor]:
-    def forward(*args: Any, **more: Any) -> torch.Tensor:
+def _giving(states: torch.Tensor | None) -> Callable[..., torch.Tensor | None]:
+    def forward(*args: Any, **more: Any) -> torch.Tensor | None:
         del args, more
         return states
 

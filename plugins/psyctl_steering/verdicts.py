@@ -36,8 +36,8 @@ def verdict(
 ) -> Verdict:
     """Whether an effect is one.
 
-    It must be farther out than one more control of each kind would be in all but 5 of 100 cases, divided by the number of
-    layers that were tried; and so must the interval over items be on one side of 0.
+    It must be farther out than one more control of each kind would be in all but 5 of 100 cases, or all but 5 divided
+    by the number of layers that were tried; and its interval over items must be on one side of 0.
 
     Args:
         found: The effect.
