@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from psyctl_core import (
@@ -14,6 +16,7 @@ from psyctl_core import (
     RejectedPair,
     StoredDataset,
     check_records,
+    schema,
     scores_of,
 )
 from psyctl_report.texts import TellingWord, openings, telling_words
@@ -32,6 +35,9 @@ MARKED = 100
 
 LISTED = 12
 """So many openings and words a side."""
+
+STEERING = "steering.json"
+"""In the run folder: what ``steering.measure`` found."""
 
 Pairs = Sequence[CaaRecord | RejectedPair]
 Scores = Mapping[str, float | None]
@@ -92,6 +98,7 @@ class TraitFacts:
         telling: The words that tell the positive and the neutral side.
         pairs: The pairs to show, in that order.
         total: How many there are to choose from: records, and rejected pairs that were kept.
+        steering: What steering.json says a vector of it does; empty where nobody measured.
     """
 
     trait: str
@@ -109,6 +116,7 @@ class TraitFacts:
     telling: tuple[Sequence[TellingWord], Sequence[TellingWord]] = ((), ())
     pairs: Sequence[ShownPair] = ()
     total: int = 0
+    steering: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_finished(self) -> bool:
@@ -127,6 +135,7 @@ def facts_of(dataset: StoredDataset, room: int) -> TraitFacts:
     pairs: Pairs = [*records, *_rejected(dataset, problems)]
     checkup = check_records(dataset, records) if records else None
     labels, agreement = _labelled(dataset, pairs, problems)
+    steering = measured(dataset.run_folder / STEERING, problems)
     if dataset.sink is not None:
         problems += _miscounted(dataset.run, len(records))
     marks = _marks(checkup)
@@ -153,7 +162,24 @@ def facts_of(dataset: StoredDataset, room: int) -> TraitFacts:
         telling=telling_words(texts, LISTED),
         pairs=sampled(grouped(every), room, linked),
         total=len(every),
+        steering=steering,
     )
+
+
+def measured(file: Path, problems: list[str]) -> Mapping[str, Any]:
+    """What ``steering.measure`` wrote beside the dataset, or nothing; what cannot be read joins the problems."""
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        wrong = schema.problem("steering", found)
+    except (OSError, ValueError) as error:
+        found, wrong = {}, str(error)
+    if wrong:
+        problems.append(f"What a vector does cannot be read from {file}: {wrong}.")
+        return {}
+    known: Mapping[str, Any] = found
+    return known
 
 
 def margin_of(scores: Scores) -> float | None:

@@ -15,7 +15,7 @@ from psyctl_core.checks import Finding
 from psyctl_core.terminal import visible
 from psyctl_report import making
 from psyctl_report.facts import WORST, TraitFacts
-from psyctl_report.plots import Series, histogram, share_bar
+from psyctl_report.plots import Line, Series, curves, histogram, share_bar
 
 VERDICTS = ("fail", "look", "cannot tell", "ok")
 """In the order in which a reader wants to see them."""
@@ -43,7 +43,8 @@ def page_of(traits: Sequence[TraitFacts], notes: Sequence[str] = ()) -> str:
         traits=traits, notes=notes, style=style, script=script, policy=policy, verdicts=VERDICTS, worst=WORST,
         title=f"{', '.join(facts.trait for facts in traits)}: dataset report",
         making=making, verdict_of=verdict_of, numbered=numbered, compared=compared, checks_of=checks_of,
-        length_plot=length_plot, score_plots=score_plots, share_bar=share_bar, interval=interval,
+        steering_plots=steering_plots, length_plot=length_plot, score_plots=score_plots, share_bar=share_bar,
+        interval=interval,
     )  # fmt: skip
 
 
@@ -112,6 +113,20 @@ def score_plots(facts: TraitFacts) -> list[Markup]:
         series = [Series("in the dataset", "positive", accepted), Series("rejected", "neutral", rejected)]
         plots.append(histogram(f"Score '{name}'", series, HUNDRED if within else None))
     return plots
+
+
+def steering_plots(facts: TraitFacts) -> list[Markup]:
+    """What a vector of the dataset does at each dose, on each set of items, and what it costs."""
+    found = facts.steering
+    if not found:
+        return []
+    plots = [
+        curves(f"Effect on {each['name']}, {each['unit']}, by dose", found["doses"],
+               [Line("effect", "positive", each["curve"])])
+        for each in found["sets"]
+    ]  # fmt: skip
+    damage = Line("divergence", "neutral", found["divergence"])
+    return [*plots, curves("Damage, nats per token of neutral text, by dose", found["doses"], [damage])]
 
 
 def _seen(value: object) -> object:

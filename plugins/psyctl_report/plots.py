@@ -65,6 +65,67 @@ def histogram(title: str, series: Sequence[Series], limits: tuple[float, float] 
     )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One of the lines of a plot: its name, the class of its look, and its value at each place."""
+
+    name: str
+    look: str
+    values: Sequence[float]
+
+
+def curves(title: str, places: Sequence[float], lines: Sequence[Line]) -> Markup:
+    """Values over places, as lines with a mark at each place.
+
+    Args:
+        title: What is shown, with its unit.
+        places: Where the values are, rising.
+        lines: The lines.
+    """
+    values = [value for line in lines for value in line.values]
+    low, high = min(0.0, *values), max(0.0, *values)
+    wide = (places[-1] - places[0]) or 1.0
+    tall = (high - low) or 1.0
+    base = HEIGHT - BOTTOM
+
+    def point(place: float, value: float) -> tuple[float, float]:
+        return LEFT + (place - places[0]) / wide * (WIDTH - LEFT - 4), base - (value - low) / tall * (base - TOP)
+
+    marks = Markup("").join(
+        Markup('<path class="line {}" d="M{}"/>').format(
+            line.look, "L".join("{:.1f} {:.1f}".format(*point(*at)) for at in zip(places, line.values, strict=True))
+        )
+        + Markup("").join(
+            _dot(line, place, value, point(place, value)) for place, value in zip(places, line.values, strict=True)
+        )
+        for line in lines
+    )
+    words = "; ".join(
+        f"{line.name}: " + ", ".join(f"{v:.3g} at {p:g}" for p, v in zip(places, line.values, strict=True))
+        for line in lines
+    )
+    return Markup(
+        "<figure><figcaption>{title}</figcaption>"
+        '<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{title}. {words}">'
+        '<path class="axis" d="M{left} {top}V{base}H{width}M{left} {zero:.1f}H{width}"/>'
+        '<text x="{left}" y="{below}">{first:g}</text>'
+        '<text x="{width}" y="{below}" text-anchor="end">{last:g}</text>'
+        '<text x="{beside}" y="{text}" text-anchor="end">{high:.2g}</text>'
+        '<text x="{beside}" y="{base}" text-anchor="end">{low:.2g}</text>'
+        "{marks}</svg><p class=note>{words}</p></figure>"
+    ).format(
+        title=visible(title), words=visible(words), width=WIDTH, height=HEIGHT, left=LEFT, top=TOP, base=base,
+        zero=point(0, 0)[1], below=base + 15, first=places[0], last=places[-1], beside=LEFT - 4, text=TOP + 8,
+        high=high, low=low, marks=marks,
+    )  # fmt: skip
+
+
+def _dot(line: Line, place: float, value: float, at: tuple[float, float]) -> Markup:
+    return Markup(
+        '<rect class="{look}" x="{x:.1f}" y="{y:.1f}" width="5" height="5"><title>{said}</title></rect>'
+    ).format(look=line.look, x=at[0] - 2.5, y=at[1] - 2.5, said=visible(f"{line.name} at {place:g}: {value:.3g}"))
+
+
 def axis(low: float, high: float) -> tuple[float, float, int]:
     """Where an axis begins, how wide a bin is and how many there are: 1, 2 or 5 times a power of ten, about 15 bins."""
     rough = (high - low) / 15 or 1.0

@@ -90,9 +90,10 @@ def _compared(
     say(f"{path}:", err=True)
     given = (path, None) if is_vector else (None, path)
     with subject(lent, *given, trait=trait, layers=layers, held_out=0) as what:
+        at = layers or [default_layer(list(what.vector.directions), lent.model)]
         sets = item_sets(what, named or OWN[1:2], most)
         found = measure(
-            lent, what.vector, sets[:1], differences=what.differences, layers=layers or [default_layer(list(what.vector.directions), lent.model)],
+            lent, what.vector, sets[:1], differences=what.differences, layers=at,
             doses=doses_typed(TYPED_DOSES), damage=damage, controls=controls, seed=seed,
             stage=lambda text: say(f"{text} …", err=True),
         )  # fmt: skip
