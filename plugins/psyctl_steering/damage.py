@@ -15,8 +15,8 @@ from psyctl_steering.passes import Passes, Text
 WINDOW = 64
 """Tokens of a passage of neutral text."""
 
-NEAR = 0.05
-"""So near to the wanted damage a dose must come, as a share of it."""
+NEAR = 0.2
+"""So near to the wanted damage, as a share of it, the last step to the dose is left to the law that was found."""
 
 TRIES = 5
 
@@ -82,8 +82,8 @@ class Neutral:
             guess: Where to begin, as a length.
 
         Returns:
-            Lengths. The divergence grows about with their square; where that does not lead there in :data:`TRIES`
-            tries, the nearest is returned.
+            Lengths. The divergence grows about with their square; where that does not lead near in :data:`TRIES`
+            tries, the nearest that was tried is returned.
         """
         lengths = [guess] * len(units)
         seen: list[list[tuple[float, float]]] = [[] for _ in units]
@@ -92,12 +92,14 @@ class Neutral:
             at = torch.tensor([lengths[i] for i in left])[:, None]
             for i, found in zip(left, self.both_ways(units[left] * at), strict=True):
                 seen[i].append((math.log(lengths[i]), math.log(max(found, 1e-9) / wanted)))
+            for i in left:
+                lengths[i] = math.exp(_next(seen[i]))
             left = [i for i in left if abs(seen[i][-1][1]) > NEAR]
             if not left:
                 break
-            for i in left:
-                lengths[i] = math.exp(_next(seen[i]))
-        return [math.exp(min(points, key=lambda point: abs(point[1]))[0]) for points in seen]
+        for i in left:
+            lengths[i] = math.exp(min(seen[i], key=lambda point: abs(point[1]))[0])
+        return lengths
 
 
 def neutral_texts(lent: LentModel) -> list[Text]:

@@ -221,7 +221,7 @@ class Passes:
     def _read(self, ids: Sequence[int]) -> Any:
         """The keys and values of a text's beginning; ``None`` where the model keeps others than that."""
         row = torch.tensor([list(ids)], device=self._model.device)
-        cache = self._model(input_ids=row, use_cache=True).past_key_values
+        cache = getattr(self._model(input_ids=row, use_cache=True), "past_key_values", None)
         layers = getattr(cache, "layers", ())
         return (
             cache if layers and all(isinstance(getattr(each, "keys", None), torch.Tensor) for each in layers) else None
