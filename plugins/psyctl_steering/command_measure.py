@@ -70,14 +70,16 @@ def steering_measure(
     Leaves with exit code 3 where the verdict is not that it works.
     """
     del debug  # read where errors become text
-    _check_layers(layer)
+    if vector is None and dataset is None:
+        raise UsageError("There is nothing to measure.", "Give --vector FILE, or --dataset FOLDER, or both.")
+    wanted = doses_typed(doses)
     with (
         lent_model(model, options={"device": device, "dtype": dtype}) as lent,
         subject(lent, vector, dataset, trait=trait, layers=layer, held_out=held_out) as what,
     ):
         found = measure(
             lent, what.vector, item_sets(what, item, max_items), differences=what.differences, layers=layer,
-            doses=doses_typed(doses), damage=damage, controls=controls, seed=seed, stage=_say_stage,
+            doses=wanted, damage=damage, controls=controls, seed=seed, stage=_say_stage,
         )  # fmt: skip
         figures = told.as_json(found, lent)
     if as_json:
@@ -141,11 +143,6 @@ def doses_typed(typed: str) -> list[float]:
         return [float(part) for part in typed.replace(",", " ").split()]
     except ValueError as error:
         raise UsageError(f"'{typed}' is no list of doses.", f"Give numbers, such as --doses={TYPED_DOSES}") from error
-
-
-def _check_layers(layers: Sequence[str]) -> None:
-    if any(not each.strip() for each in layers):
-        raise UsageError("A layer's name is empty.", "Give --layer a name, such as model.layers[18].")
 
 
 def _factors() -> str:

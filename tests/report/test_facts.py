@@ -12,7 +12,7 @@ from psyctl_core import CaaRecord, stored_datasets
 from psyctl_core.records import Usage
 from psyctl_report import making
 from psyctl_report.facts import GROUP, SHOWN, ShownPair, facts_of, grouped, margin_of, sampled
-from psyctl_report.plots import Series, axis, histogram, share_bar
+from psyctl_report.plots import Line, Series, axis, curves, histogram, share_bar
 from psyctl_report.texts import openings, spread, telling_words
 
 
@@ -185,3 +185,22 @@ def test_every_value_of_run_json_has_a_row(dataset, make):
     assert rows["settings.limit_samples"] == "1"
     assert dict(making.made_by(run))["prompter"] == "FakePrompter"
     assert making.personas_of(run)[0][0] == "neutral (neutral)"
+
+
+def test_a_curve_says_in_words_what_it_draws_and_escapes_its_texts():
+    drawn = curves("Effect <b> by dose", [-0.1, 0.0, 0.1], [Line("effect", "positive", [-0.2, 0.0, 0.3])])
+    assert "-0.2 at -0.1, 0 at 0, 0.3 at 0.1" in drawn
+    assert "&lt;b&gt;" in drawn
+    assert drawn.count("<rect") == drawn.count("</title>") == 3
+    assert 'role="img"' in drawn
+    assert curves("flat", [0.0], [Line("effect", "positive", [0.0])])  # one place, no height
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format_version": 9}', ""])
+def test_a_measurement_that_cannot_be_read_is_a_problem_and_the_page_is_made(dataset, make, text):
+    folder = dataset([make.record(number) for number in range(3)])
+    (beside,) = folder.glob("*.run")
+    (beside / "steering.json").write_text(text, encoding="utf-8")
+    found = facts(folder)
+    assert found.steering == {}
+    assert ["steering.json" in problem for problem in found.problems] == [True]

@@ -49,7 +49,9 @@ def test_slopes_and_wilson_are_the_textbooks():
     assert figures.wilson(0, 10)[0] == 0
 
 
-@pytest.mark.parametrize(("t", "freedom", "tail"), [(1.729, 19, 0.05), (2.539, 19, 0.01), (0, 5, 0.5), (-1.729, 19, 0.95)])
+@pytest.mark.parametrize(
+    ("t", "freedom", "tail"), [(1.729, 19, 0.05), (2.539, 19, 0.01), (0, 5, 0.5), (-1.729, 19, 0.95)]
+)
 def test_students_tail_is_that_of_the_tables(t, freedom, tail):
     assert figures.student(t, freedom) == pytest.approx(tail, abs=2e-4)
 

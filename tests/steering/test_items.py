@@ -66,12 +66,13 @@ def test_reversed_answers_count_the_other_way(lent):
     assert answers.mass([sure - 1, last - 1]) == pytest.approx(0.3679, abs=1e-3)
 
 
+SIDES = ("I like parties", "I hate them")
 FILES = {
-    "own.jsonl": '{"statement": "I like parties", "matches_trait": true}\n{"statement": "I hate them", "matches_trait": false}\n',
-    "evals.jsonl": '{"statement": "I like parties", "answer_matching_behavior": " Yes"}\n'
-    '{"statement": "I hate them", "answer_matching_behavior": " No"}\n',
-    "list.json": '[{"statement": "I like parties", "matches_trait": 1}, {"statement": "I hate them", "matches_trait": 0}]',
-    "table.csv": "statement,matches_trait\nI like parties,true\nI hate them,false\n",
+    "own.jsonl": '{"statement": "%s", "matches_trait": true}\n{"statement": "%s", "matches_trait": false}\n' % SIDES,
+    "evals.jsonl": '{"statement": "%s", "answer_matching_behavior": " Yes"}\n'
+    '{"statement": "%s", "answer_matching_behavior": " No"}\n' % SIDES,
+    "list.json": '[{"statement": "%s", "matches_trait": 1}, {"statement": "%s", "matches_trait": 0}]' % SIDES,
+    "table.csv": "statement,matches_trait\n%s,true\n%s,false\n" % SIDES,
 }
 
 
@@ -104,7 +105,7 @@ def test_a_wrong_file_is_told_in_a_line_with_its_name(tmp_path, case):
 
 
 def test_a_file_that_is_not_there_is_told():
-    with pytest.raises(UsageError, match="There is no file 'nowhere.jsonl'"):
+    with pytest.raises(UsageError, match="There is no file 'nowhere"):
         items.read_statements("nowhere.jsonl")
 
 
