@@ -68,17 +68,17 @@ def test_reversed_answers_count_the_other_way(lent):
 
 SIDES = ("I like parties", "I hate them")
 FILES = {
-    "own.jsonl": '{"statement": "%s", "matches_trait": true}\n{"statement": "%s", "matches_trait": false}\n' % SIDES,
-    "evals.jsonl": '{"statement": "%s", "answer_matching_behavior": " Yes"}\n'
-    '{"statement": "%s", "answer_matching_behavior": " No"}\n' % SIDES,
-    "list.json": '[{"statement": "%s", "matches_trait": 1}, {"statement": "%s", "matches_trait": 0}]' % SIDES,
-    "table.csv": "statement,matches_trait\n%s,true\n%s,false\n" % SIDES,
+    "own.jsonl": '{{"statement": "{}", "matches_trait": true}}\n{{"statement": "{}", "matches_trait": false}}\n',
+    "evals.jsonl": '{{"statement": "{}", "answer_matching_behavior": " Yes"}}\n'
+    '{{"statement": "{}", "answer_matching_behavior": " No"}}\n',
+    "list.json": '[{{"statement": "{}", "matches_trait": 1}}, {{"statement": "{}", "matches_trait": 0}}]',
+    "table.csv": "statement,matches_trait\n{},true\n{},false\n",
 }
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_statements_are_read_from_files(tmp_path, name):
-    (tmp_path / name).write_text(FILES[name], encoding="utf-8")
+    (tmp_path / name).write_text(FILES[name].format(*SIDES), encoding="utf-8")
     found = items.read_statements(str(tmp_path / name))
     assert found == [items.Statement("I like parties", 1), items.Statement("I hate them", -1)]
 
