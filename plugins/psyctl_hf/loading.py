@@ -21,6 +21,7 @@ from psyctl_hf.locate import Located
 log = logging.getLogger("psyctl")
 
 MOST_ROWS = {"cpu": 64, "mps": 32, "cuda": 256}
+FORMATS = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 SMALL = 1_000_000_000
 """Models of fewer parameters get :data:`PENALTY`: they fall into saying the same again and again."""
 
@@ -53,10 +54,14 @@ def pick_dtype(wanted: str, device: torch.device, stored: torch.dtype | None) ->
     """The number format named, or for ``auto`` one of 16 bits that the hardware computes in.
 
     Of bfloat16 and float16 the one that the weights are stored in comes first, so that nothing is rounded.
+
+    Raises:
+        UsageError: There is no such format.
     """
+    if wanted in FORMATS:
+        return FORMATS[wanted]
     if wanted != "auto":
-        dtype: torch.dtype = getattr(torch, wanted)
-        return dtype
+        raise UsageError(f"There is no number format '{wanted}'.", f"Give --hf-dtype auto, {', '.join(FORMATS)}.")
     able = [dtype for dtype in (torch.bfloat16, torch.float16) if _computes_in(dtype, device)]
     return stored if stored in able else able[0] if able else torch.float32
 

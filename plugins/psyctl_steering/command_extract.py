@@ -50,9 +50,12 @@ def extract_steering(
     batch_size: Annotated[
         int | None, typer.Option(help="Answers computed together; by default by their length.", min=1)
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
+    device: Annotated[str, typer.Option("--device", "--hf-device", help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
     dtype: Annotated[
-        str, typer.Option(help="auto, bfloat16, float16 or float32; bipo needs float32, and takes it.")
+        str,
+        typer.Option(
+            "--dtype", "--hf-dtype", help="auto, bfloat16, float16 or float32; bipo needs float32, and takes it."
+        ),
     ] = "auto",
     seed: Annotated[int, typer.Option(help="Of the order in which bipo takes pairs.")] = 0,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,

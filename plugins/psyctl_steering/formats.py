@@ -179,7 +179,7 @@ def _caa(blocks: _Blocks, output: Path) -> Written:
     steps = (
         f"copy both folders in {output} into a checkout of CAA, add '{blocks.trait}' to ALL_BEHAVIORS in behaviors.py, "
         f"then: python prompting_with_steering.py --behaviors {blocks.trait} --type open_ended --layers {best} "
-        f"--multipliers {blocks.scale(best):.2f}  (strength {STRENGTH}; psyctl dataset.export --to caa writes its tests)"
+        f"--multipliers {blocks.scale(best):.2f}  (strength {STRENGTH}); its tests: psyctl dataset.export --to caa"
     )
     return Written(written, steps, tuple(blocks.notes))
 
