@@ -33,8 +33,8 @@ class Neutral:
         self._batches = passes.prepared([self._texts])
         self._base: dict[tuple[int, ...], torch.Tensor] = {}
         width = lent.model.config.get_text_config().hidden_size
-        for batch, logits in passes.logits(self._batches, torch.zeros(1, width)):
-            self._base[batch.numbers] = logits[0].log_softmax(-1)
+        for batch, logits, scale in passes.logits(self._batches, torch.zeros(1, width)):
+            self._base[batch.numbers] = logits[0] - scale[0, ..., None]
 
     def costs(self, directions: torch.Tensor) -> tuple[list[float], list[float]]:
         """What each direction costs.
@@ -50,12 +50,11 @@ class Neutral:
         surprise = torch.zeros(len(directions))
         done: dict[tuple[int, ...], int] = {}
         count = 0
-        for batch, logits in self._passes.logits(self._batches, directions):
+        for batch, logits, scale in self._passes.logits(self._batches, directions):
             at = done.get(batch.numbers, 0)
             rows = slice(at, at + len(logits))
             done[batch.numbers] = rows.stop
             base = self._base[batch.numbers]
-            scale = logits.logsumexp(-1)
             expected = torch.einsum("ntv,dntv->dnt", base.exp(), logits)
             entropy = -(base.exp() * base).sum(-1)
             divergence[rows] += (scale - expected - entropy).sum((1, 2)).cpu()

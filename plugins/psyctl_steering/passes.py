@@ -19,11 +19,11 @@ from psyctl_steering.steering import changed
 
 log = logging.getLogger("psyctl")
 
-TOKENS = 2048
+TOKENS = 1024
 """So many tokens are computed together."""
 
-LOGITS = 1 << 26
-"""So many logits are held at once: 256 MiB in float32."""
+LOGITS = 1 << 25
+"""So many logits are held at once: 128 MiB in float32."""
 
 NEAR = {torch.float32: 1e-3, torch.float64: 1e-3}
 """How far two ways to compute one mean log-probability may lie apart, by number format; in others :data:`NEAR_16`."""
@@ -122,20 +122,22 @@ class Passes:
             For each text a float32 tensor ``[directions, positions, wanted]``.
         """
         out: list[list[torch.Tensor]] = [[] for _ in texts]
-        for batch, logits in self.logits(batches, directions):
-            scale = logits.logsumexp(-1, keepdim=True)
+        for batch, logits, scale in self.logits(batches, directions):
             for row, number in enumerate(batch.numbers):
                 wanted = torch.tensor(texts[number].wanted, device=logits.device)
                 at = slice(logits.shape[2] - len(wanted), None)
                 chosen = logits[:, row, at].gather(-1, wanted.expand(len(logits), -1, -1))
-                out[number].append((chosen - scale[:, row, at]).cpu())
+                out[number].append((chosen - scale[:, row, at, None]).cpu())
         return [torch.cat(parts) for parts in out]
 
-    def logits(self, batches: Sequence[Batch], directions: torch.Tensor) -> Iterator[tuple[Batch, torch.Tensor]]:
+    def logits(
+        self, batches: Sequence[Batch], directions: torch.Tensor
+    ) -> Iterator[tuple[Batch, torch.Tensor, torch.Tensor]]:
         """Batch by batch, the logits at the positions that are read, in the directions' order and some at once.
 
         Yields:
-            The batch, and float32 logits ``[directions, texts, positions, vocabulary]``.
+            The batch, float32 logits ``[directions, texts, positions, vocabulary]``, and the logarithm of the sum of
+            their exponentials.
         """
         vocabulary = self._model.get_output_embeddings().weight.shape[0]
         for batch in batches:
@@ -144,12 +146,13 @@ class Passes:
             for some in torch.split(directions, max(1, fit)):
                 with torch.inference_mode():
                     logits = self._pass(batch, some)
-                if not logits.isfinite().all():
+                    scale = logits.logsumexp(-1)
+                if not scale.isfinite().all():  # as it is not where any of them is not
                     raise BackendError(
                         f"The model computes nothing that is a number when it is steered at {self.layer}.",
                         "Take lower --doses, another layer, or --hf-dtype float32.",
                     )
-                yield batch, logits
+                yield batch, logits, scale
 
     def _pass(self, batch: Batch, directions: torch.Tensor) -> torch.Tensor:
         many, (rows, length) = len(directions), batch.ids.shape
