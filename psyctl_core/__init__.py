@@ -79,6 +79,7 @@ if TYPE_CHECKING:
         check_dataset,
         check_records,
         export_dataset,
+        lent_model,
         merge_datasets,
         open_dataset,
         plan,
@@ -87,14 +88,16 @@ if TYPE_CHECKING:
         recipe_of,
         scores_of,
         split_dataset,
+        split_pairs,
         stored_datasets,
     )
 
 _API = (
     "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "DerivedReport", "ExportReport", "Moment",
     "PersonaChoice", "Plan", "Progress", "RejectedPair", "Report", "Sampling", "Selection", "StoredDataset",
-    "build", "build_caa", "check_dataset", "check_records", "export_dataset", "merge_datasets", "open_dataset",
-    "plan", "plan_caa", "read_recipe", "recipe_of", "scores_of", "split_dataset", "stored_datasets",
+    "build", "build_caa", "check_dataset", "check_records", "export_dataset", "lent_model", "merge_datasets",
+    "open_dataset", "plan", "plan_caa", "read_recipe", "recipe_of", "scores_of", "split_dataset", "split_pairs",
+    "stored_datasets",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 
@@ -167,6 +170,7 @@ __all__ = [
     "check_records",
     "export_dataset",
     "hookimpl",
+    "lent_model",
     "merge_datasets",
     "open_dataset",
     "option",
@@ -176,6 +180,7 @@ __all__ = [
     "recipe_of",
     "scores_of",
     "split_dataset",
+    "split_pairs",
     "stored_datasets",
 ]
 

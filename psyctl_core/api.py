@@ -6,9 +6,10 @@ import dataclasses
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from psyctl_core._caa.contrast import Sampling
 from psyctl_core._caa.given import Contrast, Descriptions, PersonaChoice, given
@@ -26,7 +27,7 @@ from psyctl_core._engine.checking import (
 from psyctl_core._engine.config import BuildConfig
 from psyctl_core._engine.dataset import Dataset
 from psyctl_core._engine.derived import DerivedReport
-from psyctl_core._engine.exporting import ExportReport, export
+from psyctl_core._engine.exporting import ExportReport, export, split_pairs
 from psyctl_core._engine.job import Job, Work, close_all, closed_after, open_datasets, prepared
 from psyctl_core._engine.merging import merge
 from psyctl_core._engine.planning import Plan, planned
@@ -41,7 +42,7 @@ from psyctl_core._engine.stopping import stoppable
 from psyctl_core._engine.watching import Watch
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import discover
-from psyctl_core._plugins.selection import Selection, resolve, selection_of
+from psyctl_core._plugins.selection import Selection, config_of, resolve, selection_of
 from psyctl_core._store import runs
 from psyctl_core._store.course import Moment
 from psyctl_core._store.lock import LOCK_FILE, locked
@@ -58,6 +59,7 @@ from psyctl_core.components import (
 )
 from psyctl_core.errors import UsageError
 from psyctl_core.files import new_folders, remove_drafts
+from psyctl_core.local_models import LentModel
 from psyctl_core.options import Config
 from psyctl_core.records import (
     CaaRecord,
@@ -87,6 +89,7 @@ __all__ = [
     "check_dataset",
     "check_records",
     "export_dataset",
+    "lent_model",
     "merge_datasets",
     "open_dataset",
     "plan",
@@ -95,6 +98,7 @@ __all__ = [
     "recipe_of",
     "scores_of",
     "split_dataset",
+    "split_pairs",
     "stored_datasets",
 ]
 
@@ -531,6 +535,29 @@ def merge_datasets(
     selection = None if sink is None else selection_of("sink", sink)
     datasets = [dataset for path in paths for dataset in find_datasets(path, registry)]
     return merge(datasets, paths, Path(place).expanduser(), selection, registry, renumber=renumber)
+
+
+@contextmanager
+def lent_model(
+    model: str, backend: str = "hf", options: Mapping[str, JsonValue] = MappingProxyType({})
+) -> Iterator[LentModel]:
+    """A backend's loaded model, to compute with directly; freed when the context ends.
+
+    Args:
+        model: What the backend's own ``model`` option takes: a Hub name, a folder, a GGUF file or ``embedded``.
+        backend: A backend whose model is a Transformers model; see :class:`~psyctl_core.local_models.LendsModel`.
+        options: More of its options by the names of its config's fields, such as ``device`` and ``dtype``.
+
+    Raises:
+        UsageError: There is no such backend or model, or the backend lends none.
+        BackendError: The model cannot be loaded.
+    """
+    registry = discover()
+    registered = registry.get("backend", backend)
+    config = config_of(registered, {"model": model, **options})
+    guarded = resolve(registry, "backend", Selection(registered.full_name, config)).make(Context())
+    with closing(guarded):
+        yield guarded.lend()
 
 
 def _selected(wanted: Mapping[KindName, object]) -> dict[KindName, Selection]:

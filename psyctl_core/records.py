@@ -205,6 +205,12 @@ class CaaRecord:
         return row
 
 
+def prompt_of(record: CaaRecord) -> str:
+    """What a record asks whoever is shown its answers alone: the scene, a blank line, and who is to speak."""
+    asked = f"What should {record.character} say?"
+    return f"{record.situation}\n\n{asked}" if record.situation else asked
+
+
 @dataclass(slots=True)
 class Usage:
     """What a run has used, over all its resumes.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
-VERSIONS = {"caa-record": 2, "scenario": 2, "checkpoint": 1, "run": 1, "recipe": 1, "progress": 1}
+VERSIONS = {"caa-record": 2, "scenario": 2, "checkpoint": 1, "run": 1, "recipe": 1, "progress": 1, "steering": 1}
 """The schemas by name, and the version of each that is written today."""
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from psyctl_core.components import Context, DatasetExporter, Exported, ExportTarget
-from psyctl_core.records import CaaRecord, JsonValue
+from psyctl_core.records import CaaRecord, JsonValue, prompt_of
 from psyctl_exporters import NoConfig
-from psyctl_exporters.rows import parts, prompt_of, write_json, write_json_lines, write_text
+from psyctl_exporters.rows import parts, write_json, write_json_lines, write_text
 
 LETTERS = ("(A)", "(B)")
 """Tools that read the token before the last find the letter there; in ``(1`` they would find the bracket."""

@@ -21,12 +21,6 @@ MISSING = frozenset(
 """Texts that ``pandas.read_csv`` takes for a missing value (its documentation, ``na_values``)."""
 
 
-def prompt_of(record: CaaRecord) -> str:
-    """What a record asks: the scene, a blank line, and who is to speak."""
-    asked = f"What should {record.character} say?"
-    return f"{record.situation}\n\n{asked}" if record.situation else asked
-
-
 def parts(
     target: ExportTarget, pairs: Sequence[CaaRecord], held_out: Sequence[CaaRecord]
 ) -> Iterator[tuple[str, Sequence[CaaRecord]]]:

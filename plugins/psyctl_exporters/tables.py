@@ -6,12 +6,11 @@ import json
 from collections.abc import Sequence
 
 from psyctl_core.components import Context, DatasetExporter, Exported, ExportTarget
-from psyctl_core.records import CaaRecord, JsonValue
+from psyctl_core.records import CaaRecord, JsonValue, prompt_of
 from psyctl_exporters import NoConfig
 from psyctl_exporters.rows import (
     HELD_OUT,
     parts,
-    prompt_of,
     read_as_missing,
     write_csv,
     write_json,

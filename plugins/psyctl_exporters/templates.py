@@ -5,18 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from psyctl_core import chat
 from psyctl_core.errors import UsageError
-from psyctl_core.local_models import (
-    EMBEDDED,
-    PromptWriter,
-    embedded_file,
-    looks_like_control,
-    on_the_day,
-    one_line,
-    without_special,
-)
-from psyctl_core.records import CaaRecord, ChatRequest, Message
-from psyctl_exporters.rows import prompt_of
+from psyctl_core.local_models import EMBEDDED, embedded_file, one_line, without_special
+from psyctl_core.records import CaaRecord, ChatRequest, Message, prompt_of
 
 
 class Templated:
@@ -34,8 +26,8 @@ class Templated:
         tokenizer = _tokenizer(model)
         if not tokenizer.chat_template:
             raise UsageError(f"The model '{model}' has no chat template.", "Name an instruction-tuned model.")
-        self._control = _control_texts(tokenizer)
-        self._writer = PromptWriter(model, _template(tokenizer), self._control, [tokenizer.eos_token or ""])
+        self._control = chat.special_texts(tokenizer)
+        self._writer = chat.writer(tokenizer, model)
         self._begin = tokenizer.bos_token or ""
         self._adds = bool(self._begin) and tokenizer("x")["input_ids"][:1] == [tokenizer.bos_token_id]
         self._reader_adds = reader_adds
@@ -74,28 +66,3 @@ def _tokenizer(model: str) -> Any:
             f"The tokenizer of '{model}' cannot be had: {one_line(error)}.",
             "Give --template-model a model's folder or its name on the Hub.",
         ) from error
-
-
-def _template(tokenizer: Any) -> Any:
-    found = tokenizer.chat_template
-    if isinstance(found, str):
-        tokenizer.chat_template = on_the_day(found)
-
-    def template(messages: list[dict[str, Any]], begin: bool) -> str:
-        text: str = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=begin, enable_thinking=False, thinking=False
-        )
-        return text
-
-    return template
-
-
-def _control_texts(tokenizer: Any) -> list[str]:
-    """The texts that the tokenizer would read as control tokens, longest first."""
-    template = str(tokenizer.chat_template)
-    added = {
-        token.content
-        for token in tokenizer.added_tokens_decoder.values()
-        if token.special or looks_like_control(token.content, template)
-    }
-    return sorted((added | set(tokenizer.all_special_tokens)) - {""}, key=len, reverse=True)

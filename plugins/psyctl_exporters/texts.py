@@ -11,9 +11,9 @@ from pathlib import Path
 
 from psyctl_core.components import Context, DatasetExporter, Exported, ExportTarget
 from psyctl_core.errors import UsageError
-from psyctl_core.records import CaaRecord, JsonValue
+from psyctl_core.records import CaaRecord, JsonValue, prompt_of
 from psyctl_exporters import TemplateConfig
-from psyctl_exporters.rows import parts, prompt_of, read_as_missing, write_csv, write_json
+from psyctl_exporters.rows import parts, read_as_missing, write_csv, write_json
 from psyctl_exporters.templates import Templated
 
 FULL, NONE = 100.0, 0.0

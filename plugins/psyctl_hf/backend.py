@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from psyctl_core.budget import Budget
 from psyctl_core.components import Context, Identity, InferenceBackend
 from psyctl_core.errors import BackendError
+from psyctl_core.local_models import LentModel, is_out_of_memory
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_hf import HfConfig
 from psyctl_hf.intake import Intake
@@ -77,6 +78,10 @@ class HfBackend(InferenceBackend):
         for _, group in groupby(requests, key=_settings_of):
             yield from self._in_batches(Intake(generator, group))
 
+    def lend(self) -> LentModel:
+        """The model itself; see :class:`~psyctl_core.local_models.LendsModel`."""
+        return self._loaded().lend(self._located)
+
     def close(self) -> None:
         """Free the model."""
         if self._generator is not None:
@@ -124,7 +129,7 @@ class HfBackend(InferenceBackend):
                     yield completion
                     yield from intake.refused()
             except (RuntimeError, MemoryError) as error:
-                if not generator.is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if rows == 1:
                     longest = max(len(ids) for _, ids in asked)

@@ -21,11 +21,12 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from psyctl_core import chat
 from psyctl_core.errors import BackendError, UsageError
-from psyctl_core.local_models import EXAMPLE, one_line
+from psyctl_core.local_models import EXAMPLE, LentModel, longest, one_line
 from psyctl_core.markup import ends_thoughts
 from psyctl_core.records import ChatRequest, Completion, JsonValue
-from psyctl_hf import HfConfig, chat, loading, paged
+from psyctl_hf import HfConfig, loading, paged
 from psyctl_hf.choosing import Chooser
 from psyctl_hf.decoding import Answer, Decoding, alike, likely_next, logprobs, reach
 from psyctl_hf.locate import Located
@@ -58,7 +59,7 @@ class Generator:
         # Whatever else the model's settings hold (a penalty, beams, forced tokens) is not for our answers.
         self._model.generation_config = GenerationConfig(eos_token_id=self._eos or None)
         self._prompts = chat.writer(self._tokenizer, located.name)
-        self._longest = loading.longest(self._model)
+        self._longest = longest(self._model)
         with torch.inference_mode():
             self._check(located.name)
             self._reach = reach(self._model)
@@ -70,6 +71,11 @@ class Generator:
     def description(self) -> str:
         """Device and number format, for the log."""
         return f"{self._model.dtype} on {self._device}".replace("torch.", "")
+
+    def lend(self, located: Located) -> LentModel:
+        """The model and tokenizer for whoever computes with them directly."""
+        name, fingerprint = located.name, located.fingerprint
+        return LentModel(name, fingerprint, self._model, self._tokenizer, self.encode, self._longest)
 
     def speed(self) -> float:
         """About how many requests a second it will answer."""
@@ -92,13 +98,7 @@ class Generator:
 
     def encode(self, requests: Sequence[ChatRequest]) -> list[list[int]]:
         """The requests' prompts as token ids."""
-        texts = [self._prompts.write(request) for request in requests]
-        plain = not self._tokenizer.chat_template  # a template writes the special tokens itself
-        prompts: list[list[int]] = self._tokenizer(texts, add_special_tokens=plain)["input_ids"]
-        for ids in prompts:
-            while plain and ids and ids[-1] in self._control:  # some tokenizers end every text
-                ids.pop()
-        return prompts
+        return chat.encode(self._tokenizer, self._prompts, requests)
 
     def refusal(self, request: ChatRequest, ids: Sequence[int]) -> str:
         """Why the model cannot take this prompt, or nothing."""
@@ -358,11 +358,6 @@ class Generator:
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
             return f"the trial of padded rows failed ({one_line(error)})"
         return ""
-
-    def is_out_of_memory(self, error: Exception) -> bool:
-        """Whether an error says that memory ran out; the CPU's allocator tells only in words."""
-        words = ("out of memory", "can't allocate memory", "not enough memory")
-        return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(w in str(error) for w in words)
 
     def close(self) -> None:
         """Stop what runs beside this thread and free its memory."""

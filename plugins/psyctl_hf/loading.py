@@ -14,13 +14,14 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from psyctl_core.errors import BackendError, PsyctlError, UsageError
-from psyctl_core.local_models import check_files, named, one_line
+from psyctl_core.local_models import check_files, named, number_in, one_line
 from psyctl_hf import unpacked
 from psyctl_hf.locate import Located
 
 log = logging.getLogger("psyctl")
 
 MOST_ROWS = {"cpu": 64, "mps": 32, "cuda": 256}
+FORMATS = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 SMALL = 1_000_000_000
 """Models of fewer parameters get :data:`PENALTY`: they fall into saying the same again and again."""
 
@@ -53,10 +54,14 @@ def pick_dtype(wanted: str, device: torch.device, stored: torch.dtype | None) ->
     """The number format named, or for ``auto`` one of 16 bits that the hardware computes in.
 
     Of bfloat16 and float16 the one that the weights are stored in comes first, so that nothing is rounded.
+
+    Raises:
+        UsageError: There is no such format.
     """
+    if wanted in FORMATS:
+        return FORMATS[wanted]
     if wanted != "auto":
-        dtype: torch.dtype = getattr(torch, wanted)
-        return dtype
+        raise UsageError(f"There is no number format '{wanted}'.", f"Give --hf-dtype auto, {', '.join(FORMATS)}.")
     able = [dtype for dtype in (torch.bfloat16, torch.float16) if _computes_in(dtype, device)]
     return stored if stored in able else able[0] if able else torch.float32
 
@@ -256,39 +261,14 @@ def _kept_per_row(model: Any, tokens: int) -> int:
     """Bytes that a row's keys and values take, or at most the state of layers that keep one (Mamba and the like)."""
     config = model.config.get_text_config()
     size = torch.finfo(model.dtype).bits // 8
-    layers = _number(config, "num_hidden_layers", "n_layer", "n_layers") or 32
-    width = _number(config, "hidden_size", "d_model", "n_embd") or 4096
-    heads = _number(config, "num_attention_heads", "n_head", "n_heads")
+    layers = number_in(config, "num_hidden_layers", "n_layer", "n_layers") or 32
+    width = number_in(config, "hidden_size", "d_model", "n_embd") or 4096
+    heads = number_in(config, "num_attention_heads", "n_head", "n_heads")
     if not heads:
-        inner = _number(config, "intermediate_size", "d_inner") or 2 * width
-        return layers * inner * (_number(config, "state_size", "d_state", "ssm_state_size") or 64) * 4
-    head = _number(config, "head_dim") or width // heads
-    return 2 * layers * (_number(config, "num_key_value_heads") or heads) * head * size * tokens
-
-
-def _number(config: Any, *names: str) -> int:
-    """The first of these settings that there is, of one for each layer the largest; 0 where there is none."""
-    for name in names:
-        value = getattr(config, name, None)
-        found = max(value, default=0) if isinstance(value, (list, tuple)) else value
-        if found:
-            return int(found)
-    return 0
-
-
-def longest(model: Any) -> int:
-    """How many tokens, prompt and answer together, the model can place; 0 where nothing says.
-
-    ``max_position_embeddings`` with most models; rotary scaling that is not counted in it counts too.
-    """
-    config = model.config.get_text_config()
-    most = _number(config, "max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "n_ctx")
-    rope = getattr(config, "rope_parameters", None) or {}
-    for one in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
-        factor, original = one.get("factor"), one.get("original_max_position_embeddings")
-        if factor and (original or one.get("rope_type") in ("linear", "dynamic")):
-            most = max(most, int(float(factor) * (original or most)))
-    return most
+        inner = number_in(config, "intermediate_size", "d_inner") or 2 * width
+        return layers * inner * (number_in(config, "state_size", "d_state", "ssm_state_size") or 64) * 4
+    head = number_in(config, "head_dim") or width // heads
+    return 2 * layers * (number_in(config, "num_key_value_heads") or heads) * head * size * tokens
 
 
 def _memory(device: torch.device) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from psyctl_core import (
@@ -15,6 +17,7 @@ from psyctl_core import (
     RejectedPair,
     StoredDataset,
     check_records,
+    schema,
     scores_of,
 )
 from psyctl_report.texts import TellingWord, openings, telling_words
@@ -36,6 +39,9 @@ TOLD = 10
 
 LISTED = 12
 """So many openings and words a side."""
+
+STEERING = "steering.json"
+"""In the run folder: what ``steering.measure`` found."""
 
 Pairs = Sequence[CaaRecord | RejectedPair]
 Scores = Mapping[str, float | None]
@@ -97,6 +103,7 @@ class TraitFacts:
         course: How far the run was from time to time.
         pairs: The pairs to show, in that order.
         total: How many there are to choose from: records, and rejected pairs that were kept.
+        steering: What steering.json says a vector of it does; empty where nobody measured.
     """
 
     trait: str
@@ -115,6 +122,7 @@ class TraitFacts:
     course: Sequence[Moment] = ()
     pairs: Sequence[ShownPair] = ()
     total: int = 0
+    steering: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_finished(self) -> bool:
@@ -133,6 +141,7 @@ def facts_of(dataset: StoredDataset, room: int) -> TraitFacts:
     pairs: Pairs = [*records, *_rejected(dataset, problems)]
     checkup = check_records(dataset, records) if records else None
     labels, agreement = _labelled(dataset, pairs, problems)
+    steering = measured(dataset.run_folder / STEERING, problems)
     if dataset.sink is not None:
         problems += _miscounted(dataset.run, len(records))
     marks = _marks(checkup)
@@ -160,6 +169,7 @@ def facts_of(dataset: StoredDataset, room: int) -> TraitFacts:
         course=_course(dataset, problems),
         pairs=sampled(grouped(every), room, linked),
         total=len(every),
+        steering=steering,
     )
 
 
@@ -167,6 +177,22 @@ def told(problems: Sequence[str], most: int = TOLD) -> list[str]:
     """The first of what is wrong, and how much more there is."""
     more = len(problems) - most
     return [*problems[:most], *([f"And {more:,} more like that."] if more > 0 else [])]
+
+
+def measured(file: Path, problems: list[str]) -> Mapping[str, Any]:
+    """What ``steering.measure`` wrote beside the dataset, or nothing; what cannot be read joins the problems."""
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        wrong = schema.problem("steering", found)
+    except (OSError, ValueError) as error:
+        found, wrong = {}, str(error)
+    if wrong:
+        problems.append(f"What a vector does cannot be read from {file}: {wrong}.")
+        return {}
+    known: Mapping[str, Any] = found
+    return known
 
 
 def margin_of(scores: Scores) -> float | None:

@@ -17,7 +17,7 @@ from psyctl_core.terminal import visible
 from psyctl_report import making
 from psyctl_report.course import course_plots
 from psyctl_report.facts import WORST, TraitFacts, told
-from psyctl_report.plots import Series, histogram, share_bar
+from psyctl_report.plots import Series, curves, histogram, share_bar
 
 VERDICTS = ("fail", "look", "cannot tell", "ok")
 """In the order in which a reader wants to see them."""
@@ -46,7 +46,7 @@ def page_of(traits: Sequence[TraitFacts], notes: Sequence[str] = ()) -> str:
         title=f"{', '.join(facts.trait for facts in traits)}: dataset report",
         making=making, verdict_of=verdict_of, numbered=numbered, compared=compared, checks_of=checks_of,
         length_plot=length_plot, score_plots=score_plots, share_bar=share_bar, interval=interval,
-        course_plots=course_plots, told=told,
+        course_plots=course_plots, told=told, steering_plots=steering_plots,
     )  # fmt: skip
 
 
@@ -114,6 +114,24 @@ def score_plots(facts: TraitFacts) -> list[Markup]:
         series = [Series("in the dataset", "positive", accepted), Series("rejected", "neutral", rejected)]
         plots.append(histogram(f"Score '{name}'", series, HUNDRED if within else None))
     return plots
+
+
+def steering_plots(facts: TraitFacts) -> list[Markup]:
+    """What a vector of the dataset does at each dose, on each set of items, and what it costs."""
+    found = facts.steering
+    if not found:
+        return []
+    plots = [
+        _by_dose(f"Effect on {each['name']}, {each['unit']}", found["doses"], "effect", each["curve"])
+        for each in found["sets"]
+    ]
+    damage = "Damage, nats per token of neutral text"
+    return [*plots, _by_dose(damage, found["doses"], "divergence", found["divergence"])]
+
+
+def _by_dose(title: str, doses: Sequence[float], name: str, values: Sequence[float]) -> Markup:
+    told = ", ".join(f"{value:.3g} at {dose:g}" for dose, value in zip(doses, values, strict=True))
+    return curves(f"{title}, by dose", "share of the norm", doses, {name: values}, f"{name}: {told}")
 
 
 def _seen(value: object) -> object:

@@ -31,7 +31,9 @@ LOOKS = ("positive", "neutral", "third", "fourth", "fifth")
 """The classes of a curve's lines, which differ in colour and in their dashes."""
 
 
-def curves(title: str, unit: str, places: Sequence[float], lines: Mapping[str, Sequence[float]]) -> Markup:
+def curves(
+    title: str, unit: str, places: Sequence[float], lines: Mapping[str, Sequence[float]], words: str = ""
+) -> Markup:
     """How values rise and fall, a line for each, with a mark and its title at every place.
 
     Args:
@@ -39,42 +41,47 @@ def curves(title: str, unit: str, places: Sequence[float], lines: Mapping[str, S
         unit: What the places count: the horizontal axis.
         places: Where the values were taken, ascending.
         lines: By its name each line's values, one a place; so many as there are :data:`LOOKS` at most.
+        words: What it shows, for who does not see it; by default where each line begins and ends.
     """
     if len(places) < 2 or not lines:
         return Markup("")
-    low, high = places[0], places[-1]
-    top = max(max(values) for values in lines.values()) or 1.0
-    across, tall = (WIDTH - LEFT - RIGHT) / ((high - low) or 1.0), HEIGHT - BOTTOM - TOP
+    first, last = places[0], places[-1]
+    bottom = min(0.0, *(min(values) for values in lines.values()))
+    top = max(0.0, *(max(values) for values in lines.values())) or 1.0
+    across, tall = (WIDTH - LEFT - RIGHT) / ((last - first) or 1.0), (HEIGHT - BOTTOM - TOP) / (top - bottom)
     marks, legend = Markup(""), Markup("")
     for look, (name, values) in zip(LOOKS, lines.items(), strict=False):
         points = [
-            (LEFT + (place - low) * across, HEIGHT - BOTTOM - tall * value / top)
+            (LEFT + (place - first) * across, HEIGHT - BOTTOM - tall * (value - bottom))
             for place, value in zip(places, values, strict=True)
         ]
         told = [f"{name}, at {place:,.3g} {unit}: {figure(value)}" for place, value in zip(places, values, strict=True)]
         marks += _line(look, points, told)
-        if name.casefold() == title.casefold():
-            continue  # the only line, whose name the title has told
+        if len(lines) == 1 and (words or name.casefold() == title.casefold()):
+            continue  # the title has told
         legend += Markup(
             '<span class="{look}"><svg width="24" height="10" aria-hidden="true"><path class="line" d="M0 5H24"/></svg>'
             "{name}</span> "
         ).format(look=look, name=f" {visible(name)}")
-    words = "; ".join(
+    ends = "; ".join(
         f"{name}: {figure(values[0])} at the beginning, {figure(values[-1])} at the end"
         for name, values in lines.items()
     )
-    return _figure(title, legend, f"{words}, after {high:,.3g} {unit}", _axes(low, high, short(top), unit) + marks)
+    drawn = _axes(first, last, short(top), unit, short(bottom))
+    if bottom:
+        drawn += Markup('<path class="axis" d="M{} {:.1f}H{}"/>').format(LEFT, HEIGHT - BOTTOM + tall * bottom, WIDTH)
+    return _figure(title, legend, words or f"{ends}, after {last:,.3g} {unit}", drawn + marks)
 
 
 def figure(value: float) -> str:
     """A number for people: whole from 100 on, else with three digits that count."""
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 
 def short(value: float) -> str:
     """A number for an axis, with K, M and so on for thousands, millions and more."""
     power = 0
-    while value >= 1000 and power < len("KMGT"):
+    while abs(value) >= 1000 and power < len("KMGT"):
         value, power = value / 1000, power + 1
     return f"{value:.3g}{' KMGT'[power].strip()}"
 
@@ -166,7 +173,7 @@ def _bar(
     )  # fmt: skip
 
 
-def _axes(low: float, high: float, top: str, unit: str = "") -> Markup:
+def _axes(low: float, high: float, top: str, unit: str = "", bottom: str = "0") -> Markup:
     base, middle = HEIGHT - BOTTOM, (low + high) / 2
     return Markup(
         '<path class="axis" d="M{left} {top}V{base}H{width}"/>'
@@ -174,8 +181,8 @@ def _axes(low: float, high: float, top: str, unit: str = "") -> Markup:
         '<text x="{centre}" y="{below}" text-anchor="middle">{middle:.3g}{unit}</text>'
         '<text x="{width}" y="{below}" text-anchor="end">{high:.3g}</text>'
         '<text x="{beside}" y="{text}" text-anchor="end">{most}</text>'
-        '<text x="{beside}" y="{base}" text-anchor="end">0</text>'
+        '<text x="{beside}" y="{base}" text-anchor="end">{least}</text>'
     ).format(
         left=LEFT, top=TOP, base=base, width=WIDTH, below=base + 15, centre=(LEFT + WIDTH) / 2, beside=LEFT - 4,
-        text=TOP + 8, low=low, middle=middle, high=high, most=top, unit=f" {unit}" if unit else "",
+        text=TOP + 8, low=low, middle=middle, high=high, most=top, least=bottom, unit=f" {unit}" if unit else "",
     )  # fmt: skip

@@ -118,23 +118,49 @@ def held_out_of(read: Sequence[Read], held_out: int) -> list[list[list[CaaRecord
         UsageError: There is none, or none is left.
     """
     for dataset, records in read:
-        if not records:
-            raise no_pairs(dataset)
-        if not 0 <= held_out < len(records):
-            raise UsageError(
-                f"{held_out} pairs cannot be held out of the {len(records)} in {dataset.location}.",
-                "Give a smaller --held-out, or build more pairs: psyctl dataset.build.caa with a higher "
-                "--limit-samples.",
-            )
+        _check_held_out(records, held_out, dataset.location)
     found = parted_alike([records for _, records in read], [[held_out]] * len(read))
     for (dataset, records), (_, pairs) in zip(read, found, strict=True):
-        if not pairs:
-            raise UsageError(
-                f"Holding out {held_out} of the {len(records)} pairs in {dataset.location} leaves none: "
-                "pairs of one scene stay together.",
-                "Build pairs of more scenes: psyctl dataset.build.caa with a higher --limit-samples.",
-            )
+        _check_rest(pairs, records, held_out, dataset.location)
     return found
+
+
+def split_pairs(
+    records: Sequence[CaaRecord], held_out: int, location: str = "the dataset"
+) -> tuple[list[CaaRecord], list[CaaRecord]]:
+    """The pairs without those that are held out, and these: spread evenly over the dataset, no scene in both.
+
+    Args:
+        records: The pairs; the same ones in the same order are split the same way.
+        held_out: How many to hold out; as closely as whole scenes allow.
+        location: What to call the dataset in an error.
+
+    Raises:
+        UsageError: There is none, or none is left.
+    """
+    _check_held_out(records, held_out, location)
+    ((kept, pairs),) = parted_alike([records], [[held_out]])
+    _check_rest(pairs, records, held_out, location)
+    return pairs, kept
+
+
+def _check_held_out(records: Sequence[CaaRecord], held_out: int, location: str) -> None:
+    if not records:
+        raise no_pairs(location)
+    if not 0 <= held_out < len(records):
+        raise UsageError(
+            f"{held_out} pairs cannot be held out of the {len(records)} in {location}.",
+            "Give a smaller --held-out, or build more pairs: psyctl dataset.build.caa with a higher --limit-samples.",
+        )
+
+
+def _check_rest(pairs: Sequence[CaaRecord], records: Sequence[CaaRecord], held_out: int, location: str) -> None:
+    if not pairs:
+        raise UsageError(
+            f"Holding out {held_out} of the {len(records)} pairs in {location} leaves none: pairs of one scene stay "
+            "together.",
+            "Build pairs of more scenes: psyctl dataset.build.caa with a higher --limit-samples.",
+        )
 
 
 def other_size(part: str, wanted: int, found: int) -> list[str]:
@@ -144,9 +170,9 @@ def other_size(part: str, wanted: int, found: int) -> list[str]:
     return [f"{found} pairs are {part}, not {wanted}: pairs of one scene stay together."]
 
 
-def no_pairs(dataset: StoredDataset) -> UsageError:
+def no_pairs(location: str) -> UsageError:
     """The error for a dataset without a pair."""
-    return UsageError(f"There are no pairs in {dataset.location} yet.", "Build some first: psyctl dataset.build.caa.")
+    return UsageError(f"There are no pairs in {location} yet.", "Build some first: psyctl dataset.build.caa.")
 
 
 def _storable(record: CaaRecord) -> CaaRecord:

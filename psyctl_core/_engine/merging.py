@@ -54,7 +54,7 @@ def _merged(
 ) -> Derived:
     united = _United(read, renumber=renumber)
     if not united.records:
-        raise no_pairs(read[0][0])
+        raise no_pairs(read[0][0].location)
     choice = resolve(registry, "sink", sink) if sink else sink_choice(read[0][0].run, registry)
     notes = [note for dataset, _ in read for note in _state(dataset, len(read))]
     return Derived(

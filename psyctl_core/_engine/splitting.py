@@ -78,7 +78,7 @@ def sizes_of(parts: Parts, dataset: StoredDataset, pairs: int) -> dict[str, int]
         UsageError: There are too few.
     """
     if not pairs:
-        raise no_pairs(dataset)
+        raise no_pairs(dataset.location)
     sizes, share, given = {}, 0.0, 0
     for part, size in parts.items():
         if isinstance(size, float):

@@ -39,6 +39,7 @@ from psyctl_core.components import (
     TellsState,
 )
 from psyctl_core.errors import OutputError, PluginError, PsyctlError, UsageError
+from psyctl_core.local_models import LendsModel, LentModel
 from psyctl_core.markup import cut_at_control, without_thoughts
 from psyctl_core.records import (
     CaaRecord,
@@ -311,6 +312,20 @@ class GuardedBackend(GuardedComponent[InferenceBackend]):
         if unanswered and not may_leave():
             first = min(unanswered)
             raise self.origin.misdeed(f"left {len(unanswered)} requests unanswered, '{first}' among them")
+
+    def lend(self) -> LentModel:
+        """Its model, for whoever computes with it directly.
+
+        Raises:
+            UsageError: It has none to lend.
+        """
+        if not isinstance(self._component, LendsModel):
+            raise UsageError(
+                f"The {self.origin} does not give its model away, so no vector can be extracted with it.",
+                "Take --backend hf.",
+            )
+        with blamed(self.origin):
+            return self._component.lend()
 
     def close(self) -> None:
         """Let go of the model, connections and threads."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import importlib_metadata
 import typer
@@ -63,10 +65,18 @@ def make_app() -> typer.Typer:
 
 def _function_of(registered: RegisteredCommand) -> Callable[..., None]:
     """A plugin's command: its own function if it is what was typed, for help must import nothing heavy."""
-    if registered.command.name in typed_words():
-        function: Callable[..., None] = load(registered.command.factory, registered.origin)
-        return function
-    return lambda: None
+    if registered.command.name not in typed_words():
+        return lambda: None
+    function: Callable[..., None] = load(registered.command.factory, registered.origin)
+
+    from psyctl_core.cli.live import logging_to_stderr
+
+    @functools.wraps(function)
+    def with_log(*given: Any, **named: Any) -> None:
+        with logging_to_stderr(quiet=False, debug="--debug" in sys.argv):
+            function(*given, **named)
+
+    return with_log
 
 
 def _show_version(wanted: bool) -> None:

@@ -25,7 +25,10 @@ def with_fewer_pairs(text: str) -> str:
 
 
 def runs_here(words: list[str]) -> bool:
-    """Whether a command needs neither the network nor a model that is not here."""
+    """Whether a command needs neither the network, nor a model, dataset or vector that is not here."""
+    if "steering" in words[0]:
+        given = [words[at + 1] for at, word in enumerate(words) if word in ("--dataset", "--vector")]
+        return all(Path(path).exists() for path in [*given, *(word for word in words if word.startswith("./dataset"))])
     if words[0] != "dataset.build.caa":
         return True
     if "--recipe" in words:

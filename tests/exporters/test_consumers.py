@@ -14,9 +14,9 @@ import types
 import pytest
 
 from psyctl_core import Context, ExportTarget
+from psyctl_core.records import prompt_of
 from psyctl_exporters import NoConfig, TemplateConfig
 from psyctl_exporters.choices import CaaExporter, EasyEditExporter
-from psyctl_exporters.rows import prompt_of
 from psyctl_exporters.tables import DpoExporter
 from psyctl_exporters.texts import RepengExporter, SteeringVectorsExporter
 

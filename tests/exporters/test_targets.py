@@ -9,8 +9,8 @@ import pandas
 import pytest
 
 from psyctl_core import Context, ExportTarget
+from psyctl_core.records import prompt_of
 from psyctl_exporters import NoConfig
-from psyctl_exporters.rows import prompt_of
 from psyctl_exporters.tables import BipoExporter, CsvExporter
 
 

@@ -7,9 +7,9 @@ import logging
 import pytest
 import torch
 
-from psyctl_core import BackendError, ChatRequest, Message, UsageError
+from psyctl_core import BackendError, ChatRequest, Message, UsageError, chat
 from psyctl_core.budget import Budget
-from psyctl_hf import HfConfig, chat
+from psyctl_hf import HfConfig
 from psyctl_hf.backend import HfBackend
 from psyctl_hf.locate import locate
 

@@ -11,6 +11,7 @@ import pytest
 
 from psyctl_core import BackendError, ChatRequest, Message, UsageError
 from psyctl_core.budget import Budget
+from psyctl_core.local_models import longest
 from psyctl_hf import loading
 from psyctl_hf.locate import locate
 
@@ -222,7 +223,7 @@ def test_how_long_a_row_may_be_follows_from_the_config(options, most):
 
     config = SimpleNamespace(rope_parameters=options.pop("rope", None), **options)
     model = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: config))
-    assert loading.longest(model) == most
+    assert longest(model) == most
 
 
 @pytest.mark.parametrize("name", ["<|turn_end|>", "</think>", "<think>"])

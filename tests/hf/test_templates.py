@@ -6,9 +6,8 @@ import logging
 
 import pytest
 
-from psyctl_core import BackendError, ChatRequest, Message
+from psyctl_core import BackendError, ChatRequest, Message, chat
 from psyctl_core.budget import Budget
-from psyctl_hf import chat
 
 SYSTEM, USER, PREFILL = "Answer in one line.", "Robin waits for bus 3.\n\nWhat does Kim say?", 'Kim: "'
 REQUEST = ChatRequest("1", (Message("system", SYSTEM), Message("user", USER)), prefill=PREFILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -248,3 +249,24 @@ def test_every_value_of_run_json_has_a_row(dataset, make):
     assert rows["settings.limit_samples"] == "1"
     assert dict(making.made_by(run))["prompter"] == "FakePrompter"
     assert making.personas_of(run)[0][0] == "neutral (neutral)"
+
+
+def test_a_curve_may_lie_below_nothing_and_its_words_are_escaped():
+    drawn = curves("Effect <b>", "share", [-0.1, 0.0, 0.1], {"effect": [-0.2, 0.0, 0.3]}, "-0.2 at <b>")
+    assert "&lt;b&gt;" in drawn
+    assert "<b>" not in drawn
+    assert drawn.count("<circle") == drawn.count("</title>") == 3
+    assert 'role="img"' in drawn
+    heights = [float(found) for found in re.findall(r'cy="([\d.]+)"', drawn)]
+    (zero,) = (float(found) for found in re.findall(r'd="M46 ([\d.]+)H', drawn))
+    assert heights[0] > heights[1] == zero > heights[2]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format_version": 9}', ""])
+def test_a_measurement_that_cannot_be_read_is_a_problem_and_the_page_is_made(dataset, make, text):
+    folder = dataset([make.record(number) for number in range(3)])
+    (beside,) = folder.glob("*.run")
+    (beside / "steering.json").write_text(text, encoding="utf-8")
+    found = facts(folder)
+    assert found.steering == {}
+    assert ["steering.json" in problem for problem in found.problems] == [True]

@@ -1,7 +1,8 @@
-"""Chat templates and control tokens of a Transformers tokenizer."""
+"""Chat templates and control tokens of a Transformers tokenizer, and requests as its token ids."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from psyctl_core.local_models import PromptWriter, looks_like_control, on_the_day
@@ -16,15 +17,14 @@ def render(tokenizer: Any, request: ChatRequest) -> str:
 
 def writer(tokenizer: Any, name: str) -> PromptWriter:
     """Writes prompts with the tokenizer's chat template, if it has one; a calendar in it is stopped."""
-    found = tokenizer.chat_template
-    if isinstance(found, dict):  # several, by name
-        tokenizer.chat_template = {name: on_the_day(text) for name, text in found.items()}
-    elif found:
-        tokenizer.chat_template = on_the_day(found)
+    stopped = ""
 
     def template(messages: list[dict[str, Any]], begin: bool) -> str:
+        nonlocal stopped
+        stopped = stopped or on_the_day(tokenizer.get_chat_template())  # of several, the default
         text: str = tokenizer.apply_chat_template(
             messages,
+            chat_template=stopped,  # not set on the tokenizer, which may be its user's own
             tokenize=False,
             add_generation_prompt=begin,
             enable_thinking=False,  # templates that do not know these ignore them
@@ -54,3 +54,15 @@ def end_tokens(tokenizer: Any) -> dict[int, str]:
     flagged |= set(tokenizer.all_special_ids)
     texts = {**added, **dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=False))}
     return {i: text for i, text in texts.items() if (i in flagged and not text.isspace()) or is_control(text)}
+
+
+def encode(tokenizer: Any, prompts: PromptWriter, requests: Sequence[ChatRequest]) -> list[list[int]]:
+    """The requests' prompts, with the beginnings of their answers, as token ids."""
+    texts = [prompts.write(request) for request in requests]
+    plain = not tokenizer.chat_template  # a template writes the special tokens itself
+    rows: list[list[int]] = tokenizer(texts, add_special_tokens=plain)["input_ids"]
+    control = end_tokens(tokenizer) if plain else {}
+    for ids in rows:
+        while ids and ids[-1] in control:  # some tokenizers end every text
+            ids.pop()
+    return rows

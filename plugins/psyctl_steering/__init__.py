@@ -1,0 +1,63 @@
+"""Steering vectors: extracted from contrastive pairs, tried on a model, and measured.
+
+In Python::
+
+    from psyctl_steering import SteeringVector, Steering, extract, measure
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+from psyctl_core.components import Command
+from psyctl_core.hookspecs import hookimpl
+
+_API = {
+    "Steering": "psyctl_steering.steering",
+    "SteeringVector": "psyctl_steering.vector",
+    "extract": "psyctl_steering.extraction",
+    "lend": "psyctl_steering.models",
+    "measure": "psyctl_steering.measuring",
+}
+"""What Python programs use, and where it is; imported when first asked for, since it needs torch."""
+
+__all__ = ["Steering", "SteeringVector", "extract", "lend", "measure"]
+
+
+@hookimpl
+def psyctl_commands() -> Sequence[Command]:
+    """Offer the commands about vectors."""
+    return [
+        Command(
+            "extract.steering",
+            "psyctl_steering.command_extract:extract_steering",
+            "Extract a steering vector from a dataset's pairs",
+        ),
+        Command(
+            "vector.export",
+            "psyctl_steering.command_export:vector_export",
+            "Write a steering vector as another tool reads it",
+        ),
+        Command(
+            "steering.try",
+            "psyctl_steering.command_try:steering_try",
+            "Show a model's answers at several strengths of a vector",
+        ),
+        Command(
+            "steering.measure",
+            "psyctl_steering.command_measure:steering_measure",
+            "Measure what a vector does, beside vectors of no use at the same damage",
+        ),
+        Command(
+            "steering.compare",
+            "psyctl_steering.command_compare:steering_compare",
+            "Compare datasets by what their vectors do",
+        ),
+    ]
+
+
+def __getattr__(name: str) -> object:
+    if name in _API:
+        return getattr(importlib.import_module(_API[name]), name)
+    raise AttributeError(f"module 'psyctl_steering' has no attribute '{name}'")

@@ -1,0 +1,153 @@
+"""``psyctl steering.measure``: whether a vector does anything, how surely, and at what damage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from psyctl_core import UsageError, lent_model
+from psyctl_core.terminal import NOTICE, say, say_json
+from psyctl_steering import items, told
+from psyctl_steering.items import ItemSet
+from psyctl_steering.measuring import CONTROLS, DAMAGE, DOSES, log, measure
+from psyctl_steering.subject import Subject, subject
+
+NOT_WORKING = 3
+"""The exit code where the verdict is another than that it works."""
+
+MOST = 100
+"""Statements that are measured on where nobody says how many."""
+
+OWN = ("pairs", "ipip", "ipip-answers")
+TYPED_DOSES = ",".join(f"{dose:g}" for dose in DOSES)
+
+
+def steering_measure(
+    model: Annotated[str, typer.Option(help="The model: a Hub name, a folder, a GGUF file or 'embedded'.")],
+    vector: Annotated[Path | None, typer.Option(help="The vector's file, from extract.steering.")] = None,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(help="A dataset: without --vector one is extracted from a part of it, and measured on the rest."),
+    ] = None,
+    trait: Annotated[str, typer.Option(help="Which trait's dataset, where there are several.")] = "",
+    item: Annotated[
+        list[str],
+        typer.Option(
+            "--items",
+            help="pairs, ipip, ipip-answers, or statements: a file, or a data set on the Hub with its file "
+            "(NAME:FILE). May be given again; the verdict goes by the first (default: what there is).",
+        ),
+    ] = [],  # noqa: B006 - Typer's way
+    max_items: Annotated[int, typer.Option(help="At most so many statements of a file.", min=2)] = MOST,
+    held_out: Annotated[
+        int | None, typer.Option(help="Pairs to measure on (default: 30, and a quarter at most).", min=0)
+    ] = None,
+    layer: Annotated[
+        list[str], typer.Option(help="Where to steer; of several the best is chosen on one half of the items.")
+    ] = [],  # noqa: B006
+    doses: Annotated[str, typer.Option(help="Comma-separated shares of the states' median norm.")] = TYPED_DOSES,
+    damage: Annotated[
+        float, typer.Option(help="At which damage effects are compared: nats per token of neutral text.")
+    ] = DAMAGE,
+    controls: Annotated[int, typer.Option(help="Random and label-shuffled vectors, of each so many.")] = CONTROLS,
+    output: Annotated[
+        Path | None,
+        typer.Option(help=f"Where to write the figures (default: {told.NAME} in the dataset's run folder)."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="auto, bfloat16, float16 or float32; effects are small differences of large numbers.")
+    ] = "float32",
+    seed: Annotated[int, typer.Option(help="Of whatever is drawn.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Measure what a vector does to a model, beside vectors of no use at the same damage.
+
+    Leaves with exit code 3 where the verdict is not that it works.
+    """
+    del debug  # read where errors become text
+    if vector is None and dataset is None:
+        raise UsageError("There is nothing to measure.", "Give --vector FILE, or --dataset FOLDER, or both.")
+    wanted = doses_typed(doses)
+    with (
+        lent_model(model, options={"device": device, "dtype": dtype}) as lent,
+        subject(lent, vector, dataset, trait=trait, layers=layer, held_out=held_out) as what,
+    ):
+        found = measure(
+            lent, what.vector, item_sets(what, item, max_items), differences=what.differences, layers=layer,
+            doses=wanted, damage=damage, controls=controls, seed=seed, stage=_say_stage,
+        )  # fmt: skip
+        figures = told.as_json(found, lent)
+    if as_json:
+        say_json(figures)
+    else:
+        told.show(found, what.name)
+    file = output or (what.dataset.run_folder / told.NAME if what.dataset and what.dataset.run else None)
+    if file is not None:
+        told.write(figures, file)
+        say(f"Wrote {file}", err=as_json)
+    if found.verdict.word != "works":
+        raise typer.Exit(NOT_WORKING)
+
+
+def item_sets(what: Subject, named: Sequence[str], most: int) -> list[ItemSet]:
+    """The items to measure on.
+
+    Args:
+        what: The vector, with the pairs that it was not made from.
+        named: What was asked for; all there is for none, the questionnaire first.
+        most: At most so many statements of a file, evenly from all over, as many of each side.
+
+    Raises:
+        UsageError: What was asked for is not there.
+    """
+    trait = what.vector.facts.trait
+    own = {each.name: each for each in items.questionnaire(trait)}
+    if what.held_out:
+        own["pairs"] = items.pairs(what.held_out)
+    if not named:
+        if "ipip" not in own:
+            log.log(NOTICE, "The questionnaire has no factor for %s: its factors are %s.", trait, _factors())
+        order = [name for name in ("ipip", "pairs", "ipip-answers") if name in own]
+        return [own[name] for name in order]
+    found = []
+    for name in dict.fromkeys(named):
+        if name in own:
+            found.append(own[name])
+        elif name == "pairs":
+            raise UsageError(
+                "There are no pairs to measure on that the vector was not extracted from.",
+                "Give --dataset, and --held-out above 0.",
+            )
+        elif name in OWN:
+            raise UsageError(
+                f"The questionnaire has no factor for {trait}: its factors are {_factors()}.",
+                "Give --items FILE with statements of the trait, or --items pairs.",
+            )
+        else:
+            found.append(items.statements(items.some_of(items.read_statements(name), most), name))
+    return found
+
+
+def doses_typed(typed: str) -> list[float]:
+    """The doses of a comma-separated list.
+
+    Raises:
+        UsageError: One is no number.
+    """
+    try:
+        return [float(part) for part in typed.replace(",", " ").split()]
+    except ValueError as error:
+        raise UsageError(f"'{typed}' is no list of doses.", f"Give numbers, such as --doses={TYPED_DOSES}") from error
+
+
+def _factors() -> str:
+    return ", ".join(items.FACTORS.values())
+
+
+def _say_stage(text: str) -> None:
+    say(f"{text} …", err=True)
