@@ -20,8 +20,8 @@ pytestmark = [
 
 
 def with_fewer_pairs(text: str) -> str:
-    """The same text asking for a tenth of the pairs, and for two at least."""
-    return re.sub(r"(limit.samples(?:[ =]|: ))(\d+)", lambda match: f"{match[1]}{max(2, int(match[2]) // 10)}", text)
+    """The same text asking for a tenth of the pairs, held-out ones too, and for two at least."""
+    return re.sub(r"((?:limit.samples|held.out)(?:[ =]|: ))(\d+)(?![\d.])", lambda match: f"{match[1]}{max(2, int(match[2]) // 10)}", text)
 
 
 def runs_here(words: list[str]) -> bool:
@@ -81,4 +81,6 @@ def test_the_page_works_as_written(python_page, shell_commands, unpacked_once, t
             continue
         for command in shell_commands(text, str(python_page)):
             if runs_here(command.words):
-                assert typed(command.words, monkeypatch) == 0, capfd.readouterr().err
+                # What so few pairs do to a model is within the noise, which the exit code says.
+                done = (0, 3) if command.words[0] == "steering.measure" else (0,)
+                assert typed(command.words, monkeypatch) in done, capfd.readouterr().err
