@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("startup", "generation", "sources")
+BENCHMARKS = ("startup", "generation", "sources", "extraction")
 
 
 def main(names: list[str]) -> None:
