@@ -4,7 +4,7 @@
 and keeps nothing; "with the head" is the same through the whole model. "extraction" is everything that `extract` does:
 writing prompts, token ids, the passes, reading states, differences on the disk, directions and figures. The contenders
 run in turn in one process, so that all meet the same disturbances; "x forward" is the median of the ratios within each
-round, with the smallest and the largest. The last rows show how memory grows: each is a process of its own.
+round, with the smallest and the largest; "CPU" goes by the processors' time, which others on the machine hardly change. The last rows show how memory grows: each is a process of its own.
 
 `PSYCTL_BENCH_PAIRS` (40) and `PSYCTL_BENCH_ROUNDS` (3) make it shorter or longer.
 """
@@ -32,13 +32,15 @@ def measure() -> list[dict[str, object]]:
     rounds = _rounds()
     rows: list[dict[str, object]] = []
     for name in CONTENDERS:
-        ratios = [each[name] / each["forward passes"] for each in rounds]
+        ratios = [each[name][0] / each["forward passes"][0] for each in rounds]
+        by_cpu = [each["forward passes"][1] / each[name][1] for each in rounds]
         rows.append(
             {
                 "contender": name,
                 "pairs": PAIRS,
-                "tokens/s": f"{statistics.median(each[name] for each in rounds):.0f}",
+                "tokens/s": f"{statistics.median(each[name][0] for each in rounds):.0f}",
                 "x forward": f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+                "x forward, CPU": f"{statistics.median(by_cpu):.2f} ({min(by_cpu):.2f} to {max(by_cpu):.2f})",
             }
         )
     for pairs in GROWTH:
@@ -64,8 +66,8 @@ def _pairs(number: int) -> list[Any]:
     return records
 
 
-def _rounds() -> list[dict[str, float]]:
-    """Tokens a second of each contender, round by round."""
+def _rounds() -> list[dict[str, tuple[float, float]]]:
+    """Tokens a second and CPU seconds of each contender, round by round."""
     import torch
 
     from psyctl_core import lent_model
@@ -79,27 +81,24 @@ def _rounds() -> list[dict[str, float]]:
         batches.append(pairs)
         return compute(model, pairs, layers)
 
-    def passes(run: Any) -> float:
-        began = time.perf_counter()
+    def timed(run: Any) -> tuple[float, float]:
+        began, cpu = time.perf_counter(), time.process_time()
+        run()
+        return tokens / (time.perf_counter() - began), time.process_time() - cpu
+
+    def passes(run: Any) -> None:
         with torch.inference_mode():
             for pairs in batches:
                 ids, mask = states.padded([row.ids for row in (r for rows in pairs for r in rows)], lent.model.device)
                 run(input_ids=ids, attention_mask=mask, use_cache=False)
-        return tokens / (time.perf_counter() - began)
 
     with lent_model("embedded", options={"device": "cpu", "dtype": "float32"}) as lent:
         states.compute = noted  # type: ignore[assignment]
         extract(lent, records)  # warm, and to know the batches
         states.compute = compute
         tokens = sum(len(row.ids) for pairs in batches for rows in pairs for row in rows)
-        rounds = []
-        for _ in range(ROUNDS):
-            found = {"forward passes": passes(lent.model.base_model), "with the head": passes(lent.model)}
-            began = time.perf_counter()
-            extract(lent, records)
-            found["extraction"] = tokens / (time.perf_counter() - began)
-            rounds.append(found)
-        return rounds
+        ways = (lambda: passes(lent.model.base_model), lambda: passes(lent.model), lambda: extract(lent, records))
+        return [{name: timed(way) for name, way in zip(CONTENDERS, ways, strict=True)} for _ in range(ROUNDS)]
 
 
 def _memory(pairs: int) -> None:
