@@ -129,7 +129,10 @@ def command_line() -> dict[str, str]:
     }
     flags = {flag.spelling for registered in discover().usable() for flag in flags_of(registered.component)}
     theirs = flags | {f"--judge-{spelling[2:]}" for spelling in flags}  # a judge's backend has them once more
-    own = {name: [o for o in typed(callback) if o.spelling not in theirs] for name, callback in callbacks.items()}
+    own = {
+        name: [o for o in typed(callback) if o.spelling not in theirs or name not in COMMANDS_OF_THE_CORE]
+        for name, callback in callbacks.items()
+    }
     every = [o for rows in [*own.values(), *map(component_options, ours())] for o in rows]
     variables = dict.fromkeys((code(option.env), code(option.spelling)) for option in every if option.env)
     sections = [
