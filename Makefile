@@ -69,7 +69,7 @@ test-consumers: $(VENV)/dev.done ## Test exports with the loaders and trainers o
 	@# These name older releases of Transformers and NumPy than psyctl needs, and work with newer ones.
 	$(PIP) install --no-deps $(CONSUMERS)
 	$(BIN)/python -c 'from importlib.util import find_spec as f; assert all(map(f, "$(READERS)".split()))'
-	$(BIN)/python $(TESTS) tests/exporters
+	$(BIN)/python $(TESTS) tests/exporters tests/steering
 
 lint: style types ## Check style, types and the import rules
 

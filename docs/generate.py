@@ -130,7 +130,10 @@ def command_line() -> dict[str, str]:
     }
     flags = {flag.spelling for registered in discover().usable() for flag in flags_of(registered.component)}
     theirs = flags | {f"--judge-{spelling[2:]}" for spelling in flags}  # a judge's backend has them once more
-    own = {name: [o for o in typed(callback) if o.spelling not in theirs] for name, callback in callbacks.items()}
+    own = {
+        name: [o for o in typed(callback) if o.spelling not in theirs or name not in COMMANDS_OF_THE_CORE]
+        for name, callback in callbacks.items()
+    }
     of_a_job = {option.spelling for option in own["dataset.build.caa"]} - {"--debug", "--help-all"}
     own["recipe.show"] = [option for option in own["recipe.show"] if option.spelling not in of_a_job]
     every = [o for rows in [*own.values(), *map(component_options, ours())] for o in rows]

@@ -35,12 +35,12 @@ def extract_steering(
     ] = POSITIONS[0],
     method: Annotated[str, typer.Option(help=f"{', '.join(NAMES)}.")] = NAMES[0],
     layer: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             help="A layer, such as 13, model.layers[13].mlp.down_proj or model.layers[*]; may be given again "
             "(default: every block; with bipo the one near 0.6 of the depth)."
         ),
-    ] = [],  # noqa: B006 - Typer's way
+    ] = None,
     normalize: Annotated[bool, typer.Option("--normalize", help="Scale each direction to length 1.")] = False,
     held_out: Annotated[
         int,
@@ -75,7 +75,7 @@ def extract_steering(
             spent = _Spent()
             with shown.progress("pairs") as tell:
                 vector = extract(
-                    lent, stored, layers=layer, position=position, method=method, held_out=held_out,
+                    lent, stored, layers=layer or (), position=position, method=method, held_out=held_out,
                     normalize=normalize, seed=seed, batch_size=batch_size, progress=spent.noting(tell),
                 )  # fmt: skip
             vector.save(file)

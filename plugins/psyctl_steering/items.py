@@ -328,7 +328,7 @@ def _from_hub(name: str) -> Path:
     except PsyctlError:
         raise
     except Exception as error:  # whatever the Hub's library raises
-        why = (str(error) or type(error).__name__).splitlines()[0]
+        why = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise SourceError(
-            f"The statements '{name}' cannot be had from the Hub: {why}", "Check the name, or give a local file."
+            f"The statements '{name}' cannot be had from the Hub: {why}.", "Check the name, or give a local file."
         ) from error

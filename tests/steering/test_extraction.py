@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra 'hf' is not installed")
 
-from psyctl_core import UsageError, split_pairs  # noqa: E402
+from psyctl_core import ChatRequest, Message, UsageError, split_pairs  # noqa: E402
 from psyctl_steering import Steering, SteeringVector, bipo, extract, lend  # noqa: E402
 from psyctl_steering.directions import cosine  # noqa: E402
 from psyctl_steering.extraction import sureness  # noqa: E402
@@ -143,6 +143,26 @@ def test_a_direction_that_is_0_is_told(lent, records, caplog):
     assert "The direction is 0 at model.embed_tokens" in caplog.text
     with pytest.raises(UsageError, match="no direction at"):
         Steering(lent.model, vector)
+
+
+def test_a_text_begins_once_however_the_tokenizer_is_used(tiny_model, lent, records):
+    """A template writes the beginning of a sequence, and the tokenizer adds one: read and steered alike, once."""
+    transformers = pytest.importorskip("transformers")
+    processors = pytest.importorskip("tokenizers.processors")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_model)
+    begin = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    tokenizer.bos_token = "<|endoftext|>"
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", begin)]
+    )
+    tokenizer.chat_template = "{{ bos_token }}" + tokenizer.chat_template
+    mine = lend(lent.model, tokenizer)
+    assert tokenizer("x")["input_ids"][0] == begin
+    for position in ("answer-mean", "choice"):
+        for rows in readings_of(mine, records[:2], position):
+            assert [row.ids.count(begin) for row in rows] == [1] * len(rows)
+    (steered,) = mine.encode([ChatRequest("", (Message("user", "How are you?"),))])
+    assert steered.count(begin) == 1
 
 
 # bipo

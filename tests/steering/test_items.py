@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra 'hf' is not installed")
 
-from psyctl_core import UsageError, lent_model  # noqa: E402
+from psyctl_core import SourceError, UsageError, lent_model  # noqa: E402
 from psyctl_steering import items  # noqa: E402
 
 REAL = Path("/work/shared/data")
@@ -133,3 +133,33 @@ def test_real_statements_are_read(name):
     rows = [json.loads(line) for line in (REAL / f"mwe_{name}.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(found) == len({row["statement"] for row in rows})
     assert {each.sign for each in found} == {1, -1}
+
+
+def test_a_data_set_on_the_hub_is_read_by_its_name_and_file(tmp_path, monkeypatch):
+    (tmp_path / "e.jsonl").write_text(FILES["evals.jsonl"].format(*SIDES), encoding="utf-8")
+    asked = []
+
+    def download(repository, file, repo_type):
+        asked.append((repository, file, repo_type))
+        return str(tmp_path / "e.jsonl")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    assert len(items.read_statements("Anthropic/model-written-evals:persona/extraversion.jsonl")) == 2
+    assert asked == [("Anthropic/model-written-evals", "persona/extraversion.jsonl", "dataset")]
+
+    monkeypatch.setattr(
+        "huggingface_hub.HfApi.list_repo_files", lambda self, name, repo_type: ["README.md", "a.jsonl", "b.jsonl"]
+    )
+    with pytest.raises(UsageError, match="has 2 files that could hold statements") as told:
+        items.read_statements("some/where")
+    assert told.value.hint == "Name one: some/where:a.jsonl"
+
+
+def test_a_hub_that_cannot_be_reached_is_told_in_a_line(monkeypatch):
+    def download(*given, **more):
+        raise OSError("no route to host\nmore")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    with pytest.raises(SourceError) as told:
+        items.read_statements("some/where:a.jsonl")
+    assert told.value.message == "The statements 'some/where:a.jsonl' cannot be had from the Hub: no route to host."
