@@ -4,7 +4,8 @@
 and keeps nothing; "with the head" is the same through the whole model. "extraction" is everything that `extract` does:
 writing prompts, token ids, the passes, reading states, differences on the disk, directions and figures. The contenders
 run in turn in one process, so that all meet the same disturbances; "x forward" is the median of the ratios within each
-round, with the smallest and the largest; "CPU" goes by the processors' time, which others on the machine hardly change. The last rows show how memory grows: each is a process of its own.
+round, with the smallest and the largest; "CPU" goes by the processors' time, which others on the machine hardly change.
+The last rows show how memory grows: each is a process of its own.
 
 `PSYCTL_BENCH_PAIRS` (40) and `PSYCTL_BENCH_ROUNDS` (3) make it shorter or longer.
 """
