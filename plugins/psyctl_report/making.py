@@ -28,7 +28,7 @@ def made_by(run: Mapping[str, Any]) -> Rows:
     """Who and what made the dataset, in short: its components with those of their options that are set."""
     if not run:
         return []
-    rows = [("run", status_of(run)), ("begun", str(run["created"])), ("last written", str(run["updated"]))]
+    rows = [("run", status_of(run)), ("begun", _second(run["created"])), ("last written", _second(run["updated"]))]
     job = {name: value for name, value in run["settings"].items() if not isinstance(value, Mapping)}
     for name, part in run["settings"].items():
         if isinstance(part, Mapping) and "component" in part:
@@ -77,7 +77,12 @@ def cost_of(usage: Usage) -> str:
 
 
 def _listed(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {_text(value)}" for name, value in values.items() if value is not None)
+    return ", ".join(f"{name} {_text(value)}" for name, value in values.items() if value not in (None, ""))
+
+
+def _second(time: object) -> str:
+    """A time of ISO 8601 to the second."""
+    return str(time).partition(".")[0].replace("T", " ", 1)
 
 
 def _flat(value: Any, name: str) -> Iterator[tuple[str, str]]:

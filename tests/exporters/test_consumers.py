@@ -10,6 +10,7 @@ import json
 import math
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -17,8 +18,8 @@ from psyctl_core import Context, ExportTarget
 from psyctl_core.records import prompt_of
 from psyctl_exporters import NoConfig, TemplateConfig
 from psyctl_exporters.choices import CaaExporter, EasyEditExporter
-from psyctl_exporters.tables import DpoExporter
-from psyctl_exporters.texts import RepengExporter, SteeringVectorsExporter
+from psyctl_exporters.tables import AiSteerExporter, DpoExporter
+from psyctl_exporters.texts import PersonaVectorsExporter, RepengExporter, SteeringVectorsExporter
 
 torch = pytest.importorskip("torch", reason="the extra 'hf' is not installed")
 transformers = pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
@@ -137,7 +138,95 @@ def test_dpo_begins_at_the_logarithm_of_two(model, records, tokenizer, file, tmp
     assert math.isclose(loss, math.log(2), abs_tol=CLOSE)
 
 
-# Tools that are no packages: their way of reading, as their loaders do it
+# Tools that are no packages: their own code where it is installed, else their way of reading, as their loaders do it.
+# Read were AISteer360 at commit 1d7c843 (version 0.3.0), EasyEdit at 14cea82, and persona_vectors in November 2026.
+
+
+def test_aisteer360_trains_our_vector(model, tokenizer, file, ours):
+    estimators = pytest.importorskip(
+        "aisteer360.algorithms.state_control._common.estimators.mean_difference",
+        reason="AISteer360 is not installed; it is in no package registry",
+    )
+    from aisteer360.algorithms.core.internals.data import as_contrastive_pairs
+    from aisteer360.algorithms.state_control._common.specs import VectorTrainSpec
+
+    data = as_contrastive_pairs(json.loads(file(AiSteerExporter, NoConfig()).read_text(encoding="utf-8")))
+    spec = VectorTrainSpec(method="mean_diff", accumulate="last_token")
+    trained = estimators.MeanDifferenceEstimator().fit(model, tokenizer, data=data, spec=spec)
+    assert agrees(trained.directions[LAYER][0], ours)
+
+
+def test_what_aisteer360_reads_is_our_vector(model, tokenizer, file, ours):
+    """User turn and answer, all texts of a side padded on the right together, the last token by the mask."""
+    lists = json.loads(file(AiSteerExporter, NoConfig()).read_text(encoding="utf-8"))
+    assert len(lists["prompts"]) == len(lists["positives"]) == len(lists["negatives"])
+
+    def last(answers):
+        turns = [[{"role": "user", "content": prompt}] for prompt in lists["prompts"]]
+        texts = [
+            tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True) + answer
+            for turn, answer in zip(turns, answers, strict=True)
+        ]
+        batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+        with torch.no_grad():
+            states = model(**batch, output_hidden_states=True).hidden_states[LAYER + 1]
+        return states[torch.arange(len(texts)), batch["attention_mask"].cumsum(1).argmax(1)].float()
+
+    assert agrees((last(lists["positives"]) - last(lists["negatives"])).mean(0), ours)
+
+
+def answer_mean(model, tokenizer, prompt, answer):
+    """The mean state of the tokens behind a prompt's."""
+    with torch.no_grad():
+        tokens = tokenizer(prompt + answer, return_tensors="pt", add_special_tokens=False)
+        states = model(**tokens, output_hidden_states=True).hidden_states[LAYER + 1][0]
+    return states[len(tokenizer(prompt, add_special_tokens=False)["input_ids"]) :].float().mean(0)
+
+
+def our_answer_means(model, tokenizer, records, blank=""):
+    differences = [
+        answer_mean(model, tokenizer, templated(tokenizer, record, ""), blank + record.positive_text)
+        - answer_mean(model, tokenizer, templated(tokenizer, record, ""), blank + record.neutral_text)
+        for record in records
+    ]
+    return torch.stack(differences).mean(0)
+
+
+def test_what_easyedit_reads_is_our_vector(model, tokenizer, records, tmp_path):
+    """The file that its table names; templated question, blank and answer; the mean over the answer's tokens."""
+    yaml = pytest.importorskip("yaml")
+    where = ExportTarget(tmp_path, "extroversion", "Extroversion", tmp_path)
+    EasyEditExporter(NoConfig(), Context()).export(records, [], where)
+    entry = yaml.safe_load((tmp_path / "dataset_format.yaml").read_text(encoding="utf-8"))["train"]["extroversion"]
+    loaded = json.loads(Path(entry["file_path"]).read_text(encoding="utf-8"))
+    rows = [{name: row[column] for name, column in entry["field_names"].items()} for row in loaded]
+    sides = []
+    for side in ("matching", "not_matching"):
+        texts = [
+            (tokenizer.apply_chat_template(
+                [{"role": "user", "content": row["question"]}], tokenize=False, add_generation_prompt=True
+            ), f" {row[side]}")
+            for row in rows
+        ]  # fmt: skip
+        sides.append(torch.stack([answer_mean(model, tokenizer, *text) for text in texts]))
+    assert agrees((sides[0] - sides[1]).mean(0), our_answer_means(model, tokenizer, records, " "))
+
+
+def test_what_persona_vectors_reads_is_our_vector(model, tokenizer, records, tiny_model, tmp_path):
+    """The rows that both files' scores let through; the mean over each answer's tokens, then over each side."""
+    pandas = pytest.importorskip("pandas")
+    where = ExportTarget(tmp_path, "extroversion", "Extroversion", tmp_path)
+    done = PersonaVectorsExporter(TemplateConfig(str(tiny_model)), Context()).export(records, [], where)
+    positive, negative = (pandas.read_csv(tmp_path / file) for file in done.files)
+    kept = (positive["extroversion"] >= 50) & (negative["extroversion"] < 50)
+    kept &= (positive["coherence"] >= 50) & (negative["coherence"] >= 50)
+    means = [
+        torch.stack(
+            [answer_mean(model, tokenizer, *text) for text in zip(rows["prompt"], rows["answer"], strict=True)]
+        ).mean(0)
+        for rows in (positive[kept], negative[kept])
+    ]
+    assert agrees(means[0] - means[1], our_answer_means(model, tokenizer, records))
 
 
 def letters_vector(model, tokenizer, rows, keys, join):
