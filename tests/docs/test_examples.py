@@ -25,7 +25,11 @@ FEWER = {"steering.measure": ["--controls", "2", "--doses=-0.1,0,0.1", "--items"
 
 def with_fewer_pairs(text: str) -> str:
     """The same text asking for a tenth of the pairs, held-out ones too, and for two at least."""
-    return re.sub(r"((?:limit.samples|held.out)(?:[ =]|: ))(\d+)(?![\d.])", lambda match: f"{match[1]}{max(2, int(match[2]) // 10)}", text)
+    return re.sub(
+        r"((?:limit.samples|held.out)(?:[ =]|: ))(\d+)(?![\d.])",
+        lambda match: f"{match[1]}{max(2, int(match[2]) // 10)}",
+        text,
+    )
 
 
 def runs_here(words: list[str]) -> bool:
