@@ -40,19 +40,21 @@ def steering_compare(
     model: Annotated[str, typer.Option(help="The model: a Hub name, a folder, a GGUF file or 'embedded'.")],
     trait: Annotated[str, typer.Option(help="Which trait's dataset, where there are several.")] = "",
     item: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--items", help="ipip, or statements: a file, or a data set on the Hub with its file (NAME:FILE)."
         ),
-    ] = [],  # noqa: B006 - Typer's way
+    ] = None,
     max_items: Annotated[int, typer.Option(help="At most so many statements of a file.", min=2)] = MOST,
-    layer: Annotated[list[str], typer.Option(help="Where to steer (default: near 0.6 of the depth).")] = [],  # noqa: B006
+    layer: Annotated[list[str] | None, typer.Option(help="Where to steer (default: near 0.6 of the depth).")] = None,
     damage: Annotated[
         float, typer.Option(help="At which damage effects are compared: nats per token of neutral text.")
     ] = DAMAGE,
     controls: Annotated[int, typer.Option(help="Random and label-shuffled vectors, of each so many.")] = CONTROLS,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")] = "float32",
+    device: Annotated[str, typer.Option("--device", "--hf-device", help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
+    dtype: Annotated[
+        str, typer.Option("--dtype", "--hf-dtype", help="auto, bfloat16, float16 or float32.")
+    ] = "float32",
     seed: Annotated[int, typer.Option(help="Of whatever is drawn.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
@@ -61,13 +63,15 @@ def steering_compare(
     del debug  # read where errors become text
     if len(what) < 2:
         raise UsageError("There is nothing to compare with.", "Name two datasets or vectors, or more.")
-    if "pairs" in item:
+    if "pairs" in (item or ()):
         raise UsageError(
             "Held-out pairs are each dataset's own: on them nothing can be compared.",
             "Leave --items pairs out, or give a file of statements.",
         )
     with lent_model(model, options={"device": device, "dtype": dtype}) as lent:
-        rows = [_compared(lent, path, trait, item, max_items, layer, damage, controls, seed) for path in what]
+        rows = [
+            _compared(lent, path, trait, item or (), max_items, layer or (), damage, controls, seed) for path in what
+        ]
         figures: dict[str, Any] = {"model": lent.name, "rows": [_row_json(each, lent) for each in rows]}
     _check_traits(rows)
     pairs = _differences(rows, seed)

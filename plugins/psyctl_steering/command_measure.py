@@ -34,20 +34,20 @@ def steering_measure(
     ] = None,
     trait: Annotated[str, typer.Option(help="Which trait's dataset, where there are several.")] = "",
     item: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--items",
             help="pairs, ipip, ipip-answers, or statements: a file, or a data set on the Hub with its file "
             "(NAME:FILE). May be given again; the verdict goes by the first (default: what there is).",
         ),
-    ] = [],  # noqa: B006 - Typer's way
+    ] = None,
     max_items: Annotated[int, typer.Option(help="At most so many statements of a file.", min=2)] = MOST,
     held_out: Annotated[
         int | None, typer.Option(help="Pairs to measure on (default: 30, and a quarter at most).", min=0)
     ] = None,
     layer: Annotated[
-        list[str], typer.Option(help="Where to steer; of several the best is chosen on one half of the items.")
-    ] = [],  # noqa: B006
+        list[str] | None, typer.Option(help="Where to steer; of several the best is chosen on one half of the items.")
+    ] = None,
     doses: Annotated[str, typer.Option(help="Comma-separated shares of the states' median norm.")] = TYPED_DOSES,
     damage: Annotated[
         float, typer.Option(help="At which damage effects are compared: nats per token of neutral text.")
@@ -57,9 +57,14 @@ def steering_measure(
         Path | None,
         typer.Option(help=f"Where to write the figures (default: {told.NAME} in the dataset's run folder)."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
+    device: Annotated[str, typer.Option("--device", "--hf-device", help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
     dtype: Annotated[
-        str, typer.Option(help="auto, bfloat16, float16 or float32; effects are small differences of large numbers.")
+        str,
+        typer.Option(
+            "--dtype",
+            "--hf-dtype",
+            help="auto, bfloat16, float16 or float32; effects are small differences of large numbers.",
+        ),
     ] = "float32",
     seed: Annotated[int, typer.Option(help="Of whatever is drawn.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
@@ -75,10 +80,10 @@ def steering_measure(
     wanted = doses_typed(doses)
     with (
         lent_model(model, options={"device": device, "dtype": dtype}) as lent,
-        subject(lent, vector, dataset, trait=trait, layers=layer, held_out=held_out) as what,
+        subject(lent, vector, dataset, trait=trait, layers=layer or (), held_out=held_out) as what,
     ):
         found = measure(
-            lent, what.vector, item_sets(what, item, max_items), differences=what.differences, layers=layer,
+            lent, what.vector, item_sets(what, item or (), max_items), differences=what.differences, layers=layer or (),
             doses=wanted, damage=damage, controls=controls, seed=seed, stage=_say_stage,
         )  # fmt: skip
         figures = told.as_json(found, lent)

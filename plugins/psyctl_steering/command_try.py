@@ -27,26 +27,27 @@ def steering_try(
     model: Annotated[str, typer.Option(help="The model: a Hub name, a folder, a GGUF file or 'embedded'.")],
     vector: Annotated[Path, typer.Option(help="The vector's file, from extract.steering.")],
     prompt: Annotated[
-        list[str], typer.Option(help="What to say to the model; may be given again. Without it prompts are read.")
-    ] = [],  # noqa: B006 - Typer's way
+        list[str] | None,
+        typer.Option(help="What to say to the model; may be given again. Without it prompts are read."),
+    ] = None,
     strength: Annotated[
         str, typer.Option(help="Comma-separated, as shares of the median norm of the states there.")
     ] = STRENGTHS,
     layer: Annotated[
-        list[str], typer.Option(help="Where to steer; may be given again (default: near 0.6 of the depth).")
-    ] = [],  # noqa: B006
+        list[str] | None, typer.Option(help="Where to steer; may be given again (default: near 0.6 of the depth).")
+    ] = None,
     max_tokens: Annotated[int, typer.Option(help="New tokens of each answer at most.", min=1)] = 60,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.", min=0)] = 0.0,
     seed: Annotated[int, typer.Option(help="For sampling.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")] = "auto",
+    device: Annotated[str, typer.Option("--device", "--hf-device", help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
+    dtype: Annotated[str, typer.Option("--dtype", "--hf-dtype", help="auto, bfloat16, float16 or float32.")] = "auto",
 ) -> None:
     """Show a model's answers at several strengths of a vector beside each other.
 
     Strength 0 is the model as it is; negative ones steer away from the trait. Without --prompt prompts are read from
     the terminal, or a line each from a pipe.
     """
-    strengths, layers = _strengths(strength), list(layer)
+    strengths, layers = _strengths(strength), list(layer or [])
     loaded = SteeringVector.load(vector)
     with lent_model(model, options={"device": device, "dtype": dtype}) as lent:
         for note in origin_note(lent, loaded):
@@ -68,7 +69,7 @@ def steering_try(
             else:
                 say(HELP)
 
-        for said in prompt:
+        for said in prompt or []:
             show(said)
         if not prompt:
             _read_on(show, change)
