@@ -204,22 +204,7 @@ def measure(
     doses = tuple(sorted({0.0, *doses}))
     candidates = _candidates(lent, vector, layers, sets[0])
     notes = [] if differences is not None else ["Without the data set there are no controls with shuffled labels."]
-    tried: dict[str, float] = {}
-    if len(candidates) > 1:
-        choosing, sets = zip(*(_halves(each, seed) for each in sets), strict=True)
-        best = None
-        for layer in candidates:
-            stage(f"Trying {layer}")
-            at, dose = _ready(lent, vector, layer, damage)
-            tried[layer] = figures.effect(
-                at.odd(choosing[0], at.unit * dose, "choosing")[0].tolist(), choosing[0].signs
-            )
-            if best is None or abs(tried[layer]) > abs(tried[best[0].layer]):
-                best = at, dose
-        assert best is not None
-        at, dose = best
-    else:
-        at, dose = _ready(lent, vector, candidates[0], damage)
+    at, dose, tried, sets = _chosen(lent, vector, candidates, sets, damage, seed, stage)
     stage(f"Steering at {at.layer}, {dose / at.norm:.2f} of the states' median norm for the damage asked for")
     directions = torch.tensor(doses)[:, None] * at.norm * at.unit
     costs, perplexity = at.neutral.costs(directions)
@@ -231,21 +216,9 @@ def measure(
     near = _near(doses, costs)
     repeated = _repetition(lent, vector, at, dose, stage)
     beyond = max(repeated) - repeated[1]
+    state, trait = (len(candidates), beyond), vector.facts.trait
     found = tuple(
-        _measured(
-            at,
-            items,
-            directions,
-            doses,
-            dose,
-            against,
-            seed,
-            near,
-            (len(candidates), beyond),
-            vector.facts.trait,
-            stage,
-        )
-        for items in sets
+        _measured(at, each, directions, doses, dose, against, seed, near, state, trait, stage) for each in sets
     )
     stage("Measuring other traits")
     others = {name: _effect_on(at, statements(each, name), dose) for name, each in factors().items()}
@@ -285,6 +258,31 @@ def middle_layers(model: Any) -> list[str]:
     """The blocks that are tried where nobody names any."""
     every = blocks(model)
     return list(dict.fromkeys(every[min(len(every) - 1, round(share * len(every)))] for share in TRIED))
+
+
+def _chosen(
+    lent: LentModel,
+    vector: SteeringVector,
+    candidates: Sequence[str],
+    sets: Sequence[ItemSet],
+    damage: float,
+    seed: int,
+    stage: Stage,
+) -> tuple[_At, float, dict[str, float], Sequence[ItemSet]]:
+    """Where to steer and how far, what each layer did on the items that chose, and the items that are left."""
+    if len(candidates) == 1:
+        return *_ready(lent, vector, candidates[0], damage), {}, sets
+    choosing, rest = zip(*(_halves(each, seed) for each in sets), strict=True)
+    tried: dict[str, float] = {}
+    best: tuple[_At, float] | None = None  # of the others nothing is held
+    for layer in candidates:
+        stage(f"Trying {layer}")
+        at, dose = _ready(lent, vector, layer, damage)
+        tried[layer] = figures.effect(at.odd(choosing[0], at.unit * dose, "choosing")[0].tolist(), choosing[0].signs)
+        if best is None or abs(tried[layer]) > abs(tried[best[0].layer]):
+            best = at, dose
+    assert best is not None
+    return *best, tried, rest
 
 
 def _halves(items: ItemSet, seed: int) -> tuple[ItemSet, ItemSet]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,6 @@ torch = pytest.importorskip("torch", reason="the extra 'hf' is not installed")
 
 from psyctl_core import SourceError, UsageError, lent_model  # noqa: E402
 from psyctl_steering import items  # noqa: E402
-
-REAL = Path("/work/shared/data")
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +123,10 @@ def test_a_part_of_a_set_has_the_parts_texts(lent):
         assert texts == [*every[3 * each : 4 * each], *every[5 * each : 6 * each]]
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real rows are not here")
 @pytest.mark.parametrize("name", ["extraversion", "neuroticism", "machiavellianism"])
-def test_real_statements_are_read(name):
-    found = items.read_statements(str(REAL / f"mwe_{name}.jsonl"))
-    rows = [json.loads(line) for line in (REAL / f"mwe_{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+def test_real_statements_are_read(name, shared_data):
+    found = items.read_statements(str(shared_data / f"mwe_{name}.jsonl"))
+    rows = [json.loads(line) for line in (shared_data / f"mwe_{name}.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(found) == len({row["statement"] for row in rows})
     assert {each.sign for each in found} == {1, -1}
 
