@@ -102,7 +102,7 @@ def test_a_pair_is_one_pair():
     assert in_parts(Progress("generating", 1))[0] == "1 pair"
 
 
-def on_a_terminal(tmp_path, *typed: str, columns: int, term: str, until: str = "") -> tuple[list[str], int]:
+def on_a_terminal(tmp_path, *typed, columns, term, until=""):
     """What a terminal of that width was sent, line by line without codes, each line once; and the exit code."""
     import fcntl
     import pty

@@ -47,6 +47,9 @@ KILL = 9  # SIGKILL, which Windows does not have
 STOPS = {KILL: -KILL, signal.SIGINT: 130, signal.SIGTERM: 128 + signal.SIGTERM}
 """How a command is ended, and the exit code it has then."""
 
+DONE = (0, 4)
+"""The exit codes of one that ended by itself: with all the pairs wanted, or with what the source gave."""
+
 
 @dataclass
 class Outcome:
@@ -147,7 +150,7 @@ def run_series(
         after = answered()
         done.append((stop, sum(count > before[key] for key, count in after.items() if key in before)))
         before = after
-        if process.returncode == 0:
+        if process.returncode in DONE:
             return done
         if stop is None or process.returncode not in (STOPS[stop], -stop):  # -stop: before there was a handler
             raise RuntimeError(f"exit code {process.returncode}: {errors.decode()}")

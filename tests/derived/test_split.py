@@ -352,8 +352,10 @@ def test_a_damaged_line_is_named_with_its_number_and_nothing_is_written(made, tm
 def test_a_place_that_cannot_be_written_is_said_in_one_line(made, tmp_path):
     made("whole", 6)
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"cannot be written to .*file.parts: ") as caught:
+    with pytest.raises(UsageError, match=r"file' is not a folder"):
         split_dataset(tmp_path / "whole", tmp_path / "file" / "parts", {"train": None, "test": 3})
+    with pytest.raises(OutputError, match=r"cannot be written to .*x: ") as caught:
+        split_dataset(tmp_path / "whole", tmp_path / ("x" * 300), {"train": None, "test": 3})
     assert "\n" not in caught.value.message
     assert left(tmp_path) == ["file", "whole"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import zipfile
 
@@ -50,7 +51,7 @@ def test_a_strangers_source_and_backend_make_a_dataset(environment, check, tmp_p
     command = [environment / "psyctl", "dataset.build.caa", "--source", "lines", "--lines-path", "scenes.txt"]
     command += ["--backend", "echo", "--echo-shout", "--prompter", "static", "--personality", "Openness"]
     done = check(*command, "--output", "out", "--limit-samples", "6", cwd=tmp_path)
-    assert "6 (6 new)" in done.stdout
+    assert re.search(r"^Openness +6 +6 +0$", done.stdout, re.MULTILINE), done.stdout
     records = [json.loads(line) for line in next((tmp_path / "out").glob("*.jsonl")).read_text().splitlines()]
     assert [record["id"] for record in records] == [f"line-{n}" for n in range(6)]
     assert records[0]["positive_text"].startswith("SAM IS CURIOUS")

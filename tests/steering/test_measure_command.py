@@ -64,7 +64,7 @@ def test_a_dataset_is_measured_and_the_report_shows_it(psyctl, tiny_model, datas
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "What a vector of it does" in page
     assert found["verdict"]["why"].split(" (")[0] in page
-    assert page.count('class="line') == 4  # a curve a set, and the damage
+    assert page.count(", by dose<br>") == 4  # a curve a set, and the damage
 
     again = psyctl("steering.measure", *typed, "--items", "ipip", "--json", "--output", "told.json", "--held-out", "0")
     assert json.loads(again.stdout)["sets"][0]["name"] == "ipip"
