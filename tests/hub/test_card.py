@@ -118,6 +118,9 @@ def test_the_metadata_are_those_of_the_hubs_own_classes(carded):
             for name in ("Neuroticism", "Openness")
         ],
     }
+
+
+def test_no_licence_is_among_the_metadata_where_none_is_given(carded):
     assert "license" not in carded().data.to_dict()
 
 
