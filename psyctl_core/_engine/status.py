@@ -116,7 +116,8 @@ def _status_of(dataset: StoredDataset, seen: _Seen | None) -> RunStatus:
         records=max(records, trait.get("pairs", 0)) if is_running and records is not None else records,
         run=run,
         problems=tuple(problems),
-        wanted=run["settings"].get("limit_samples"),
+        # A part or a union has what it was given; the number is of the run that it was made from.
+        wanted=None if "made_from" in run["identity"] else run["settings"].get("limit_samples"),
         rejected=trait.get("rejected", sum(statistics["rejected"].values())),
         cost=told.get("cost", statistics["cost"]),
         progress=told if is_running else {},

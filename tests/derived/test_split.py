@@ -161,6 +161,7 @@ def test_parts_are_told_from_each_other_and_all_are_found(made, tmp_path, type_i
     type_in("dataset.status", tmp_path / "parts")
     said = capsys.readouterr().out
     assert f"4 pairs of {open_dataset(tmp_path / 'whole').target.name}, as its part 'test'" in " ".join(said.split())
+    assert "%" not in said  # the parent's limit is not a part's
 
 
 def test_the_other_commands_take_a_part_as_any_dataset(made, tmp_path, type_in, capsys, monkeypatch):
