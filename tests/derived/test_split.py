@@ -150,7 +150,7 @@ def test_run_json_says_what_a_part_was_made_from(made, tmp_path):
 
 
 def test_parts_are_told_from_each_other_and_all_are_found(made, tmp_path, type_in, capsys):
-    made("whole", 12)
+    made("whole", 20, limit_samples=12)
     split_dataset(tmp_path / "whole", tmp_path / "parts", {"train": None, "test": 4})
     found = stored(tmp_path / "parts")
     assert len({dataset.target.name for dataset in found}) == len(found) == 2
