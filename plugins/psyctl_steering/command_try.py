@@ -55,8 +55,10 @@ def steering_try(
         _head(lent, loaded, layers)
 
         def show(said: str) -> None:
-            options = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
-            _show(said, answers(lent, loaded, said, strengths, layers=layers, **options))  # type: ignore[arg-type]
+            found = answers(
+                lent, loaded, said, strengths, layers=layers, max_tokens=max_tokens, temperature=temperature, seed=seed
+            )
+            _show(said, found)
 
         def change(name: str, value: str) -> None:
             nonlocal strengths, layers
