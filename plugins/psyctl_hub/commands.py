@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from psyctl_core import OutputError, UsageError
+from psyctl_core.figures import counted
 from psyctl_core.files import write_atomically
 from psyctl_core.terminal import say
 from psyctl_hub.card import NAME, card_of
@@ -140,5 +141,4 @@ def _check_keys(files: Mapping[str, bytes]) -> None:
 
 
 def _pairs(facts: TraitFacts) -> str:
-    count = len(facts.records)
-    return f"{count:,} pair{'s' * (count != 1)}"
+    return counted(len(facts.records), "pair")

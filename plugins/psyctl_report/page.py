@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from psyctl_core import CheckResult
 from psyctl_core.checks import Finding
+from psyctl_core.figures import counted
 from psyctl_core.terminal import visible
 from psyctl_report import making
 from psyctl_report.course import course_plots
@@ -52,7 +53,7 @@ def page_of(traits: Sequence[TraitFacts], notes: Sequence[str] = ()) -> str:
 
 def verdict_of(facts: TraitFacts) -> str:
     """One line: how many pairs, whether there will be more, and what the checks came to."""
-    parts = [f"{facts.records:,} pair{'s' * (facts.records != 1)}"]
+    parts = [counted(facts.records, "pair")]
     if not facts.is_finished:
         parts.append(making.status_of(facts.run) if facts.run else "whether it is finished is not known")
     if facts.checkup is None:
