@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeAlias, TypeVar
 
@@ -61,17 +62,6 @@ def option(
         UsageError: When a config is made while the environment variable holds what ``parse`` refuses.
     """
 
-    def value() -> T:
-        text = os.environ.get(env, "").strip() if env else ""
-        if not text:
-            return default
-        try:
-            return parse(text) if parse else text  # type: ignore[return-value]
-        except ValueError as error:
-            raise UsageError(
-                f"{env}={text!r} cannot be used: {error}.", f"Set {env} to another value or unset it."
-            ) from error
-
     metadata = {
         "help": help,
         "flag": flag,
@@ -84,8 +74,21 @@ def option(
         "suggest": suggest,
         "pin": pin,
     }
+    value = partial(_value, default, env, parse)
     field: T = dataclasses.field(default_factory=value, repr=not secret, metadata=metadata)
     return field
+
+
+def _value(default: T, env: str, parse: Callable[[str], T] | None) -> T:
+    text = os.environ.get(env, "").strip() if env else ""
+    if not text:
+        return default
+    try:
+        return parse(text) if parse else text  # type: ignore[return-value]
+    except ValueError as error:
+        raise UsageError(
+            f"{env}={text!r} cannot be used: {error}.", f"Set {env} to another value or unset it."
+        ) from error
 
 
 def settings(config: Config, *, identity: bool = False) -> dict[str, JsonValue]:

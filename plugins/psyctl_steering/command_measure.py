@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from psyctl_core import UsageError, lent_model
+from psyctl_core.local_models import LentModel
 from psyctl_core.terminal import NOTICE, say, say_json
 from psyctl_steering import items, told
 from psyctl_steering.items import ItemSet
-from psyctl_steering.measuring import CONTROLS, DAMAGE, DOSES, log, measure
+from psyctl_steering.measuring import CONTROLS, DAMAGE, DOSES, Measurement, log, measure
 from psyctl_steering.subject import Subject, subject
 
 NOT_WORKING = 3
@@ -20,6 +21,8 @@ NOT_WORKING = 3
 
 MOST = 100
 """Statements that are measured on where nobody says how many."""
+
+DTYPES = "auto, bfloat16, float16 or float32; effects are small differences of large numbers."
 
 OWN = ("pairs", "ipip", "ipip-answers")
 TYPED_DOSES = ",".join(f"{dose:g}" for dose in DOSES)
@@ -58,14 +61,7 @@ def steering_measure(
         typer.Option(help=f"Where to write the figures (default: {told.NAME} in the dataset's run folder)."),
     ] = None,
     device: Annotated[str, typer.Option("--device", "--hf-device", help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
-    dtype: Annotated[
-        str,
-        typer.Option(
-            "--dtype",
-            "--hf-dtype",
-            help="auto, bfloat16, float16 or float32; effects are small differences of large numbers.",
-        ),
-    ] = "float32",
+    dtype: Annotated[str, typer.Option("--dtype", "--hf-dtype", help=DTYPES)] = "float32",
     seed: Annotated[int, typer.Option(help="Of whatever is drawn.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
@@ -86,7 +82,13 @@ def steering_measure(
             lent, what.vector, item_sets(what, item or (), max_items), differences=what.differences, layers=layer or (),
             doses=wanted, damage=damage, controls=controls, seed=seed, stage=_say_stage,
         )  # fmt: skip
-        figures = told.as_json(found, lent)
+        _tell(found, lent, what, output, as_json)
+    if found.verdict.word != "works":
+        raise typer.Exit(NOT_WORKING)
+
+
+def _tell(found: Measurement, lent: LentModel, what: Subject, output: Path | None, as_json: bool) -> None:
+    figures = told.as_json(found, lent)
     if as_json:
         say_json(figures)
     else:
@@ -95,8 +97,6 @@ def steering_measure(
     if file is not None:
         told.write(figures, file)
         say(f"Wrote {file}", err=as_json)
-    if found.verdict.word != "works":
-        raise typer.Exit(NOT_WORKING)
 
 
 def item_sets(what: Subject, named: Sequence[str], most: int) -> list[ItemSet]:

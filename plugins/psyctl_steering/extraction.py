@@ -64,9 +64,7 @@ def extract(
     every = list(records)
     trait = _check(every, method, position, held_out)
     pairs, kept = split_pairs(every, held_out)
-    names = matching(lent.model, layers)
-    if method == BIPO and not layers:
-        names = [default_layer(names, lent.model)]
+    names = _names(lent, method, layers)
     with ExitStack() as stack:
         differences = stack.enter_context(
             read(lent, pairs, names, position, batch_size=batch_size, progress=_shared(progress, 0, len(every)))
@@ -90,6 +88,11 @@ def extract(
     if normalize:
         directions = {layer: each / (each.norm() or 1) for layer, each in directions.items()}
     return SteeringVector(directions, facts, told)
+
+
+def _names(lent: LentModel, method: str, layers: Sequence[str]) -> list[str]:
+    names = matching(lent.model, layers)
+    return [default_layer(names, lent.model)] if method == BIPO and not layers else names
 
 
 def _check(records: Sequence[CaaRecord], method: str, position: str, held_out: int) -> str:

@@ -209,14 +209,12 @@ def measure(
     directions = torch.tensor(doses)[:, None] * at.norm * at.unit
     costs, perplexity = at.neutral.costs(directions)
     (reached,) = at.neutral.both_ways(at.unit * dose)
-    if abs(reached / damage - 1) > 0.2:
-        notes.append(f"No dose was found that costs {damage:g} nats a token: {reached:.3f} is the nearest.")
+    notes += _missed(reached, damage)
     stage(f"Matching {controls * (1 + (differences is not None))} controls' damage")
     against = _controls(at, controls, differences, seed, damage, dose)
     near = _near(doses, costs)
     repeated = _repetition(lent, vector, at, dose, stage)
-    beyond = max(repeated) - repeated[1]
-    state, trait = (len(candidates), beyond), vector.facts.trait
+    state, trait = (len(candidates), max(repeated) - repeated[1]), vector.facts.trait
     found = tuple(
         _measured(at, each, directions, doses, dose, against, seed, near, state, trait, stage) for each in sets
     )
@@ -226,6 +224,12 @@ def measure(
         vector, at.layer, tried, at.norm, dose / at.norm, reached, doses, tuple(costs), tuple(perplexity), repeated,
         found, others, seed, tuple(notes),
     )  # fmt: skip
+
+
+def _missed(reached: float, damage: float) -> list[str]:
+    if abs(reached / damage - 1) <= 0.2:
+        return []
+    return [f"No dose was found that costs {damage:g} nats a token: {reached:.3f} is the nearest."]
 
 
 def _check(sets: Sequence[ItemSet], doses: Sequence[float], damage: float, controls: int) -> None:
