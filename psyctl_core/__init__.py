@@ -9,6 +9,7 @@ from psyctl_core.budget import Budget
 from psyctl_core.checks import Check, CheckedPair, CheckFacts, Finding
 from psyctl_core.components import (
     Ask,
+    BackendMaker,
     BackendState,
     Checkpoint,
     Command,
@@ -23,12 +24,16 @@ from psyctl_core.components import (
     Identity,
     InferenceBackend,
     Inspection,
+    NextBlock,
     OutputSink,
     PairJudge,
     PersonalityPrompter,
+    Runner,
+    RunnerTarget,
     ScenarioSource,
     SinkTarget,
     TellsState,
+    WorkerPool,
 )
 from psyctl_core.errors import (
     BackendError,
@@ -104,6 +109,7 @@ _API = (
 __all__ = [
     "Ask",
     "BackendError",
+    "BackendMaker",
     "BackendState",
     "Budget",
     "BuildConfig",
@@ -139,6 +145,7 @@ __all__ = [
     "Message",
     "Metadata",
     "Moment",
+    "NextBlock",
     "OutputError",
     "OutputSink",
     "PairJudge",
@@ -151,6 +158,8 @@ __all__ = [
     "PsyctlError",
     "RejectedPair",
     "Report",
+    "Runner",
+    "RunnerTarget",
     "Sampling",
     "Scenario",
     "ScenarioSource",
@@ -164,6 +173,7 @@ __all__ = [
     "Usage",
     "UsageError",
     "Verdict",
+    "WorkerPool",
     "build",
     "build_caa",
     "check_dataset",

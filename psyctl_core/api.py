@@ -55,6 +55,7 @@ from psyctl_core.components import (
     OutputSink,
     PairJudge,
     PersonalityPrompter,
+    Runner,
     ScenarioSource,
 )
 from psyctl_core.errors import UsageError
@@ -226,6 +227,7 @@ def build_caa(
     source: str | Config | Selection | ScenarioSource = KINDS["source"].default,
     prompter: str | Config | Selection | PersonalityPrompter = KINDS["prompter"].default,
     sink: str | Config | Selection | OutputSink = KINDS["sink"].default,
+    runner: str | Config | Selection | Runner = KINDS["runner"].default,
     limit_samples: int | None = None,
     seed: int = 0,
     temperature: float = 0.0,
@@ -256,6 +258,7 @@ def build_caa(
         source: Where scenarios come from, likewise.
         prompter: How personas are described, likewise.
         sink: Where records go, likewise.
+        runner: Where the backend runs, likewise; with others than ``local`` the backend must have a name.
         judge: Who accepts pairs; with one, ``limit_samples`` counts the accepted ones.
         judge_backend: Who answers the judge; ``None`` is ``backend``.
         positive: Descriptions of your own of a person with the trait; ``{character}`` stands for the name.
@@ -271,7 +274,9 @@ def build_caa(
     Raises:
         PsyctlError: With a message and a way out; what was written before stays and can be continued.
     """
-    components = _selected({"source": source, "prompter": prompter, "backend": backend, "judge": judge, "sink": sink})
+    components = _selected(
+        {"source": source, "prompter": prompter, "backend": backend, "judge": judge, "runner": runner, "sink": sink}
+    )
     config = BuildConfig(
         personality, Path(output).expanduser(), components, limit_samples, Sampling(max_tokens, temperature, seed),
         max_cost, checkpoint_interval, block_size,
@@ -289,6 +294,7 @@ def plan_caa(
     source: str | Config | Selection | ScenarioSource = KINDS["source"].default,
     prompter: str | Config | Selection | PersonalityPrompter = KINDS["prompter"].default,
     sink: str | Config | Selection | OutputSink = KINDS["sink"].default,
+    runner: str | Config | Selection | Runner = KINDS["runner"].default,
     limit_samples: int | None = None,
     seed: int = 0,
     temperature: float = 0.0,
@@ -307,7 +313,9 @@ def plan_caa(
 
     Takes what :func:`build_caa` takes, and raises what it raises before it starts.
     """
-    components = _selected({"source": source, "prompter": prompter, "backend": backend, "judge": judge, "sink": sink})
+    components = _selected(
+        {"source": source, "prompter": prompter, "backend": backend, "judge": judge, "runner": runner, "sink": sink}
+    )
     config = BuildConfig(
         personality,
         Path(output).expanduser(),

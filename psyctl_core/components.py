@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from psyctl_core.budget import Budget
 from psyctl_core.options import Config
@@ -26,7 +26,7 @@ from psyctl_core.records import (
 API_VERSION = 2
 """The version of this contract; a component made for another one is refused."""
 
-KindName = Literal["source", "prompter", "backend", "judge", "sink", "exporter"]
+KindName = Literal["source", "prompter", "backend", "judge", "runner", "sink", "exporter"]
 
 Identity = Mapping[str, JsonValue]
 """JSON values that must be equal for two runs to be the same run."""
@@ -39,7 +39,7 @@ class Component:
     Attributes:
         name: What the user types; unique per kind.
         factory: ``"package.module:callable"``, imported only when chosen, called with
-            ``(config, context)``; returns the source, prompter, backend, judge, sink or exporter.
+            ``(config, context)``; returns the source, prompter, backend, judge, runner, sink or exporter.
         config: A frozen dataclass; every field is the flag ``--NAME-FIELD``. See :func:`~psyctl_core.option`.
         summary: One line for ``psyctl plugins.list``.
         extra: The ``psyctl`` extra to name when the factory's import fails, or ``None``.
@@ -244,10 +244,12 @@ class BackendState:
     Attributes:
         waiting: What it waits for, such as ``rate limited``; empty where it waits for nothing but answers.
         retries: How often it has asked something again.
+        workers: How many processes answer now, where it is not this one alone.
     """
 
     waiting: str = ""
     retries: int = 0
+    workers: int | None = None
 
 
 @runtime_checkable
@@ -256,6 +258,118 @@ class TellsState(Protocol):
 
     def state(self) -> BackendState:
         """What it does now; called from any thread at any time, so it may only look, and must not wait."""
+        ...
+
+
+class BackendMaker(Protocol):
+    """Makes the chosen backend anew, in this process or another; it can be pickled, and holds no secret then."""
+
+    def make(self, is_stopping: Callable[[], bool]) -> InferenceBackend:
+        """The backend, made as it was here and not started; what it answers is checked.
+
+        Secret options are read from the environment of the process that it is made in.
+
+        Args:
+            is_stopping: Whether requests may be left unanswered, because the user wants to stop.
+
+        Raises:
+            PsyctlError: It cannot be made, or would not be the same: psyctl, the plugin or the model is another one.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerTarget:
+    """What a runner has answered.
+
+    Attributes:
+        name: What the backend is called in messages.
+        backend: The backend, made and not started. A runner that answers in this process uses it; another one
+            leaves it alone.
+        maker: Makes it in another process; ``None`` for an object that a program handed over, which cannot be sent.
+    """
+
+    name: str
+    backend: InferenceBackend
+    maker: BackendMaker | None
+
+
+NextBlock: TypeAlias = "Callable[[], Iterator[ChatRequest] | None]"
+"""Gives the next requests to answer, or ``None`` where there is nothing to ask now."""
+
+
+@runtime_checkable
+class WorkerPool(Protocol):
+    """Who answers in the end: one backend or several equal ones. Subclass it to inherit what has a default.
+
+    Attributes:
+        workers: How many backends answer at the same time, at most.
+    """
+
+    workers: int = 1
+
+    @property
+    def block(self) -> int:
+        """The backends' :attr:`InferenceBackend.block`; asked after :meth:`start`."""
+        ...
+
+    def start(self, budget: Budget, folder: Path) -> None:
+        """Make ready to answer. Called once, before the first request.
+
+        Args:
+            budget: What the run may spend.
+            folder: The run's folder, which exists; what is kept in it against a crash must have a name of its own.
+
+        Raises:
+            BackendError: No answer can be had.
+        """
+        ...
+
+    def speed(self) -> float | None:
+        """Requests a second that one of the backends expects to answer, or ``None``."""
+        return None
+
+    def run(self, next_block: NextBlock) -> Iterator[Completion]:
+        """Answer what ``next_block`` gives until it gives nothing and every answer was yielded, each request once.
+
+        With backends that have blocks each iterator is one block: it is answered by one backend in one call of
+        ``generate``. Otherwise requests are pulled as room appears. ``next_block`` is called from the thread that
+        iterates, whenever there is room for more; it may give ``None`` while answers are under way, and something
+        again after the next one was yielded.
+        """
+        ...
+
+    def stop(self) -> None:
+        """The user wants to stop; as :meth:`InferenceBackend.stop`."""
+        return
+
+    def state(self) -> BackendState:
+        """What it waits for and who answers now; called from any thread, so it may only look."""
+        return BackendState()
+
+    def adaptations(self) -> Sequence[str]:
+        """As :meth:`InferenceBackend.adaptations`."""
+        return ()
+
+    def forget(self) -> None:
+        """The run is complete: what was kept against a crash may go."""
+        return
+
+    def close(self) -> None:
+        """Let go of everything but the target's own backend, which is closed by psyctl; called once."""
+        return
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """How requests reach the backend: in this process, or on other machines."""
+
+    def open(self, target: RunnerTarget) -> WorkerPool:
+        """Get ready to have a backend's answers; starts nothing, so that a dry run may call it, too.
+
+        Raises:
+            UsageError: It cannot be used with this backend.
+        """
         ...
 
 

@@ -37,6 +37,11 @@ def psyctl_pair_judges() -> Sequence[Component]:  # type: ignore[empty-body]
 
 
 @hookspec
+def psyctl_runners() -> Sequence[Component]:  # type: ignore[empty-body]
+    """Components whose factory returns a :class:`~psyctl_core.components.Runner`."""
+
+
+@hookspec
 def psyctl_output_sinks() -> Sequence[Component]:  # type: ignore[empty-body]
     """Components whose factory returns an :class:`~psyctl_core.components.OutputSink`."""
 

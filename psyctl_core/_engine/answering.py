@@ -6,16 +6,28 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
+from psyctl_core._engine.blocks import Asked, Block
 from psyctl_core._engine.progress import Meter
-from psyctl_core._engine.runner import Asked, Block, NextBlock, Runner
 from psyctl_core._engine.stopping import Stop
-from psyctl_core._plugins.guard import GuardedBackend
+from psyctl_core._plugins.guard import GuardedPool
 from psyctl_core._store.journal import PERSONA, Journal
 from psyctl_core.budget import Budget
+from psyctl_core.components import NextBlock
 from psyctl_core.errors import PsyctlError
 from psyctl_core.records import ChatRequest, Completion, Usage
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """A block that was handed out: when, how many requests it has, and how many are not answered yet."""
+
+    began: float
+    requests: int
+    left: int
 
 
 class Answerer:
@@ -25,8 +37,8 @@ class Answerer:
     raised once ``generate`` has returned, so that no plugin can swallow it or be blamed for it.
 
     Args:
-        backend: Who answers; started before the first request.
-        runner: How blocks reach it.
+        pool: Who answers; started before the first request.
+        folder: The run's folder, for whatever the pool keeps.
         journal: Where answers are kept until their scenario is committed.
         usage: Where requests, tokens and cost are added up.
         budget: What may be spent.
@@ -37,8 +49,8 @@ class Answerer:
 
     def __init__(
         self,
-        backend: GuardedBackend,
-        runner: Runner,
+        pool: GuardedPool,
+        folder: Path,
         journal: Journal,
         usage: Usage,
         budget: Budget,
@@ -47,8 +59,8 @@ class Answerer:
         *,
         is_started: bool = False,
     ) -> None:
-        self._backend = backend
-        self._runner = runner
+        self._pool = pool
+        self._folder = folder
         self._journal = journal
         self._usage = usage
         self._budget = budget
@@ -59,7 +71,7 @@ class Answerer:
         self._found: deque[Completion] = deque()
         self._rest: Iterator[Asked] | None = None
         self._error: Exception | None = None
-        self._block_began: tuple[float, int] | None = None
+        self._blocks: dict[str, _UnderWay] = {}
         self._rate: float | None = None
 
     def ask(self, request: ChatRequest) -> Completion:
@@ -80,7 +92,7 @@ class Answerer:
         """Answer block after block until there is nothing to ask.
 
         Args:
-            next_block: Called whenever there is room for another block, and every earlier answer was taken.
+            next_block: Called whenever there is room for another block, and every answer that came was taken.
 
         Raises:
             PsyctlError: No more answers can be had, the budget is reached, or opening a request failed.
@@ -89,7 +101,7 @@ class Answerer:
         self.start()
         while True:
             try:
-                with self._draining(), closing(self._runner.run(self._prepared(next_block))) as completions:
+                with self._draining(), closing(self._run(next_block)) as completions:
                     for completion in completions:
                         self._book(completion)
                         yield completion
@@ -101,10 +113,13 @@ class Answerer:
                 return
             yield from self._taken()
 
+    def _run(self, next_block: Callable[[], Block | None]) -> Generator[Completion, None, None]:
+        return self._pool.run(self._prepared(next_block), lambda: self._stop.requested)
+
     @contextmanager
     def _draining(self) -> Iterator[None]:
         """A first signal waits for answers that may be paid for, but only while there can be any."""
-        self._stop.drain(None if self._backend.block else self._backend.stop)
+        self._stop.drain(None if self._pool.block else self._pool.stop)
         try:
             yield
         finally:
@@ -115,15 +130,14 @@ class Answerer:
         if not self._started:
             self._started = True
             with self._meter.phase("loading"):
-                self._backend.start(self._budget)
+                self._pool.start(self._budget, self._folder)
 
     def speed(self) -> float | None:
-        """Requests a second: as seen in the last block, or else as the backend expects."""
-        return self._rate or self._backend.speed()
+        """Requests a second of one backend: as seen in the last block, or else as it expects."""
+        return self._rate or self._pool.speed()
 
     def _prepared(self, next_block: Callable[[], Block | None]) -> NextBlock:
         def prepared() -> Iterator[ChatRequest] | None:
-            self._note_speed()
             if self._found or self._error or self._stop.requested:
                 return None
             block, self._rest = self._rest or next_block(), None
@@ -137,7 +151,9 @@ class Answerer:
                 if all(kept):  # which requests are computed together may decide the answers: all or none
                     self._found.extend(completion for completion in kept if completion)
                     return None
-                self._block_began = time.monotonic(), len(block)
+                self._blocks |= dict.fromkeys(
+                    (asked.request.id for asked in block), _UnderWay(time.monotonic(), len(block), len(block))
+                )
                 return self._requests(iter(block), look_up=False)
             return self._requests(block, look_up=True)
 
@@ -166,6 +182,7 @@ class Answerer:
     def _book(self, completion: Completion) -> None:
         with self._stop.deferred():
             asked = self._asked.pop(completion.id)
+            self._note_speed(completion.id)
             if asked.offset != PERSONA or completion.finish_reason != "error":
                 self._journal.put(asked.request, asked.offset, completion)
             self._usage.add(completion)
@@ -174,22 +191,22 @@ class Answerer:
         self._meter.answered()
 
     def _note_under_way(self) -> None:
-        if not self._backend.is_free:
+        if not self._pool.is_free:
             self._journal.under_way(len(self._asked))
 
     def _taken(self) -> Iterator[Completion]:
         while self._found:
             yield self._found.popleft()
 
-    def _note_speed(self) -> None:
-        if self._block_began is not None:
-            began, requests = self._block_began
-            self._rate = requests / max(time.monotonic() - began, 1e-3)
-            self._block_began = None
+    def _note_speed(self, id: str) -> None:
+        """Once a block is answered: how fast that went."""
+        if (block := self._blocks.pop(id, None)) is not None:
+            block.left -= 1
+            if not block.left:
+                self._rate = block.requests / max(time.monotonic() - block.began, 1e-3)
 
     def _leave(self) -> None:
         """Raise what ended the requests early."""
-        self._note_speed()
         if self._error is not None:
             error, self._error = self._error, None
             raise error

@@ -1,10 +1,13 @@
-"""How large a block is: about half a minute of work by the speed seen, and the same again in a resumed run."""
+"""Blocks of requests, and how large they are: half a minute of work by the speed seen, the same in a resumed run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from psyctl_core._store.journal import Journal
+from psyctl_core.records import ChatRequest
 
 BLOCK_SECONDS = 30.0
 """What an interrupt of a backend with blocks may lose, about, and how long nothing is written at most."""
@@ -14,6 +17,18 @@ FIRST_REQUESTS = 16
 
 MAX_GROWTH = 4
 """A block is at most so many times the one before, since the speed of a small one says little about a large one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, and the offset of the scenario that it is about."""
+
+    request: ChatRequest
+    offset: int
+
+
+Block: TypeAlias = "Iterator[Asked] | Sequence[Asked]"
+"""Requests to be answered: a list is computed together, an iterator is pulled as room appears."""
 
 
 class Blocks:

@@ -77,6 +77,10 @@ class BuildConfig:
             raise UsageError(f"No {kind} is given.", f"Name one, or pass its config: {KINDS[kind].help.lower()}.")
         return self.components.get(kind) or Selection(KINDS[kind].default)
 
+    def _goes_without_saying(self, kind: KindName) -> bool:
+        """Whether it decides nothing, and is what is used where nothing is said."""
+        return not KINDS[kind].decides and self.selection(kind).name.rpartition(":")[2] == KINDS[kind].default
+
     def interval(self) -> int:
         """Records between two checkpoints. Raises UsageError."""
         text = os.environ.get(CHECKPOINT_INTERVAL_ENV, "").strip()
@@ -154,7 +158,7 @@ class BuildConfig:
             "block_size": self.block_size,
             **({"max_scenarios": self.max_scenarios} if self.max_scenarios else {}),
             **({"strict": True} if self.strict else {}),
-            **{kind: _as_json(self.selection(kind)) for kind in self.kinds},
+            **{kind: _as_json(self.selection(kind)) for kind in self.kinds if not self._goes_without_saying(kind)},
         }
         if self.judge_backend is not None:
             row["judge_backend"] = _as_json(self.judge_backend)

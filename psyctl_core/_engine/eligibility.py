@@ -39,6 +39,12 @@ class Lane:
         """Whether it lacks more pairs than it has claimed: all that are open could be accepted."""
         return self.wanted is None or self.accepted + self.claimed < self.wanted
 
+    def has_room_for(self, scenarios: int) -> bool:
+        """Whether it would claim each of so many more scenarios, or none, whatever comes of those that are open."""
+        if self.wanted is None or not self.lacks:
+            return True
+        return self.accepted + self.claimed + scenarios <= self.wanted
+
     def claim(self) -> bool:
         """Count on one more scenario for a pair, if there is room."""
         if not self.has_room:

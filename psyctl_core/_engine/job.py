@@ -30,17 +30,25 @@ from psyctl_core._engine.judging import judged_by
 from psyctl_core._engine.personas import Asking, describe_all, describe_guides
 from psyctl_core._engine.progress import Callback, Meter
 from psyctl_core._engine.repeated import Items, repeated
-from psyctl_core._engine.runner import LocalRunner
 from psyctl_core._engine.scheduler import Rounds, Scheduler
 from psyctl_core._engine.stopping import Stop
 from psyctl_core._engine.trial import LOOKS, Trial
-from psyctl_core._plugins.guard import GuardedBackend, GuardedJudge, GuardedPrompter, GuardedSink, GuardedSource
+from psyctl_core._plugins.guard import (
+    GuardedBackend,
+    GuardedJudge,
+    GuardedPool,
+    GuardedPrompter,
+    GuardedRunner,
+    GuardedSink,
+    GuardedSource,
+)
 from psyctl_core._plugins.registry import discover
+from psyctl_core._plugins.remaking import maker_of
 from psyctl_core._plugins.selection import Choice, resolve
 from psyctl_core._store import runs
 from psyctl_core._store.journal import Journal
 from psyctl_core.budget import Budget
-from psyctl_core.components import Context, KindName
+from psyctl_core.components import Context, KindName, RunnerTarget
 from psyctl_core.errors import PsyctlError, SourceError
 from psyctl_core.figures import counted
 from psyctl_core.records import NEUTRAL, JsonValue, Scenario, SkippedRow
@@ -80,6 +88,8 @@ class Job:
         judge: Who accepts pairs, or ``None``.
         judge_backend: Who answers the judge; the backend itself, unless another was chosen.
         judge_choice: Who supplies that other one.
+        pool: Who answers in the end: the backend here, or several like it elsewhere.
+        judge_pool: Who answers the judge in the end; the same one, unless another backend was chosen.
     """
 
     config: BuildConfig
@@ -92,6 +102,8 @@ class Job:
     judge: GuardedJudge | None
     judge_backend: GuardedBackend
     judge_choice: Choice | None
+    pool: GuardedPool
+    judge_pool: GuardedPool
 
     @property
     def is_free(self) -> bool:
@@ -148,13 +160,25 @@ def prepared(config: BuildConfig) -> Iterator[Job]:
         judge = choices["judge"].make(context) if "judge" in choices else None
         backend = backend or made_backend(choices["backend"])
         judge_backend = made_backend(judge_choice) if judge_choice else backend
+        runner: GuardedRunner = choices["runner"].make(context)
+
+        def opened_pool(choice: Choice, backend: GuardedBackend) -> GuardedPool:
+            pool = runner.open(RunnerTarget(str(backend.origin), backend, maker_of(choice, context, backend)))
+            closing.enter_context(closed_after(pool.close))
+            return pool
+
+        pool = opened_pool(choices["backend"], backend)
+        judge_pool = opened_pool(judge_choice, judge_backend) if judge_choice else pool
         complete = dataclasses.replace(
             config,
             components={kind: choice.selection for kind, choice in choices.items()},
             judge_backend=judge_choice.selection if judge_choice else None,
             personas=personas,
         )
-        yield Job(complete, traits, choices, source, prompter, backend, sink, judge, judge_backend, judge_choice)
+        yield Job(
+            complete, traits, choices, source, prompter, backend, sink, judge, judge_backend, judge_choice,
+            pool, judge_pool,
+        )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -288,8 +312,10 @@ class Work:
             )
         self._seconds_before = first.usage.seconds
         self._noted = 0.0
-        backends = dict.fromkeys((job.backend, job.judge_backend))
-        self.meter = Meter(datasets, self._limit, self.usage, callback, backends=tuple(backends))
+        for backend in (job.backend, job.judge_backend):
+            backend.is_stopping = lambda: stop.requested
+        pools = dict.fromkeys((job.pool, job.judge_pool))
+        self.meter = Meter(datasets, self._limit, self.usage, callback, pools=tuple(pools))
         for dataset in datasets:
             dataset.run.usage = self.usage
 
@@ -307,7 +333,11 @@ class Work:
         except BaseException as error:
             self._save_what_there_is(error)
             raise
-        self._journal.close(remove=not any(dataset.lacks(self._limit) for dataset in self._datasets))
+        is_complete = not any(dataset.lacks(self._limit) for dataset in self._datasets)
+        self._journal.close(remove=is_complete)
+        if is_complete:
+            for pool in {self._job.pool, self._job.judge_pool}:
+                pool.forget()
 
     def _generate(self, lacking: Sequence[Dataset]) -> None:
         """The main loop: what became of each row, committed to each dataset, in the source's order."""
@@ -370,21 +400,23 @@ class Work:
         flag, limit = budget_of(job)
         budget = Budget(limit, flag, self.usage.likely_cost())
 
-        def answerer(backend: GuardedBackend, journal: Journal, *, is_started: bool = False) -> Answerer:
-            runner = LocalRunner(backend, self._stop)
-            return Answerer(backend, runner, journal, self.usage, budget, self.meter, self._stop, is_started=is_started)
+        def answerer(pool: GuardedPool, journal: Journal, *, is_started: bool = False) -> Answerer:
+            folder = self._datasets[0].run.path
+            return Answerer(
+                pool, folder, journal, self.usage, budget, self.meter, self._stop, is_started=is_started
+            )
 
-        writer = answerer(job.backend, self._journal)
+        writer = answerer(job.pool, self._journal)
         if job.judge_choice is not None:
             identity = self._datasets[0].run.identity["judge_backend"]
-            return writer, answerer(job.judge_backend, self._journal.of(identity))
+            return writer, answerer(job.judge_pool, self._journal.of(identity))
         if job.judge is not None:
             log.warning(
                 "The judge asks the model that wrote the answers, which likes its own: --judge-backend names another."
             )
             if job.backend.is_free:  # a local model: two kinds of requests in one batch would slow down both
                 writer.start()
-                return writer, answerer(job.backend, self._journal, is_started=True)
+                return writer, answerer(job.pool, self._journal, is_started=True)
         return writer, writer
 
     def _trial(self, dataset: Dataset) -> Trial:
@@ -395,8 +427,8 @@ class Work:
         if judging is answerer:
             return None
         is_local = self._job.backend.is_free or self._job.judge_backend.is_free
-        begin_at = JUDGED_AT_LOCALLY if is_local else JUDGED_AT
-        return Rounds(judging.answers, self._job.judge_backend.block, begin_at)
+        begin_at = JUDGED_AT_LOCALLY * self._job.pool.workers if is_local else JUDGED_AT
+        return Rounds(judging.answers, self._job.judge_pool.block, begin_at)
 
     def _describe(self, answerer: Answerer, judging: Answerer) -> Callable[[Scenario, str], Task]:
         """Describe the personas that are not described yet; what makes a scenario's task from them."""
@@ -416,7 +448,7 @@ class Work:
         return make_task
 
     def _blocks(self, answerer: Answerer) -> Blocks | None:
-        most = self._job.backend.block
+        most = self._job.pool.block
         if not most:
             if self._job.config.block_size:
                 log.warning(
@@ -447,9 +479,9 @@ class Work:
     def _save(self) -> None:
         with self.meter.phase("saving"):
             self._take_time()
-            adapted = {"backend": self._job.backend.adaptations()}
+            adapted = {"backend": self._job.pool.adaptations()}
             if self._job.judge_choice is not None:
-                adapted["judge_backend"] = self._job.judge_backend.adaptations()
+                adapted["judge_backend"] = self._job.judge_pool.adaptations()
             for dataset in self._datasets:
                 settings = dataset.run.settings
                 told = {part: {**settings[part], "adaptations": said} for part, said in adapted.items() if said}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from psyctl_core._engine.dataset import Dataset
-from psyctl_core._plugins.guard import GuardedBackend
+from psyctl_core._plugins.guard import GuardedPool
 from psyctl_core.figures import counted, duration, money, number, rate
 from psyctl_core.records import JsonValue, Usage
 
@@ -59,6 +59,7 @@ class Progress:
         waiting: What a backend waits for, such as ``rate limited``, or nothing.
         waiting_seconds: For how long.
         retries: How often a backend asked again in this process.
+        workers: How many processes answer now, or ``None`` where this one does.
         traits: How far each dataset is, in the order of the traits.
     """
 
@@ -77,6 +78,7 @@ class Progress:
     waiting: str = ""
     waiting_seconds: float = 0.0
     retries: int = 0
+    workers: int | None = None
     traits: tuple[TraitProgress, ...] = ()
 
     def as_json(self) -> dict[str, JsonValue]:
@@ -131,6 +133,8 @@ def in_parts(p: Progress) -> list[str]:
         parts.append(f"no answer for {duration(p.silent_seconds)}")
     elif p.eta is not None:
         parts.append(f"{duration(p.eta)} to go")
+    if p.workers is not None:
+        parts.append(counted(p.workers, "worker"))
     parts.append(f"{number(sum(p.rejected.values()))} rejected")
     if p.cost is not None:
         parts.append(money(p.cost))
@@ -149,7 +153,7 @@ class Meter:
         usage: What the run has used, kept up to date by others.
         callback: Who is told; an error that it raises ends the run as its own.
         clock: Seconds, never going back.
-        backends: Whose waiting and trying again is told.
+        pools: Whose waiting and trying again is told.
     """
 
     def __init__(
@@ -159,14 +163,14 @@ class Meter:
         usage: Usage,
         callback: Callback | None,
         clock: Callable[[], float] = time.monotonic,
-        backends: Sequence[GuardedBackend] = (),
+        pools: Sequence[GuardedPool] = (),
     ) -> None:
         self._datasets = datasets
         self._limit = limit
         self._usage = usage
         self._callback = callback
         self._clock = clock
-        self._backends = backends
+        self._pools = pools
         self._phase: Phase = "starting"
         self._phase_began = self._answered = clock()
         self._waits: tuple[str, float] = "", 0.0
@@ -219,7 +223,7 @@ class Meter:
         pairs, wanted = sum(dataset.num_generated for dataset in self._datasets), self._wanted
         new = pairs - sum(dataset.found_records for dataset in self._datasets)
         seconds, clock = self.seconds, self._clock()
-        waiting, retries = self._backends_state(clock)
+        waiting, retries, workers = self._pools_state(clock)
         return Progress(
             phase=self._phase,
             pairs=pairs,
@@ -236,6 +240,7 @@ class Meter:
             waiting=waiting,
             waiting_seconds=clock - self._waits[1] if waiting else 0.0,
             retries=retries,
+            workers=workers,
             traits=tuple(
                 TraitProgress(each.trait.name, each.num_generated, self._limit, sum(each.rejected.values()))
                 for each in self._datasets
@@ -258,13 +263,14 @@ class Meter:
         each = (answers - self.held) / new if new >= MIN_ANSWERS else (traits + 1) / traits
         return max(0.0, lacking * each - self.held) * seconds / answers
 
-    def _backends_state(self, clock: float) -> tuple[str, int]:
-        """What the backends wait for, and how often they asked again; notes since when."""
-        states = [backend.state() for backend in self._backends]
+    def _pools_state(self, clock: float) -> tuple[str, int, int | None]:
+        """What the pools wait for, how often they asked again, and who answers; notes since when they wait."""
+        states = [pool.state() for pool in self._pools]
         waiting = next((state.waiting for state in states if state.waiting), "")
         if bool(waiting) != bool(self._waits[0]):
             self._waits = waiting, clock
-        return waiting, sum(state.retries for state in states)
+        workers = [state.workers for state in states if state.workers is not None]
+        return waiting, sum(state.retries for state in states), sum(workers) if workers else None
 
     def _enter(self, phase: Phase, *, quietly: bool = False) -> None:
         self._seconds, self._since = self.seconds, None

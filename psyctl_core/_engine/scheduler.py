@@ -10,8 +10,8 @@ from itertools import chain
 from typing import TypeAlias
 
 from psyctl_core._caa.contrast import Rejected, Task
+from psyctl_core._engine.blocks import Asked, Block
 from psyctl_core._engine.eligibility import Lane
-from psyctl_core._engine.runner import Asked, Block
 from psyctl_core.records import ChatRequest, Completion, ContrastivePair, Scenario, SkippedRow
 
 MAX_OPEN = 10_000
@@ -144,6 +144,8 @@ class Scheduler:
         self._in_flight: dict[str, _Open] = {}
         self._backlog: deque[Asked] = deque()
         self._to_judge: deque[Asked] = deque()
+        self._block_starts: deque[int] = deque()
+        self._in_judgement: dict[str, int] = {}
         self._unclaimed = 0
         self._next_offset = min((lane.start for lane in lanes), default=0)
         self.exhausted = False
@@ -179,7 +181,7 @@ class Scheduler:
 
     def _flow(self) -> Iterator[Asked]:
         """Requests for as long as there are any, for a backend that takes them as room appears."""
-        while self._judging is None or len(self._to_judge) < self._judging.begin_at:
+        while self._judging is None or self._may_write_on():
             self._claim_unclaimed()
             if self._backlog:
                 yield self._backlog.popleft()
@@ -193,16 +195,25 @@ class Scheduler:
 
         A block that an earlier process committed in part is asked again whole, because answers may depend on
         which requests are computed together; one that it committed wholly is not asked at all. What the last block
-        gave is judged before the next one is begun.
+        gave is judged before the next one is begun. While other blocks are under way, a block is cut only if it is
+        sure to be the one that would be cut after them.
         """
-        if self._to_judge:
+        is_ahead = len(self._in_flight) > len(self._backlog) + len(self._to_judge)
+        if self._to_judge and not (is_ahead and self._may_write_on()):
             return []
         self._claim_unclaimed()
         block: list[_Open] = []
-        if self._wants_more():
+        if self._wants_more() and not (is_ahead and self._backlog):
             most = block_scenarios(self._next_offset)
-            while len(block) < most and (opened := self._open_next()) is not None:
+            if is_ahead and not all(lane.has_room_for(most) for lane in self._lanes):
+                return []
+            if not self._backlog:
+                self._block_starts.append(self._next_offset)
+            most_rows = len(self._pending) + MAX_OPEN if is_ahead else MAX_OPEN
+            while len(block) < most and (opened := self._open_next(most_rows)) is not None:
                 block.append(opened)
+        elif is_ahead:
+            return []
         if any(lane.id not in opened.known for opened in block for lane in opened.claimed):
             for opened in block:
                 self._begin(opened, opened.claimed)
@@ -210,22 +221,46 @@ class Scheduler:
         self._backlog.clear()
         return requests
 
+    def _may_write_on(self) -> bool:
+        """Whether more is written before what waits is judged."""
+        return self._judging is not None and len(self._to_judge) < self._judging.begin_at
+
     def _next_to_judge(self) -> Block | None:
-        waiting = self._to_judge
+        if not self._to_judge:
+            return None
         if self._judging is not None and self._judging.block:
-            return [waiting.popleft() for _ in range(min(self._judging.block, len(waiting)))] or None
-        return self._flow_to_judge() if waiting else None
+            return self._cut_to_judge(self._judging.block) or None
+        return self._flow_to_judge()
+
+    def _cut_to_judge(self, most: int) -> list[Asked]:
+        """The judge's requests about pairs of one block, since answers may depend on what is judged together.
+
+        While others about the same block's pairs are under way, only as many as are sure to stay together.
+        """
+        under_way = set(self._in_judgement.values())
+        for start in sorted({self._block_of(asked) for asked in self._to_judge}):
+            cut = [asked for asked in self._to_judge if self._block_of(asked) == start][:most]
+            if len(cut) == most or start not in under_way:
+                taken = {asked.request.id for asked in cut}
+                self._to_judge = deque(asked for asked in self._to_judge if asked.request.id not in taken)
+                self._in_judgement |= dict.fromkeys(taken, start)
+                return cut
+        return []
+
+    def _block_of(self, asked: Asked) -> int:
+        """Where the block begins that a request's scenario is of; -1 where the writer's requests flow."""
+        return max((start for start in self._block_starts if start <= asked.offset), default=-1)
 
     def _flow_to_judge(self) -> Iterator[Asked]:
         while self._to_judge:
             yield self._to_judge.popleft()
 
-    def _wants_more(self) -> bool:
-        return not self.exhausted and len(self._pending) < MAX_OPEN and any(lane.has_room for lane in self._lanes)
+    def _wants_more(self, most_rows: int = MAX_OPEN) -> bool:
+        return not self.exhausted and len(self._pending) < most_rows and any(lane.has_room for lane in self._lanes)
 
-    def _open_next(self) -> _Open | None:
+    def _open_next(self, most_rows: int = MAX_OPEN) -> _Open | None:
         """Take the next scenario off the source, with the rows before it that hold none."""
-        while self._wants_more():
+        while self._wants_more(most_rows):
             item = next(self._items, None)
             if item is None:
                 self.exhausted = True
@@ -291,6 +326,7 @@ class Scheduler:
 
     def _receive(self, completion: Completion) -> None:
         opened = self._in_flight.pop(completion.id)
+        self._in_judgement.pop(completion.id, None)
         opened.answers[completion.id] = completion
         if opened.is_committed:
             return
@@ -313,7 +349,14 @@ class Scheduler:
                     return
                 offset, results = first.scenario.offset, self._decide(first)
             self._pending.popleft()
-            yield Outcome(offset, results, self._block_scenarios is None or not self._pending)
+            yield Outcome(offset, results, self._block_scenarios is None or self._ends_block(offset))
+
+    def _ends_block(self, offset: int) -> bool:
+        """Whether the row that was committed is the last of its block, with nothing of it left to ask."""
+        starts = self._block_starts
+        while len(starts) > 1 and starts[1] <= offset + 1:
+            starts.popleft()
+        return not self._pending or starts[0] == offset + 1
 
     def _decide(self, opened: _Open) -> dict[str, Result]:
         results: dict[str, Result] = {}

@@ -21,6 +21,7 @@ from psyctl_core._plugins.guard import (
     GuardedExporter,
     GuardedJudge,
     GuardedPrompter,
+    GuardedRunner,
     GuardedSink,
     GuardedSource,
     blamed,
@@ -158,6 +159,8 @@ def _component(found: Registered, given: Mapping[str, Any]) -> Iterator[Finding]
             yield _judge(made)
         if isinstance(made, GuardedExporter):
             yield _export(made)
+        if isinstance(made, GuardedRunner):
+            yield _runner(made)
     except PluginError as error:
         yield Finding("problem", error.message)
     except PsyctlError as error:

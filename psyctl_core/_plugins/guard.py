@@ -31,12 +31,16 @@ from psyctl_core.components import (
     Identity,
     InferenceBackend,
     Inspection,
+    NextBlock,
     OutputSink,
     PairJudge,
     PersonalityPrompter,
+    Runner,
+    RunnerTarget,
     ScenarioSource,
     SinkTarget,
     TellsState,
+    WorkerPool,
 )
 from psyctl_core.errors import OutputError, PluginError, PsyctlError, UsageError
 from psyctl_core.local_models import LendsModel, LentModel
@@ -75,7 +79,7 @@ class Origin:
     """Who supplies something.
 
     Attributes:
-        kind: ``source``, ``prompter``, ``backend``, ``judge``, ``sink``, ``exporter``, ``command`` or ``check``;
+        kind: ``source``, ``prompter``, ``backend``, ``judge``, ``runner``, ``sink``, ``exporter``, ``command`` or ``check``;
             ``plugin`` where it is none of them.
         name: The component's name, or the entry point's.
         distribution: The pip name of who supplies it.
@@ -226,7 +230,15 @@ class GuardedPrompter(GuardedComponent[PersonalityPrompter]):
 
 
 class GuardedBackend(GuardedComponent[InferenceBackend]):
-    """A backend whose completions are checked against the requests that it pulled."""
+    """A backend whose completions are checked against the requests that it pulled.
+
+    Attributes:
+        is_stopping: Whether requests may be left unanswered, because the user wants to stop.
+    """
+
+    def __init__(self, component: InferenceBackend, origin: Origin) -> None:
+        super().__init__(component, origin)
+        self.is_stopping: Callable[[], bool] = lambda: False
 
     @property
     def block(self) -> int:
@@ -262,8 +274,7 @@ class GuardedBackend(GuardedComponent[InferenceBackend]):
         """What it says that it does; called from any thread, so nothing may be raised."""
         with suppress(Exception):
             if isinstance(self._component, TellsState):
-                state = self._component.state()
-                return BackendState(" ".join(str(state.waiting).split())[:MAX_WAITING], int(state.retries))
+                return sane_state(self._component.state())
         return BackendState()
 
     def stop(self) -> None:
@@ -276,14 +287,11 @@ class GuardedBackend(GuardedComponent[InferenceBackend]):
         with blamed(self.origin):
             return [storable(str(said)) for said in self._component.adaptations()]
 
-    def generate(
-        self, requests: Iterator[ChatRequest], may_leave: Callable[[], bool] = lambda: False
-    ) -> Generator[Completion, None, None]:
+    def generate(self, requests: Iterator[ChatRequest]) -> Generator[Completion, None, None]:
         """The backend's completions, each for a request that is open, bounded and fit to be stored.
 
         Args:
             requests: An iterator that never raises what is not the backend's fault.
-            may_leave: Whether requests may be left unanswered, because the user wants to stop.
 
         Raises:
             PluginError: The backend fails, or answers something that it was not asked.
@@ -309,7 +317,7 @@ class GuardedBackend(GuardedComponent[InferenceBackend]):
             yield storable_completion(completion, unanswered.pop(completion.id))
         if threads - {owner}:
             raise self.origin.misdeed("pulled requests from another thread than the one that iterates")
-        if unanswered and not may_leave():
+        if unanswered and not self.is_stopping():
             first = min(unanswered)
             raise self.origin.misdeed(f"left {len(unanswered)} requests unanswered, '{first}' among them")
 
@@ -331,6 +339,111 @@ class GuardedBackend(GuardedComponent[InferenceBackend]):
         """Let go of the model, connections and threads."""
         with blamed(self.origin):
             self._component.close()
+
+
+class GuardedPool(_Guarded[WorkerPool]):
+    """A pool of workers that is held to what it was given, and to nothing else.
+
+    Attributes:
+        is_free: Whether an answer costs no money.
+    """
+
+    def __init__(self, component: WorkerPool, origin: Origin, *, is_free: bool = False) -> None:
+        super().__init__(component, origin)
+        self.is_free = is_free
+
+    @property
+    def block(self) -> int:
+        """How many requests are computed together at most, or 0."""
+        return self._component.block
+
+    @property
+    def workers(self) -> int:
+        """How many backends answer at the same time, at most."""
+        return max(1, int(self._component.workers))
+
+    def start(self, budget: Budget, folder: Path) -> None:
+        """Make it ready to answer."""
+        with blamed(self.origin):
+            self._component.start(budget, folder)
+
+    def speed(self) -> float | None:
+        """As the pool says."""
+        with blamed(self.origin):
+            return self._component.speed()
+
+    def run(self, next_block: NextBlock, is_stopping: Callable[[], bool]) -> Generator[Completion, None, None]:
+        """Its completions, each for a request that is open.
+
+        Args:
+            next_block: Gives what is to be answered, and never raises.
+            is_stopping: Whether requests may be left unanswered, because the user wants to stop.
+
+        Raises:
+            PluginError: The pool fails, or answers something that it was not asked, or not all.
+        """
+        unanswered: set[str] = set()
+
+        def noted(block: Iterator[ChatRequest]) -> Iterator[ChatRequest]:
+            for request in block:
+                unanswered.add(request.id)
+                yield request
+
+        def next_noted() -> Iterator[ChatRequest] | None:
+            block = next_block()
+            return None if block is None else noted(block)
+
+        with blamed(self.origin):
+            completions = self._component.run(next_noted)
+        for completion in blamed_items(self.origin, completions):
+            if not isinstance(completion, Completion) or completion.id not in unanswered:
+                raise self.origin.misdeed(f"handed over something that nobody asked for: {completion!r:.100}")
+            unanswered.remove(completion.id)
+            yield completion
+        if unanswered and not is_stopping():
+            first = min(unanswered)
+            raise self.origin.misdeed(f"left {len(unanswered)} requests unanswered, '{first}' among them")
+
+    def stop(self) -> None:
+        """The user wants to stop; called from a signal handler, so nothing may be raised."""
+        with suppress(Exception):
+            self._component.stop()
+
+    def state(self) -> BackendState:
+        """What it says that it does; called from any thread, so nothing may be raised."""
+        with suppress(Exception):
+            return sane_state(self._component.state())
+        return BackendState()
+
+    def adaptations(self) -> list[JsonValue]:
+        """As the pool says, fit to be stored."""
+        with blamed(self.origin):
+            return [storable(str(said)) for said in self._component.adaptations()]
+
+    def forget(self) -> None:
+        """The run is complete."""
+        with blamed(self.origin):
+            self._component.forget()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        with blamed(self.origin):
+            self._component.close()
+
+
+class GuardedRunner(_Guarded[Runner]):
+    """A runner whose pools are wrapped."""
+
+    def open(self, target: RunnerTarget) -> GuardedPool:
+        """Get ready to have a backend's answers.
+
+        Raises:
+            UsageError: It cannot be used with this backend.
+            PluginError: It fails, or returns no pool.
+        """
+        with blamed(self.origin):
+            pool = self._component.open(target)
+        return GuardedPool(checked_instance(pool, WorkerPool, self.origin), self.origin, is_free=target.backend.is_free)
 
 
 class GuardedJudge(GuardedComponent[PairJudge]):
@@ -557,6 +670,12 @@ def exported_problem(exported: object, folder: Path) -> str:
             return f"named a file that is not in its folder: {file}"
     texts = (exported.next, *exported.notes)
     return "" if exported.next and all(isinstance(text, str) for text in texts) else "did not say what to run next"
+
+
+def sane_state(state: BackendState) -> BackendState:
+    """What a backend or a pool says of itself, on one line and with whole numbers."""
+    workers = None if state.workers is None else int(state.workers)
+    return BackendState(" ".join(str(state.waiting).split())[:MAX_WAITING], int(state.retries), workers)
 
 
 def _is_number(value: object) -> bool:

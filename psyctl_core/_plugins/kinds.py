@@ -11,6 +11,7 @@ from psyctl_core._plugins.guard import (
     GuardedExporter,
     GuardedJudge,
     GuardedPrompter,
+    GuardedRunner,
     GuardedSink,
     GuardedSource,
 )
@@ -21,6 +22,7 @@ from psyctl_core.components import (
     OutputSink,
     PairJudge,
     PersonalityPrompter,
+    Runner,
     ScenarioSource,
 )
 
@@ -37,6 +39,7 @@ class Kind:
         help: What they decide, for ``--help``.
         is_optional: Whether a run may do without.
         is_of_a_run: Whether a run can use it at all.
+        decides: Whether it decides what is in a dataset, and so which run goes on.
         flag: The option that chooses one.
     """
 
@@ -47,6 +50,7 @@ class Kind:
     help: str
     is_optional: bool = False
     is_of_a_run: bool = True
+    decides: bool = True
     flag: str = ""
 
 
@@ -57,6 +61,7 @@ KINDS: Mapping[KindName, Kind] = {
     ),
     "backend": Kind("psyctl_inference_backends", InferenceBackend, GuardedBackend, "", "Who answers"),
     "judge": Kind("psyctl_pair_judges", PairJudge, GuardedJudge, "", "Who accepts pairs", is_optional=True),
+    "runner": Kind("psyctl_runners", Runner, GuardedRunner, "local", "Where the backend runs", decides=False),
     "sink": Kind("psyctl_output_sinks", OutputSink, GuardedSink, "jsonl", "Where pairs go"),
     "exporter": Kind(
         "psyctl_dataset_exporters", DatasetExporter, GuardedExporter, "", "Which tool reads a dataset",

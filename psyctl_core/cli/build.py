@@ -154,6 +154,7 @@ JudgeBackend = Annotated[
         complete=components("backend"),
     ),
 ]
+RunnerName = Annotated[str | None, _option(_names("runner"), COMPONENTS, complete=components("runner"))]
 MaxScenarios = Annotated[int | None, _option("Scenarios to ask about at most, whatever is accepted.", RUN, rare=True)]
 Seed = Annotated[int, _option("Decides answer positions and sampling.", GENERATION)]
 Temperature = Annotated[float, _option("0 decodes greedily.", GENERATION)]
@@ -209,6 +210,7 @@ def _job(
     backend: Backend = None,
     judge: Judge = None,
     judge_backend: JudgeBackend = None,
+    runner: RunnerName = None,
     sink: Sink = None,
     seed: Seed = 0,
     temperature: Temperature = 0.0,

@@ -188,7 +188,9 @@ def _detail_rows(status: RunStatus) -> list[tuple[str, str]]:
     failed = f", {number(statistics['failed_requests'])} failed" if statistics["failed_requests"] else ""
     rows.append(("Requests", f"{number(statistics['requests'])}{failed}"))
     parts: list[tuple[str, str]] = [
-        (kind.capitalize(), kind) for kind in KINDS if kind in identity or not KINDS[kind].is_optional
+        (kind.capitalize(), kind)
+        for kind in KINDS
+        if kind in identity or not KINDS[kind].is_optional and KINDS[kind].decides
     ]
     parts += [("Judge's backend", "judge_backend")] if "judge_backend" in identity else []
     rows += [(label, _component(identity.get(part, {}))) for label, part in parts]

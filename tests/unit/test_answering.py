@@ -6,12 +6,13 @@ import pytest
 
 from psyctl_core import BackendError, Budget, ChatRequest, Completion, Message, PluginError, SourceError, Usage
 from psyctl_core._engine.answering import Answerer
+from psyctl_core._engine.blocks import Asked
 from psyctl_core._engine.progress import Meter
-from psyctl_core._engine.runner import Asked, LocalRunner
 from psyctl_core._engine.stopping import Stop
-from psyctl_core._plugins.guard import GuardedBackend, Origin
+from psyctl_core._plugins.guard import GuardedBackend, GuardedPool, Origin
 from psyctl_core._store.journal import Journal
 from psyctl_core.testing import FakeBackend
+from psyctl_local.runner import LocalPool
 
 
 class Setup:
@@ -26,9 +27,9 @@ class Setup:
         guarded = GuardedBackend(backend, Origin("backend", "fake", "psyctl-fake", "1.0"))
         self.budget = Budget(limit, spent=self.usage.likely_cost())
         stop = stop or Stop()
-        self.answerer = Answerer(
-            guarded, LocalRunner(guarded, stop), self.journal, self.usage, self.budget, meter, stop
-        )
+        guarded.is_stopping = lambda: stop.requested
+        pool = GuardedPool(LocalPool(guarded), Origin("runner", "local", "psyctl", "1.0"), is_free=backend.is_free)
+        self.answerer = Answerer(pool, folder, self.journal, self.usage, self.budget, meter, stop)
 
     def texts(self, *blocks) -> list[str]:
         return self.collect([], *blocks)

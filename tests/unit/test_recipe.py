@@ -327,6 +327,7 @@ def test_what_is_written_reads_back_as_the_same_job(
             "source": selection("source", "soda", split=split),
             "prompter": selection("prompter", "static"),
             "backend": selection("backend", "openvino", model="embedded"),
+            "runner": selection("runner", "local"),
             "sink": selection("sink", "jsonl"),
         },
         limit,
