@@ -82,17 +82,23 @@ def _init(ray: ModuleType, config: RayConfig, workers: int | None) -> None:
             ray.init(**options, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError and its own, as it happens
         where = f"The Ray cluster at '{config.address}' cannot be used" if config.address else "Ray cannot be started"
-        raise BackendError(f"{where}: {told(error)}.", _way_out(config, str(error)), later=bool(config.address)) from error
+        raise BackendError(
+            f"{where}: {told(error)}.", _way_out(config, str(error)), later=bool(config.address)
+        ) from error
 
 
 def _way_out(config: RayConfig, text: str) -> str:
     if "ersion mismatch" in text:
         return "Install the same Ray and the same Python on all machines, psyctl's included."
     if "token" in text.casefold():
-        return "Copy the cluster's ~/.ray/auth_token here, or set RAY_AUTH_TOKEN; see Ray's pages on token authentication."
+        return (
+            "Copy the cluster's ~/.ray/auth_token here, or set RAY_AUTH_TOKEN; see Ray's pages on token authentication."
+        )
     if not config.address:
         return "Look into /tmp/ray/session_latest/logs, or run without --runner ray."
-    return "See that `ray status` works there and that the port is reachable; leave --ray-address out to start one here."
+    return (
+        "See that `ray status` works there and that the port is reachable; leave --ray-address out to start one here."
+    )
 
 
 def told(error: BaseException) -> str:

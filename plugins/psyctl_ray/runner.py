@@ -63,8 +63,8 @@ class RayRunner(Runner):
         if not target.backend.is_free:
             raise UsageError(
                 f"The {target.name} may charge money for answers, and budget and rate limits are kept by one process.",
-                "Leave --runner ray out, and raise the backend's own workers instead, such as --openrouter-max-workers; "
-                "of several servers --openai-base-url takes all addresses.",
+                "Leave --runner ray out, and raise the backend's own workers instead, such as with "
+                "--openrouter-max-workers; --openai-base-url takes the addresses of several servers.",
             )
         self._pools += 1
         return RayPool(self._config, target, self._pools, lambda: self._pools)
@@ -285,8 +285,8 @@ class RayPool(WorkerPool):
             self._spool.is_written_by(started.spool)
         elif self._spool is not None:
             self._say(
-                f"The worker on {started.host} does not see {self._spool.folder}: what it has answered and not handed over "
-                "at a kill is asked again. Give --ray-spool a folder that all machines see."
+                f"The worker on {started.host} does not see {self._spool.folder}: what it has answered and not handed "
+                "over at a kill is asked again. Give --ray-spool a folder that all machines see."
             )
         self._started = self._started or started
 
@@ -322,8 +322,8 @@ class RayPool(WorkerPool):
         if self._deaths_before_ready >= MAX_DEATHS:
             raise BackendError(
                 f"{MAX_DEATHS} Ray workers died one after the other before they were ready; the last: {told(error)}.",
-                "Often memory is short: give fewer --ray-workers or more --ray-cpus each. psyctl, the backend's plugin and "
-                "its packages must be installed on every machine.",
+                "Often memory is short: give fewer --ray-workers or more --ray-cpus each. psyctl, the backend's plugin "
+                "and its packages must be installed on every machine.",
             ) from error
         log.warning("A Ray worker died before it was ready; another one begins: %s.", told(error))
         self._hands[self._hands.index(hand)] = self._hired()
@@ -435,10 +435,10 @@ class RayPool(WorkerPool):
             return
         if block.deaths >= MAX_DEATHS:
             raise BackendError(
-                f"{MAX_DEATHS} Ray workers died of the same {len(block.requests)} requests, the last one on {hand.host}: "
-                f"{told(error)}.",
-                "Often memory is short: give fewer --ray-workers, a smaller --ray-batch or --block-size, or larger machines; "
-                "then run the same command again.",
+                f"{MAX_DEATHS} Ray workers died of the same {len(block.requests)} requests, the last one on "
+                f"{hand.host}: {told(error)}.",
+                "Often memory is short: give fewer --ray-workers, a smaller --ray-batch or --block-size, or larger "
+                "machines; then run the same command again.",
             ) from error
         log.warning("The worker on %s died; another one takes over its %d requests.", hand.host, len(block.left))
         if not self.block:

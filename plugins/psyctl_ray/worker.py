@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from psyctl_core.budget import Budget
-from psyctl_core.components import BackendMaker, BackendState, InferenceBackend, TellsState
+from psyctl_core.components import BackendMaker, InferenceBackend
 from psyctl_core.errors import PsyctlError
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_ray.spool import MARK, SpoolFile
@@ -138,10 +138,6 @@ class Worker:
     def leave(self, number: int) -> None:
         """Nobody waits for this block any more. Called while it is under way."""
         self._left = number
-
-    def state(self) -> BackendState:
-        """What the backend waits for. Called while a block is under way."""
-        return self._backend.state() if isinstance(self._backend, TellsState) else BackendState()
 
     def adaptations(self) -> tuple[str, ...]:
         """As the backend says."""

@@ -41,6 +41,7 @@ from psyctl_core._plugins.guard import (
     GuardedRunner,
     GuardedSink,
     GuardedSource,
+    as_backend,
 )
 from psyctl_core._plugins.registry import discover
 from psyctl_core._plugins.remaking import maker_of
@@ -163,7 +164,9 @@ def prepared(config: BuildConfig) -> Iterator[Job]:
         runner: GuardedRunner = choices["runner"].make(context)
 
         def opened_pool(choice: Choice, backend: GuardedBackend) -> GuardedPool:
-            pool = runner.open(RunnerTarget(str(backend.origin), backend, maker_of(choice, context, backend)))
+            pool = runner.open(
+                RunnerTarget(str(backend.origin), as_backend(backend), maker_of(choice, context, backend))
+            )
             closing.enter_context(closed_after(pool.close))
             return pool
 
@@ -402,9 +405,7 @@ class Work:
 
         def answerer(pool: GuardedPool, journal: Journal, *, is_started: bool = False) -> Answerer:
             folder = self._datasets[0].run.path
-            return Answerer(
-                pool, folder, journal, self.usage, budget, self.meter, self._stop, is_started=is_started
-            )
+            return Answerer(pool, folder, journal, self.usage, budget, self.meter, self._stop, is_started=is_started)
 
         writer = answerer(job.pool, self._journal)
         if job.judge_choice is not None:

@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ import importlib_metadata
 from psyctl_core import hookspecs
 from psyctl_core._plugins.flags import flags_of
 from psyctl_core._plugins.guard import (
+    GuardedBackend,
     GuardedComponent,
     GuardedExporter,
     GuardedJudge,
@@ -24,14 +25,27 @@ from psyctl_core._plugins.guard import (
     GuardedRunner,
     GuardedSink,
     GuardedSource,
+    Origin,
+    as_backend,
     blamed,
 )
 from psyctl_core._plugins.registry import HOOKS, BrokenPlugin, Entry, Registered, RegisteredCheck, Registry, make
 from psyctl_core._plugins.selection import config_of
+from psyctl_core.budget import Budget
 from psyctl_core.checks import CheckedPair, CheckFacts
-from psyctl_core.components import Context, ExportTarget, SinkTarget
+from psyctl_core.components import Context, ExportTarget, InferenceBackend, RunnerTarget, SinkTarget
 from psyctl_core.errors import PluginError, PsyctlError, UsageError
-from psyctl_core.records import CHARACTER, NEUTRAL, CaaRecord, ContrastivePair, Message, Scenario, SkippedRow
+from psyctl_core.records import (
+    CHARACTER,
+    NEUTRAL,
+    CaaRecord,
+    ChatRequest,
+    Completion,
+    ContrastivePair,
+    Message,
+    Scenario,
+    SkippedRow,
+)
 
 ITEMS = 20
 """How many items of a source are looked at."""
@@ -216,6 +230,33 @@ def _sink(sink: GuardedSink) -> Finding:
         ids = writer.record_ids(0)
         writer.close()
     return Finding("problem" if ids else "ok", f"{sink.origin}: opened, with {len(ids)} records in a new dataset")
+
+
+def _runner(runner: GuardedRunner) -> Finding:
+    """A runner answers a few requests of a backend that computes nothing."""
+    asked = [ChatRequest(f"check:{number}", (Message("user", "Hello."),)) for number in range(ITEMS)]
+    blocks = iter([iter(asked)])
+    backend = as_backend(GuardedBackend(_Echo(), Origin("backend", "echo", runner.origin.distribution, "")))
+    pool = runner.open(RunnerTarget("backend 'echo'", backend, _Echo()))
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(pool):
+        pool.start(Budget(None), Path(folder))
+        answered = list(pool.run(lambda: next(blocks, None), lambda: False))
+    return Finding("ok", f"{runner.origin}: answered {len(answered)} of {len(asked)} requests")
+
+
+class _Echo(InferenceBackend):
+    """Answers with what was asked, and makes itself anew anywhere."""
+
+    is_free = True
+
+    def make(self, is_stopping: Callable[[], bool]) -> InferenceBackend:
+        """Another one."""
+        del is_stopping
+        return _Echo()
+
+    def generate(self, requests: Iterator[ChatRequest]) -> Iterator[Completion]:
+        """One answer after the other."""
+        return (Completion(request.id, request.messages[-1].content) for request in requests)
 
 
 def _export(exporter: GuardedExporter) -> Finding:

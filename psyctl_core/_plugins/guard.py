@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, get_args
+from typing import Any, Generic, Protocol, TypeVar, cast, get_args
 
 from psyctl_core import schema
 from psyctl_core._caa.given import MAX_PERSONA_CHARACTERS
@@ -79,8 +79,8 @@ class Origin:
     """Who supplies something.
 
     Attributes:
-        kind: ``source``, ``prompter``, ``backend``, ``judge``, ``runner``, ``sink``, ``exporter``, ``command`` or ``check``;
-            ``plugin`` where it is none of them.
+        kind: ``source``, ``prompter``, ``backend``, ``judge``, ``runner``, ``sink``, ``exporter``, ``command`` or
+            ``check``; ``plugin`` where it is none of them.
         name: The component's name, or the entry point's.
         distribution: The pip name of who supplies it.
         version: That distribution's version; empty for a component that a program handed over, whose
@@ -341,6 +341,11 @@ class GuardedBackend(GuardedComponent[InferenceBackend]):
             self._component.close()
 
 
+def as_backend(backend: GuardedBackend) -> InferenceBackend:
+    """A guarded backend for a plugin: it has all that the protocol names, though nothing of it can be set."""
+    return cast("InferenceBackend", backend)
+
+
 class GuardedPool(_Guarded[WorkerPool]):
     """A pool of workers that is held to what it was given, and to nothing else.
 
@@ -396,8 +401,10 @@ class GuardedPool(_Guarded[WorkerPool]):
         with blamed(self.origin):
             completions = self._component.run(next_noted)
         for completion in blamed_items(self.origin, completions):
-            if not isinstance(completion, Completion) or completion.id not in unanswered:
-                raise self.origin.misdeed(f"handed over something that nobody asked for: {completion!r:.100}")
+            if wrong := completion_problem(completion):
+                raise self.origin.misdeed(f"handed over something unusable: {wrong}")
+            if completion.id not in unanswered:
+                raise self.origin.misdeed(f"handed over an answer to '{completion.id}', which nobody waits for")
             unanswered.remove(completion.id)
             yield completion
         if unanswered and not is_stopping():

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import importlib_metadata
 
-from psyctl_core._plugins.guard import GuardedBackend
+from psyctl_core._plugins.guard import GuardedBackend, as_backend
 from psyctl_core._plugins.registry import HOME, discover
 from psyctl_core._plugins.selection import Choice, Selection, config_of, resolve
-from psyctl_core.components import BackendMaker, Context, Identity
+from psyctl_core.components import BackendMaker, Context, Identity, InferenceBackend
 from psyctl_core.errors import UsageError
 from psyctl_core.options import OptionValue
 
@@ -36,7 +36,7 @@ class Maker:
     identity: Identity
     versions: Mapping[str, str]
 
-    def make(self, is_stopping: Callable[[], bool]) -> GuardedBackend:
+    def make(self, is_stopping: Callable[[], bool]) -> InferenceBackend:
         """The backend, not started.
 
         Raises:
@@ -57,12 +57,15 @@ class Maker:
         own = backend.identity()
         if own != self.identity:
             differing = sorted(key for key in {**own, **self.identity} if own.get(key) != self.identity.get(key))
-            told = "; ".join(f"{key}: {own.get(key)!r:.80} instead of {self.identity.get(key)!r:.80}" for key in differing)
+            told = "; ".join(
+                f"{key}: {own.get(key)!r:.80} instead of {self.identity.get(key)!r:.80}" for key in differing
+            )
             backend.close()
             raise UsageError(
-                f"The {backend.origin} is another one ({told}).", "Give every machine the same model, or pin its revision."
+                f"The {backend.origin} is another one ({told}).",
+                "Give every machine the same model, or pin its revision.",
             )
-        return backend
+        return as_backend(backend)
 
     def _check_versions(self) -> None:
         for distribution, wanted in self.versions.items():

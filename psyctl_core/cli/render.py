@@ -190,7 +190,7 @@ def _detail_rows(status: RunStatus) -> list[tuple[str, str]]:
     parts: list[tuple[str, str]] = [
         (kind.capitalize(), kind)
         for kind in KINDS
-        if kind in identity or not KINDS[kind].is_optional and KINDS[kind].decides
+        if kind in identity or (KINDS[kind].decides and not KINDS[kind].is_optional)
     ]
     parts += [("Judge's backend", "judge_backend")] if "judge_backend" in identity else []
     rows += [(label, _component(identity.get(part, {}))) for label, part in parts]
