@@ -17,7 +17,6 @@ import importlib_metadata
 from psyctl_core import hookspecs
 from psyctl_core._plugins.flags import flags_of
 from psyctl_core._plugins.guard import (
-    GuardedBackend,
     GuardedComponent,
     GuardedExporter,
     GuardedJudge,
@@ -25,16 +24,14 @@ from psyctl_core._plugins.guard import (
     GuardedRunner,
     GuardedSink,
     GuardedSource,
-    Origin,
-    as_backend,
     blamed,
 )
 from psyctl_core._plugins.registry import HOOKS, BrokenPlugin, Entry, Registered, RegisteredCheck, Registry, make
 from psyctl_core._plugins.selection import config_of
-from psyctl_core.budget import Budget
 from psyctl_core.checks import CheckedPair, CheckFacts
 from psyctl_core.components import Context, ExportTarget, InferenceBackend, RunnerTarget, SinkTarget
 from psyctl_core.errors import PluginError, PsyctlError, UsageError
+from psyctl_core.figures import counted
 from psyctl_core.records import (
     CHARACTER,
     NEUTRAL,
@@ -233,30 +230,25 @@ def _sink(sink: GuardedSink) -> Finding:
 
 
 def _runner(runner: GuardedRunner) -> Finding:
-    """A runner answers a few requests of a backend that computes nothing."""
-    asked = [ChatRequest(f"check:{number}", (Message("user", "Hello."),)) for number in range(ITEMS)]
-    blocks = iter([iter(asked)])
-    backend = as_backend(GuardedBackend(_Echo(), Origin("backend", "echo", runner.origin.distribution, "")))
-    pool = runner.open(RunnerTarget("backend 'echo'", backend, _Echo()))
-    with tempfile.TemporaryDirectory() as folder, contextlib.closing(pool):
-        pool.start(Budget(None), Path(folder))
-        answered = list(pool.run(lambda: next(blocks, None), lambda: False))
-    return Finding("ok", f"{runner.origin}: answered {len(answered)} of {len(asked)} requests")
+    """A runner is asked to open a pool; to start it might take a cluster."""
+    pool = runner.open(RunnerTarget("backend 'none'", _Nobody(), _Nobody()))
+    with contextlib.closing(pool):
+        return Finding("ok", f"{runner.origin}: has a pool of {counted(pool.workers, 'worker')}, not started")
 
 
-class _Echo(InferenceBackend):
-    """Answers with what was asked, and makes itself anew anywhere."""
+class _Nobody(InferenceBackend):
+    """Answers nothing, and makes itself anew."""
 
     is_free = True
 
     def make(self, is_stopping: Callable[[], bool]) -> InferenceBackend:
         """Another one."""
         del is_stopping
-        return _Echo()
+        return _Nobody()
 
     def generate(self, requests: Iterator[ChatRequest]) -> Iterator[Completion]:
-        """One answer after the other."""
-        return (Completion(request.id, request.messages[-1].content) for request in requests)
+        """Nothing."""
+        return iter(())
 
 
 def _export(exporter: GuardedExporter) -> Finding:

@@ -18,7 +18,8 @@ FLAGS_OF_THE_CORE = frozenset(
     for name in (
         "help", "version", "no-plugins", "personality", "output", "limit-samples", "max-scenarios", "source",
         "prompter", "backend", "judge", "judge-backend", "runner", "sink", "seed", "temperature", "max-tokens",
-        "max-cost", "block-size", "checkpoint-interval", "fresh", "dry-run", "quiet", "debug", "count", "personas", "rows", "json",
+        "max-cost", "block-size", "checkpoint-interval", "fresh", "dry-run", "quiet", "debug", "count", "personas",
+        "rows", "json",
         "check", "strict", "persona-file", "contrast", "answers-per-scene", "trait", "tokenizer", "only", "skip",
         "threshold", "thresholds", "worst", "to", "held-out", "parts", "renumber", "recipe", "help-all", "component",
         "format-version", "install-completion", "show-completion",
