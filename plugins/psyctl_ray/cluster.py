@@ -16,6 +16,8 @@ from typing import Any
 from psyctl_core.errors import BackendError, UsageError
 from psyctl_ray import RayConfig
 
+log = logging.getLogger("psyctl")
+
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
 """Variables that keep Ray from reporting and from printing, where nobody set them otherwise."""
 
@@ -44,6 +46,7 @@ class Cluster:
         ray = imported()
         if not self._users and not ray.is_initialized():
             _init(ray, config, workers)
+            _silence(ray)
             self._is_ours = True
             self.is_here = not config.address
         self._users += 1
@@ -85,6 +88,13 @@ def _init(ray: ModuleType, config: RayConfig, workers: int | None) -> None:
         raise BackendError(
             f"{where}: {told(error)}.", _way_out(config, str(error)), later=bool(config.address)
         ) from error
+
+
+def _silence(ray: ModuleType) -> None:
+    """Keep off stdout what Ray prints of dead workers, for which it has no option; the runner says it in a line."""
+    worker = getattr(ray._private, "worker", None)
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda data, *_, **__: log.debug("Ray: %s", " ".join(data.get("lines", ())))
 
 
 def _way_out(config: RayConfig, text: str) -> str:
