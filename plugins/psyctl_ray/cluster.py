@@ -92,7 +92,7 @@ def _init(ray: ModuleType, config: RayConfig, workers: int | None) -> None:
 
 def _silence(ray: ModuleType) -> None:
     """Keep off stdout what Ray prints of dead workers, for which it has no option; the runner says it in a line."""
-    worker = getattr(ray._private, "worker", None)
+    worker: Any = ray._private.worker
     if hasattr(worker, "print_to_stdstream"):
         worker.print_to_stdstream = lambda data, *_, **__: log.debug("Ray: %s", " ".join(data.get("lines", ())))
 

@@ -8,10 +8,11 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from psyctl_core.errors import OutputError
+from psyctl_core.files import write_atomically
 from psyctl_core.records import ChatRequest, Completion
 
 SUFFIX = ".answers"
@@ -24,6 +25,14 @@ def key_of(request: ChatRequest) -> str:
     """A digest of the whole request; the same request of a resumed run has the same one."""
     row = json.dumps(dataclasses.asdict(request), sort_keys=True)
     return hashlib.sha256(row.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_marked(folder: Path, mark: str) -> bool:
+    """Whether a folder is the one that the driver marked, as far as this machine sees it."""
+    try:
+        return (folder / MARK).read_text(encoding="utf-8") == mark
+    except OSError:
+        return False
 
 
 class SpoolFile:
@@ -68,6 +77,9 @@ class Spool:
     Args:
         folder: The spool; made if there is none.
 
+    Attributes:
+        mark: What the file :data:`MARK` in it says.
+
     Raises:
         OutputError: It cannot be made.
     """
@@ -77,8 +89,10 @@ class Spool:
         self._read: dict[str, int] = {}
         self._found: dict[str, Completion] = {}
         self._own: set[str] = set()
+        self.mark = uuid.uuid4().hex
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / MARK, self.mark)
         except OSError as error:
             raise OutputError(
                 f"The spool {folder} cannot be made: {error.strerror or error}.", "Give another --ray-spool."
@@ -102,10 +116,11 @@ class Spool:
             if file.name not in self._own and file.stat().st_size > self._read.get(file.name, 0):
                 self._take_from(Path(file.path))
 
-    def take(self, request: ChatRequest) -> Completion | None:
-        """The answer to a request, if there is one; each is given once."""
-        found = self._found.pop(key_of(request), None) if self._found else None
-        return None if found is None else dataclasses.replace(found, id=request.id)
+    def taken(self, requests: Iterable[ChatRequest]) -> Iterator[Completion]:
+        """The answers that there are; each is given once."""
+        for request in requests:
+            if self._found and (found := self._found.pop(key_of(request), None)) is not None:
+                yield dataclasses.replace(found, id=request.id)
 
     def has(self, request: ChatRequest) -> bool:
         """Whether there is an answer to a request."""

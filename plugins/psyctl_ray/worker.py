@@ -15,7 +15,7 @@ from psyctl_core.budget import Budget
 from psyctl_core.components import BackendMaker, InferenceBackend
 from psyctl_core.errors import PsyctlError
 from psyctl_core.records import ChatRequest, Completion
-from psyctl_ray.spool import MARK, SpoolFile
+from psyctl_ray.spool import SpoolFile, is_marked
 
 PART = 8
 """Answers that are handed over together at most: one by one costs a third of the speed."""
@@ -74,14 +74,14 @@ class Worker:
 
     Args:
         made_of: The pickled :class:`BackendMaker`.
-        spool: The spool's folder, and what its mark says; empty for no spool.
+        spool: The spool's folder, which this machine may not see.
+        mark: What the mark in it says, if it is the driver's.
     """
 
-    def __init__(self, made_of: bytes, spool: tuple[str, str]) -> None:
+    def __init__(self, made_of: bytes, spool: str, mark: str) -> None:
         self._made_of = made_of
         self._backend: InferenceBackend | None = None
-        folder, mark = spool
-        self._spool = SpoolFile(Path(folder) if folder and _sees(Path(folder), mark) else None)
+        self._spool = SpoolFile(Path(spool) if is_marked(Path(spool), mark) else None)
         self._notes = _Notes()
         self._is_stopping = False
         self._left = -1
@@ -142,13 +142,6 @@ class Worker:
     def adaptations(self) -> tuple[str, ...]:
         """As the backend says."""
         return () if self._backend is None else tuple(map(str, self._backend.adaptations()))
-
-
-def _sees(folder: Path, mark: str) -> bool:
-    try:
-        return (folder / MARK).read_text(encoding="utf-8") == mark
-    except OSError:
-        return False
 
 
 def _failure(error: PsyctlError) -> Failure:
