@@ -7,6 +7,7 @@ from psyctl_core.testing.contracts import (
     ExporterContract,
     JudgeContract,
     PrompterContract,
+    RunnerContract,
     SinkContract,
     SourceContract,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "JudgeContract",
     "MemorySink",
     "PrompterContract",
+    "RunnerContract",
     "SinkContract",
     "SourceContract",
 ]

@@ -15,9 +15,9 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import count, islice, pairwise
 from pathlib import Path
@@ -40,10 +40,13 @@ from psyctl_core.components import (
     OutputSink,
     PairJudge,
     PersonalityPrompter,
+    Runner,
+    RunnerTarget,
     ScenarioSource,
     SinkTarget,
+    WorkerPool,
 )
-from psyctl_core.errors import PsyctlError, UsageError
+from psyctl_core.errors import BackendError, PsyctlError, UsageError
 from psyctl_core.records import (
     CHARACTER,
     NEUTRAL,
@@ -56,7 +59,14 @@ from psyctl_core.records import (
     Scenario,
     Verdict,
 )
-from psyctl_core.testing.fakes import FakeBackend, FakePrompter, FakeSource, fake_scenario
+from psyctl_core.testing.fakes import (
+    FakeBackend,
+    FakePrompter,
+    FakeSource,
+    TogetherBackend,
+    TogetherMaker,
+    fake_scenario,
+)
 
 PAGE = "docs/reference/plugin-contract.md"
 
@@ -79,6 +89,13 @@ RULES = {
     "judge-asks": "requests() asks the same for the same pair and guide.",
     "judge-verdict": "A judge comes to a Verdict within four rounds, whatever is answered, and the same for the same.",
     "judge-decides": "decide() makes of a verdict's scores the same verdict, or gives None.",
+    "runner-still": "open() starts nothing.",
+    "runner-once": "Every request is answered once, in any order.",
+    "runner-whole": "With backends that have blocks, each block is one backend's, in one call of generate().",
+    "runner-asks": "next_block is asked again after each answer, and may have given None while others were under way.",
+    "runner-thread": "next_block is called, and its requests are pulled, from the thread that iterates.",
+    "runner-errors": "What a backend raises comes out of run() as an error of the same class that says the same.",
+    "runner-leave": "run() can be left in the middle and called again, and close() leaves no thread behind.",
     "sink-untouched": "A sink touches nothing before open().",
     "sink-new": "A new dataset has no checkpoint and no records.",
     "sink-kept": "A record is safe when write() returns, whatever then happens to the process.",
@@ -393,6 +410,105 @@ class JudgeContract:
         assert verdict is not None
         again = self.judge().decide(verdict.scores)
         _rule("judge-decides", again in (verdict, None), again)
+
+
+class RunnerContract:
+    """What psyctl relies on in a runner. It is tried with fakes that can be made in any process."""
+
+    def runner(self) -> Runner:
+        """A new runner, with the same config each time. To be written by who inherits."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _pool(self, folder: Path, block: int = 0, dies_after: int | None = None) -> Iterator[WorkerPool]:
+        backend = TogetherBackend(block=block, dies_after=dies_after)
+        pool = self.runner().open(RunnerTarget("backend 'together'", backend, TogetherMaker(block, dies_after)))
+        try:
+            _rule("runner-still", not backend.starts, "the backend is started")
+            pool.start(Budget(None), folder)
+            yield pool
+        finally:
+            pool.close()
+
+    def _request(self, number: int) -> ChatRequest:
+        return ChatRequest(f"{number}", (Message("user", f"Say {number}."),))
+
+    def _blocks(self, *sizes: int) -> list[list[ChatRequest]]:
+        numbers = count()
+        return [[self._request(next(numbers)) for _ in range(size)] for size in sizes]
+
+    def test_requests_that_flow_are_answered_once(self, tmp_path: Path) -> None:
+        """Rules runner-still, runner-once and runner-thread."""
+        threads: set[int] = set()
+        flows = iter(self._blocks(300, 7))
+
+        def watched(requests: list[ChatRequest]) -> Iterator[ChatRequest]:
+            for request in requests:
+                threads.add(threading.get_ident())
+                yield request
+
+        def next_block() -> Iterator[ChatRequest] | None:
+            threads.add(threading.get_ident())
+            requests = next(flows, None)
+            return None if requests is None else watched(requests)
+
+        with self._pool(tmp_path) as pool:
+            answered = Counter(completion.id for completion in pool.run(next_block))
+        due = Counter(str(number) for number in range(307))
+        _rule("runner-once", answered == due, f"too many: {answered - due}, missing: {due - answered}")
+        _rule("runner-thread", threads == {threading.get_ident()}, f"{len(threads)} threads")
+
+    def test_a_block_stays_whole(self, tmp_path: Path) -> None:
+        """Rule runner-whole."""
+        blocks = self._blocks(4, 9, 1, 4, 4)
+        left = map(iter, blocks)
+        with self._pool(tmp_path, block=9) as pool:
+            got = {completion.id: completion.text for completion in pool.run(lambda: next(left, None))}
+        due = {request.id: " ".join(each.id for each in block) for block in blocks for request in block}
+        _rule("runner-whole", got == due, f"{got} where {due} is due")
+
+    def test_it_asks_again_after_each_answer(self, tmp_path: Path) -> None:
+        """Rule runner-asks."""
+        for block in (0, 3):
+            waiting, answered = deque(self._blocks(3)), set[str]()
+            rest = deque(self._blocks(3, 3, 3)[1:])
+
+            def next_block(waiting: deque[list[ChatRequest]] = waiting) -> Iterator[ChatRequest] | None:
+                return iter(waiting.popleft()) if waiting else None
+
+            with self._pool(tmp_path, block=block) as pool:
+                for completion in pool.run(next_block):
+                    answered.add(completion.id)
+                    if rest and len(answered) % 3 == 0:
+                        waiting.append(rest.popleft())
+            _rule("runner-asks", len(answered) == 9, f"{len(answered)} of 9 answered")
+
+    def test_an_error_comes_out_as_it_was(self, tmp_path: Path) -> None:
+        """Rule runner-errors."""
+        left = map(iter, self._blocks(40))
+        with self._pool(tmp_path, dies_after=5) as pool:
+            try:
+                list(pool.run(lambda: next(left, None)))
+            except Exception as error:
+                says = isinstance(error, BackendError) and "The fake is told to fail." in error.message
+                _rule("runner-errors", says and str(error).endswith("Tell it otherwise."), repr(error))
+            else:
+                _rule("runner-errors", False, "no error")
+
+    def test_it_can_be_left_and_called_again(self, tmp_path: Path) -> None:
+        """Rule runner-leave."""
+        before = set(threading.enumerate())
+        with self._pool(tmp_path) as pool:
+            first = iter([iter(self._blocks(40)[0])])
+            answers = pool.run(lambda: next(first, None))
+            next(answers)
+            getattr(answers, "close", lambda: None)()
+            second = iter([iter([self._request(99)])])
+            again = [completion.id for completion in pool.run(lambda: next(second, None))]
+            _rule("runner-leave", again == ["99"], f"{again} when called again")
+        for thread in set(threading.enumerate()) - before:
+            thread.join(10)
+            _rule("runner-leave", not thread.is_alive() or thread.daemon, f"the thread {thread.name} goes on")
 
 
 class SinkContract:

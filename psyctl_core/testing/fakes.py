@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 from psyctl_core.budget import Budget
@@ -18,6 +19,7 @@ from psyctl_core.components import (
     ScenarioSource,
     SinkTarget,
 )
+from psyctl_core.errors import BackendError
 from psyctl_core.records import (
     CHARACTER,
     CaaRecord,
@@ -86,6 +88,50 @@ class FakeBackend(InferenceBackend):
     def close(self) -> None:
         """Count the call."""
         self.closes += 1
+
+
+class TogetherBackend(InferenceBackend):
+    """Answers with the ids of all requests that it was handed in one call, where it has blocks; it costs nothing.
+
+    Args:
+        block: As :attr:`InferenceBackend.block`.
+        dies_after: After so many answers it fails with a BackendError; ``None`` is never.
+    """
+
+    is_free = True
+
+    def __init__(self, *, block: int = 0, dies_after: int | None = None) -> None:
+        self.block = block
+        self.starts = 0
+        self._left = dies_after
+
+    def start(self, budget: Budget) -> None:
+        """Count the call."""
+        del budget
+        self.starts += 1
+
+    def generate(self, requests: Iterator[ChatRequest]) -> Iterator[Completion]:
+        """Answer one after the other, a block's in its order."""
+        asked = list(requests) if self.block else requests
+        together = " ".join(request.id for request in asked) if isinstance(asked, list) else "flowing"
+        for request in asked:
+            if self._left == 0:
+                raise BackendError("The fake is told to fail.", "Tell it otherwise.")
+            self._left = None if self._left is None else self._left - 1
+            yield Completion(request.id, together)
+
+
+@dataclass(frozen=True)
+class TogetherMaker:
+    """Makes a :class:`TogetherBackend` in whatever process it is unpickled in."""
+
+    block: int = 0
+    dies_after: int | None = None
+
+    def make(self, is_stopping: Callable[[], bool]) -> InferenceBackend:
+        """The backend, not started."""
+        del is_stopping
+        return TogetherBackend(block=self.block, dies_after=self.dies_after)
 
 
 def fake_answer(request: ChatRequest) -> Completion:

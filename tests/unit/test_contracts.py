@@ -42,6 +42,7 @@ from psyctl_core.testing import (
     JudgeContract,
     MemorySink,
     PrompterContract,
+    RunnerContract,
     SinkContract,
     SourceContract,
 )
@@ -52,6 +53,8 @@ from psyctl_jsonl import JsonlConfig
 from psyctl_jsonl.sink import JsonlSink
 from psyctl_likelihood import LikelihoodConfig
 from psyctl_likelihood.judge import LikelihoodJudge
+from psyctl_local import LocalConfig
+from psyctl_local.runner import LocalRunner
 from psyctl_p2 import P2Config
 from psyctl_p2.prompter import P2Prompter
 from psyctl_rubric import RubricConfig
@@ -105,6 +108,11 @@ class TestRubric(JudgeContract):
 class TestLikelihood(JudgeContract):
     def judge(self):
         return LikelihoodJudge(LikelihoodConfig(), Context())
+
+
+class TestLocal(RunnerContract):
+    def runner(self):
+        return LocalRunner(LocalConfig(), Context())
 
 
 class TestJsonl(SinkContract):
@@ -229,6 +237,68 @@ class Once(FakeBackend):
         return super().generate(requests if self.calls == 1 else iter([]))
 
 
+class BadRunner(LocalRunner):
+    """Does as the local one does, but answers as a test has it, and maybe starts too early."""
+
+    def __init__(self, run=None, eager=False):
+        self.make, self.eager = run, eager
+
+    def open(self, target):
+        if self.eager:
+            target.backend.start(None)
+        pool = super().open(target)
+        if self.make is not None:
+            pool.run = lambda next_block: self.make(target.backend.generate, next_block)
+        return pool
+
+
+def twice(generate, next_block):
+    while (block := next_block()) is not None:
+        for completion in generate(block):
+            yield completion
+            yield completion
+
+
+def by_halves(generate, next_block):
+    while (block := next_block()) is not None:
+        requests = list(block)
+        yield from generate(iter(requests[:2]))
+        yield from generate(iter(requests[2:]))
+
+
+def all_first(generate, next_block):
+    blocks = []
+    while (block := next_block()) is not None:
+        blocks.append(list(block))
+    for requests in blocks:
+        yield from generate(iter(requests))
+
+
+def read_elsewhere(generate, next_block):
+    while (block := next_block()) is not None:
+        yield from in_another_thread(block)
+
+
+def swallowing(generate, next_block):
+    try:
+        yield from generate(next_block())
+    except Exception as error:
+        raise RuntimeError("something happened") from error
+
+
+class Tired(BadRunner):
+    """Answers in its first call alone."""
+
+    calls = 0
+
+    def __init__(self):
+        super().__init__(self.once)
+
+    def once(self, generate, next_block):
+        self.calls += 1
+        yield from generate(next_block()) if self.calls == 1 else ()
+
+
 class BadSink(OutputSink):
     """A sink in a file that a test bends: ``kept`` is what another process would find."""
 
@@ -314,6 +384,10 @@ def sink(**bent):
     return contract(SinkContract, sink=lambda folder: BadSink(kept, **bent))
 
 
+def runner(*bent, **more):
+    return contract(RunnerContract, runner=lambda: BadRunner(*bent, **more))
+
+
 def exporter(**bent):
     return contract(ExporterContract, exporter=lambda: BadExporter(**bent))
 
@@ -379,6 +453,13 @@ BAD = {
         judge(decide=lambda scores: Verdict("too good", scores), verdict=lambda *_: Verdict("", {"positive": 1.0})),
         "test_it_decides_by_scores_as_by_answers",
     ),
+    "runner-still": (runner(eager=True), "test_requests_that_flow_are_answered_once"),
+    "runner-once": (runner(twice), "test_requests_that_flow_are_answered_once"),
+    "runner-whole": (runner(by_halves), "test_a_block_stays_whole"),
+    "runner-asks": (runner(all_first), "test_it_asks_again_after_each_answer"),
+    "runner-thread": (runner(read_elsewhere), "test_requests_that_flow_are_answered_once"),
+    "runner-errors": (runner(swallowing), "test_an_error_comes_out_as_it_was"),
+    "runner-leave": (contract(RunnerContract, runner=Tired), "test_it_can_be_left_and_called_again"),
     "sink-untouched": (None, "test_it_touches_nothing_before_open"),
     "sink-new": (sink(checkpoint=Checkpoint(1, 1, 1)), "test_a_new_dataset_is_empty"),
     "sink-kept": (sink(late=True), "test_records_outlive_the_process"),

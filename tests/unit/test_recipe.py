@@ -92,6 +92,7 @@ judge-backend:
             "prompter": selection("prompter", "static"),
             "backend": openrouter,
             "judge": selection("judge", "rubric"),
+            "runner": selection("runner", "local"),
             "sink": selection("sink", "jsonl"),
             "runner": selection("runner", "local"),
         },
