@@ -235,17 +235,17 @@ class Scheduler:
     def _cut_to_judge(self, most: int) -> list[Asked]:
         """The judge's requests about pairs of one block, since answers may depend on what is judged together.
 
-        While others about the same block's pairs are under way, only as many as are sure to stay together.
+        Those about one block's pairs go one lot after the other: the judge may ask again.
         """
         under_way = set(self._in_judgement.values())
-        for start in sorted({self._block_of(asked) for asked in self._to_judge}):
-            cut = [asked for asked in self._to_judge if self._block_of(asked) == start][:most]
-            if len(cut) == most or start not in under_way:
-                taken = {asked.request.id for asked in cut}
-                self._to_judge = deque(asked for asked in self._to_judge if asked.request.id not in taken)
-                self._in_judgement |= dict.fromkeys(taken, start)
-                return cut
-        return []
+        waiting = {start for asked in self._to_judge if (start := self._block_of(asked)) not in under_way}
+        if not waiting:
+            return []
+        first = min(waiting)
+        cut = [asked for asked in self._to_judge if self._block_of(asked) == first][:most]
+        self._in_judgement |= {asked.request.id: first for asked in cut}
+        self._to_judge = deque(asked for asked in self._to_judge if asked.request.id not in self._in_judgement)
+        return cut
 
     def _block_of(self, asked: Asked) -> int:
         """Where the block begins that a request's scenario is of; -1 where the writer's requests flow."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from psyctl_core import ChatRequest, Completion, ContrastivePair, Message, SkippedRow
 from psyctl_core._caa.contrast import Ask, Rejected
 from psyctl_core._engine.eligibility import Lane
-from psyctl_core._engine.scheduler import Kept, Outcome, Scheduler
+from psyctl_core._engine.scheduler import Kept, Outcome, Rounds, Scheduler
 from psyctl_core.testing.fakes import fake_scenario
 
 
@@ -154,3 +154,107 @@ def test_datasets_that_are_further_on_leave_out_what_they_have():
     got = list(Scheduler(map(fake_scenario, range(20)), both, contrast(frozenset()), Answers()).outcomes())
     assert (pairs(got, "one"), pairs(got, "two")) == ([0, 1, 2, 3], [3, 4, 5, 6])
     assert all("two" not in o.results for o in got[:3])
+
+
+class Workers:
+    """Several blocks under way at once, as another runner has them; each is answered in its own order.
+
+    As a backend's that computes a block together, every answer names all that was in its block.
+    """
+
+    def __init__(self, workers: int, seed: int) -> None:
+        self.workers = workers
+        self.order = random.Random(seed)
+        self.asked: list[str] = []
+        self.most = 0
+
+    def __call__(self, next_block):
+        under_way: list[list[Completion]] = []
+        while True:
+            while len(under_way) < self.workers and (block := next_block()) is not None:
+                ids = [asked.request.id for asked in block]
+                self.asked += ids
+                under_way.append([Completion(id, " ".join(ids)) for id in ids])
+            self.most = max(self.most, len(under_way))
+            if not under_way:
+                return
+            block = self.order.choice(under_way)
+            yield block.pop(0)
+            if not block:
+                under_way.remove(block)
+
+
+def written(bad: frozenset[int]):
+    """A task without a judge, whose pair tells with what its answers were computed; some come to nothing for one."""
+
+    def task(scenario, id):
+        answers = yield Ask(ask(scenario, "neutral", id))
+        if scenario.offset in bad and id == "one":
+            return Rejected(scenario, "bad")
+        return ContrastivePair(scenario, id, answers[1].text, answers[0].text)
+
+    return task
+
+
+def judged(bad: frozenset[int], judged_bad: frozenset[int], insists: frozenset[int]):
+    """A task with a judge, whose verdict on some is bad, and who asks again about others."""
+
+    def task(scenario, id):
+        answers = yield Ask(ask(scenario, "neutral", id))
+        if scenario.offset in bad:
+            return Rejected(scenario, "bad")
+        verdict = yield Ask(ask(scenario, f"judge-{id}"), by_judge=True)
+        if scenario.offset in insists:
+            verdict = yield Ask(ask(scenario, f"again-{id}"), by_judge=True)
+        if scenario.offset in judged_bad:
+            return Rejected(scenario, "judged bad")
+        return ContrastivePair(scenario, id, answers[1].text, verdict[0].text)
+
+    return task
+
+
+OFFSETS = st.frozensets(st.integers(0, 40), max_size=25)
+
+
+@given(
+    workers=st.integers(2, 8),
+    seed=st.integers(0, 999),
+    block=st.integers(1, 7),
+    wanted=st.one_of(st.none(), st.integers(1, 30)),
+    bad=OFFSETS,
+    judged_bad=OFFSETS,
+    skipped=OFFSETS,
+    insists=OFFSETS,
+    judge_block=st.sampled_from([None, 2, 5, 50]),
+    start=st.integers(0, 12),
+)
+def test_blocks_are_the_same_ones_however_many_are_under_way(
+    workers, seed, block, wanted, bad, judged_bad, skipped, insists, judge_block, start
+):
+    def outcomes(workers: int) -> tuple[list[Outcome], int]:
+        answers, judging = Workers(workers, seed), Workers(workers, seed)
+        rows = [SkippedRow(n, "no dialogue") if n in skipped else fake_scenario(n) for n in range(41)]
+        both = [*lanes(wanted, "one"), *lanes(wanted, "two", start=start)]
+        rounds = None if judge_block is None else Rounds(judging, judge_block, 9)
+        task = written(bad) if rounds is None else judged(bad, judged_bad, insists)
+        scheduler = Scheduler(iter(rows), both, task, answers, lambda offset: block, rounds)
+        got = list(scheduler.outcomes())
+        assert sorted(answers.asked) == sorted(set(answers.asked))
+        return got, answers.most
+
+    one, most_of_one = outcomes(1)
+    several, _ = outcomes(workers)
+    assert several == one
+    assert most_of_one <= 1
+
+
+def test_blocks_are_opened_ahead_while_they_are_sure_to_be_whole():
+    answers = Workers(4, 0)
+    scheduler = Scheduler(map(fake_scenario, range(99)), lanes(20, "one"), contrast(frozenset()), answers, lambda _: 5)
+    got = list(scheduler.outcomes())
+    assert answers.most == 4
+    assert [outcome.offset for outcome in got if outcome.is_boundary] == [4, 9, 14, 19]
+    few = Workers(4, 0)
+    scheduler = Scheduler(map(fake_scenario, range(99)), lanes(9, "one"), contrast(frozenset()), few, lambda _: 5)
+    assert pairs(list(scheduler.outcomes()), "one") == list(range(9))
+    assert few.most == 1
