@@ -22,8 +22,8 @@ MARK = "driver"
 
 
 def key_of(request: ChatRequest) -> str:
-    """A digest of the whole request; the same request of a resumed run has the same one."""
-    row = json.dumps(dataclasses.asdict(request), sort_keys=True)
+    """A digest of all that decides the answer; the request's id only names it."""
+    row = json.dumps({**dataclasses.asdict(request), "id": ""}, sort_keys=True)
     return hashlib.sha256(row.encode("utf-8", "surrogatepass")).hexdigest()
 
 
