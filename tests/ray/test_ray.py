@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -122,6 +124,16 @@ def test_a_judges_backend_of_its_own_has_workers_of_its_own(elsewhere, stranger,
 
 
 # Without a cluster.
+
+
+def test_a_run_in_this_process_imports_no_ray(tmp_path):
+    code = (
+        "import sys\nfrom psyctl_core import build_caa\nfrom psyctl_core.testing import FakeBackend, FakeSource\n"
+        f"build_caa('Openness', {str(tmp_path / 'out')!r}, backend=FakeBackend(), source=FakeSource(9), prompter='static')"
+        "\nsys.exit('ray' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_cannot_be_sent_and_what_costs_money_is_refused_in_a_dry_run(stranger, tmp_path):
