@@ -129,8 +129,9 @@ def test_a_judges_backend_of_its_own_has_workers_of_its_own(elsewhere, stranger,
 def test_a_run_in_this_process_imports_no_ray(tmp_path):
     code = (
         "import sys\nfrom psyctl_core import build_caa\nfrom psyctl_core.testing import FakeBackend, FakeSource\n"
-        f"build_caa('Openness', {str(tmp_path / 'out')!r}, backend=FakeBackend(), source=FakeSource(9), prompter='static')"
-        "\nsys.exit('ray' in sys.modules)"
+        f"folder = {str(tmp_path / 'out')!r}\n"
+        "build_caa('Openness', folder, backend=FakeBackend(), source=FakeSource(9), prompter='static')\n"
+        "sys.exit('ray' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
