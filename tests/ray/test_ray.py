@@ -87,21 +87,21 @@ def test_a_dead_workers_requests_are_answered_by_another_and_none_twice(local, e
 
 def test_three_deaths_of_one_block_end_the_run_which_goes_on_afterwards(local, elsewhere, stranger):
     wanted = local(block=6)
-    error = elsewhere(stranger(block=6, deaths=3), raises=BackendError).error
+    error = elsewhere(stranger(block=6, deaths=3), workers=1, raises=BackendError).error
     assert "3 Ray workers died of the same 6 requests" in error.message
     assert socket.gethostname() in error.message
     assert "--block-size" in error.hint
-    assert elsewhere(stranger(block=6)).lines == wanted
+    assert elsewhere(stranger(block=6), workers=1).lines == wanted
 
 
 def test_a_worker_that_differs_or_cannot_start_is_refused_and_named(elsewhere, stranger):
-    error = elsewhere(stranger(model="{pid}"), raises=UsageError).error
+    error = elsewhere(stranger(model="{pid}"), workers=1, raises=UsageError).error
     assert f"The worker on {socket.gethostname()} is refused" in error.message
     assert "is another one (model: " in error.message
-    error = elsewhere(stranger(fails=True), raises=BackendError).error
+    error = elsewhere(stranger(fails=True), workers=1, raises=BackendError).error
     assert "The model cannot be loaded: no room." in error.message
     assert error.hint == "Take a smaller one."
-    error = elsewhere(stranger(key="s3cret"), raises=UsageError).error
+    error = elsewhere(stranger(key="s3cret"), workers=1, raises=UsageError).error
     assert "STRANGER_KEY is not set" in error.message
     assert "s3cret" not in str(error)
 
