@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from psyctl_core.errors import UsageError
 from psyctl_openrouter import OpenAIConfig, OpenRouterConfig
-from psyctl_openrouter.outcome import Service
+from psyctl_openrouter.outcome import MAX_REQUESTS, Service
 
 log = logging.getLogger("psyctl")
 
@@ -50,6 +50,12 @@ def check(config: OpenRouterConfig | OpenAIConfig, flag: str) -> None:
         raise UsageError(f"{config.retries} retries make no sense.", f"Give {flag}-retries 0 or more.")
     if not (config.timeout > 0 and math.isfinite(config.timeout)):
         raise UsageError(f"A timeout of {config.timeout:g} s leaves no time.", f"Give {flag}-timeout above 0.")
+    if not 1 <= config.batch_size <= MAX_REQUESTS:
+        raise UsageError(
+            f"A batch of {config.batch_size} requests cannot be made.", f"Give {flag}-batch-size 1 to {MAX_REQUESTS}."
+        )
+    if not (config.batch_poll > 0 and math.isfinite(config.batch_poll)):
+        raise UsageError(f"Looking every {config.batch_poll:g} s makes no sense.", f"Give {flag}-batch-poll above 0.")
     if not config.patience >= 0:
         raise UsageError(f"A patience of {config.patience:g} s makes no sense.", f"Give {flag}-patience 0 or more.")
 
