@@ -6,6 +6,8 @@ OpenRouter's "Batch API Quickstart" (https://openrouter.ai/docs/batch-quickstart
 
 from __future__ import annotations
 
+import contextlib
+import email.utils
 import json
 import re
 import time
@@ -41,7 +43,10 @@ MAX_PAGES = 100
 """Pages of a list that are looked through, newest first, each of a hundred batches."""
 
 CLOCKS_DIFFER = 600.0
-"""Seconds by which a server's clock may be behind this one."""
+"""Seconds by which a server's clock may be behind this one, where it does not tell its time."""
+
+TOLD_TIME_DIFFERS = 2.0
+"""The same where it does: both of its times are cut to seconds."""
 
 UNDER_WAY = ("validating", "in_progress", "finalizing", "cancelling")
 ENDED = ("completed", "failed", "expired", "cancelled")
@@ -230,18 +235,19 @@ class _Api:
         return Look(state, done, said, wait_of(reply.headers, Problem(), time.time()), data)
 
     def _listed(self, url: str, sent: float) -> Iterator[Mapping[str, Any]]:
-        """The batches that a server lists, as far back as one that was sent then. Raises NoListError, PassingError."""
+        """The batches that a server lists which were made since then. Raises NoListError, PassingError."""
         after = ""
         for _ in range(MAX_PAGES):
             try:
-                page = self._object(self._get(f"{url}?limit=100{after}"), url)
+                reply = self._get(f"{url}?limit=100{after}")
             except BackendError as error:
                 raise NoListError(error.message) from None
+            page = self._object(reply, url)
             found = [each for each in page.get("data") or [] if isinstance(each, dict)]
-            yield from found
-            created = [storable.number(each.get("created_at")) for each in found]
-            is_past = any(moment is not None and moment < sent - CLOCKS_DIFFER for moment in created)
-            if is_past or not page.get("has_more") or not found:
+            since = _in_its_time(sent, reply.headers)
+            late = [each for each in found if (storable.number(each.get("created_at")) or since) >= since]
+            yield from late
+            if len(late) < len(found) or not page.get("has_more") or not found:
                 return
             after = f"&after={quote(str(found[-1].get('id')), safe='')}"
         raise NoListError(f"the list of {url} has no end")
@@ -351,11 +357,9 @@ class OpenRouterBatches(_Api):
         for url in self._places:
             try:
                 for each in self._listed(url, batch.sent):
-                    created = storable.number(each.get("created_at")) or 0.0
                     counts = each.get("request_counts")
                     size = counts.get("total") if isinstance(counts, dict) else None
-                    is_late = created >= batch.sent - CLOCKS_DIFFER
-                    if is_late and size in (batch.requests, 0, None) and each.get("id") not in known:
+                    if size in (batch.requests, 0, None) and each.get("id") not in known:
                         found.append(str(each.get("id")))
             except NoListError:
                 continue
@@ -381,6 +385,14 @@ class OpenRouterBatches(_Api):
     def how_to_cancel(self, id: str) -> str:
         """No call is documented that ends one."""
         return f"OpenRouter documents no way to cancel {id}"
+
+
+def _in_its_time(moment: float, headers: Mapping[str, str]) -> float:
+    """A moment of this machine as a server's clock had it, at the earliest."""
+    with contextlib.suppress(ValueError, TypeError):
+        told = email.utils.parsedate_to_datetime(headers.get("Date", "")).timestamp()
+        return moment + told - time.time() - TOLD_TIME_DIFFERS
+    return moment - CLOCKS_DIFFER
 
 
 def _result(line: Any) -> tuple[str, int, bytes] | None:

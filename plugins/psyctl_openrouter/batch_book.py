@@ -148,6 +148,11 @@ class BatchBook:
             row = self._db.execute("SELECT uuid, status, body, spent FROM asked WHERE key = ?", (key,)).fetchone()
         return None if row is None else Asked(row[0], row[1], row[2] or b"", row[3])
 
+    def is_of(self, uuid: str, key: str) -> bool:
+        """Whether a batch holds a request."""
+        asked = self.get(key)
+        return asked is not None and asked.uuid == uuid
+
     def hand_over(self, key: str) -> None:
         """The request's answer goes to the run now."""
         with self._errors():

@@ -14,7 +14,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from psyctl_core.components import BackendState, RunFolder
@@ -362,15 +362,15 @@ class Batches:
         return BackendError(
             f"A batch of {counted(batch.requests, 'request')} was being sent to {name} at {_moment(batch.sent)}, and "
             f"whether it arrived cannot be told: {why}. If it did, it is worked on and charged.",
-            f"Look for it in your account at {name}. If it is there, give {flag}-batch-orphan and its id, to take it up; "
-            f"if not, {flag}-batch-orphan {RESUBMIT}, to send its requests again. Then run the same command again.",
+            f"Look for it in your account there. If you find it, give {flag}-batch-orphan and its id, to take it up. "
+            f"If not, {flag}-batch-orphan {RESUBMIT}, to send its requests again. Then run the same command again.",
         )
 
     def _gone(self, batch: Batch, error: BackendError) -> BackendError:
         return BackendError(
             f"The batch {batch.id} of {counted(batch.requests, 'request')} is gone. {error.message}",
-            "Was it deleted, or is this another account's key? To send its requests again, and pay for them again, give "
-            f"{self._service().flag}-batch-orphan {RESUBMIT}.",
+            "Was it deleted, or is this another account's key? To send its requests again, and pay for them again, "
+            f"give {self._service().flag}-batch-orphan {RESUBMIT}.",
         )
 
     def _drop(self, batch: Batch, book: BatchBook) -> None:
@@ -420,7 +420,8 @@ class Batches:
         """Look at a batch, and take over what came of one that has ended; else seconds until the next look."""
         if batch.place != self._service().base_url:
             raise BackendError(
-                f"A batch of {counted(batch.requests, 'request')} is under way at {batch.place}, and another address is asked.",
+                f"A batch of {counted(batch.requests, 'request')} is under way at {batch.place}, and another "
+                "address is asked.",
                 f"Give {self._service().flag}-base-url {batch.place} to take it up.",
             )
         try:
@@ -440,6 +441,9 @@ class Batches:
             book.looked(batch.uuid, look.done)
             self._tell(book)
             return look.wait or 0.0
+        if results and not any(book.is_of(batch.uuid, key) for key, *_ in results):
+            book.note(batch.uuid, state="sending")
+            raise self._orphan(batch, f"the batch {batch.id} is another one's")
         answered = book.take_over(batch.uuid, results)
         log.info("The batch %s is %s: %d of %d requests.", batch.id, look.state, answered, batch.requests)
         return replace(look, done=answered)
@@ -485,7 +489,8 @@ class Batches:
         said = f": {look.said}" if look.said else ""
         if look.state == "cancelled":
             raise BackendError(
-                f"The batch {batch.id} was cancelled: {number(look.done)} of {counted(batch.requests, 'request')} are kept.",
+                f"The batch {batch.id} was cancelled: {number(look.done)} of {counted(batch.requests, 'request')} are "
+                "kept.",
                 again,
             )
         if look.state == GIVEN_UP:
@@ -574,7 +579,11 @@ class NotMadeError(Exception):
 
 def key_of(request: ChatRequest) -> str:
     """A digest of a request, its id included: the same one in every process of a run, and no two have the same."""
-    return hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()[:48]
+    r = request
+    messages = [(message.role, message.content) for message in r.messages]
+    asked = (r.id, messages, r.prefill, r.stop, r.max_tokens, r.temperature, r.seed)
+    more = (r.choices, r.continuation, r.json_schema)
+    return hashlib.sha256(json.dumps([*asked, *more]).encode()).hexdigest()[:48]
 
 
 def _moment(seconds: float) -> str:

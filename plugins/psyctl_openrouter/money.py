@@ -75,7 +75,7 @@ class Spending:
         self.thinking = 0
 
     def reserve(self, request: ChatRequest, share: float = 1.0) -> float | None:
-        """Set aside the most that one try may cost, at a share of the price; ``None`` where it could cross the limit."""
+        """Set aside the most that one try may cost, at a share of the price; ``None`` where that crosses the limit."""
         worst = self.worst(request)
         return self.budget.reserve(None if worst is None else share * worst)
 

@@ -16,8 +16,8 @@ it is answered; ``xinf`` fails for ever. Kinds, each as the API documents it: se
 Styles (``--style KIND=SHARE``): that share is answered in an awkward way; see :data:`STYLES`.
 
 Batches are taken as OpenAI does (``/v1/files``, ``/v1/batches``) and as OpenRouter does (``/api/beta/batches``), each
-request answered as by itself and at half the price, in any order; what goes wrong with the first, second, ... batch is told
-by ``--batch-fault``, see :data:`BATCH_FAULTS`.
+request answered as by itself and at half the price, in any order; what goes wrong with the first, second, ... batch
+is told by ``--batch-fault``, see :data:`BATCH_FAULTS`.
 
 Beside the API's own addresses below ``/api/v1`` and ``/v1`` (``/chat/completions``, ``/models``, ``/key``,
 ``/generation?id=``) there are ``GET /_log`` (what happened so far, see :class:`Log`), ``POST /_set`` (a JSON
@@ -29,6 +29,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import email.utils
 import functools
 import gzip
 import hashlib
@@ -575,11 +576,11 @@ class Server:
             is_there = self.script.batch_list and (path.startswith("/v1/") or path in self.script.batch_places)
             shown = [self._shown(batch) for batch in reversed(self._batches.values())]
             data = [{key: value for key, value in batch.items() if key != "results"} for batch in shown]
-            return (
-                _json(200, {"object": "list", "data": data, "has_more": False})
-                if is_there
-                else _error(404, "Not found")
-            )
+            if not is_there:
+                return _error(404, "Not found")
+            listed = _json(200, {"object": "list", "data": data, "has_more": False})
+            listed.headers["Date"] = email.utils.formatdate(usegmt=True)
+            return listed
         batch = self._batches.get(path.rpartition("/")[2])
         if batch is None or batch["fault"] == "gone":
             return _error(404, "No such batch")
