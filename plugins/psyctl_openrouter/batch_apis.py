@@ -32,7 +32,9 @@ MAX_BYTES = 190 * 2**20
 """Bytes of its body at most: OpenAI takes 200 MB."""
 
 CHAT = "/v1/chat/completions"
-CALL_SECONDS = 120.0
+CALL_SECONDS = 60.0
+"""How long a call may take that carries no batch."""
+
 TRANSFER_SECONDS = 1_800.0
 """How long a whole batch may take to be sent or read."""
 
@@ -176,9 +178,9 @@ class _Api:
     def _client(self) -> Client:
         return self._endpoint.client
 
-    def _get(self, url: str, *, most: int = 2**24) -> Reply:
+    def _get(self, url: str, *, most: int = 2**24, timeout: float = CALL_SECONDS) -> Reply:
         """GET something. Raises PassingError, BackendError."""
-        return self._checked(self._client.send("GET", url, timeout=TRANSFER_SECONDS, most=most), url)
+        return self._checked(self._client.send("GET", url, timeout=timeout, most=most), url)
 
     def _object(self, reply: Reply, url: str) -> Mapping[str, Any]:
         data = parsed(reply.body)
@@ -221,8 +223,8 @@ class _Api:
             raise UnsureError("the answer names no batch")
         return id
 
-    def _look(self, url: str, id: str) -> Look:
-        reply = self._get(f"{url}/{quote(id, safe='')}", most=MAX_RESULTS)
+    def _look(self, url: str, id: str, timeout: float = CALL_SECONDS) -> Look:
+        reply = self._get(f"{url}/{quote(id, safe='')}", most=MAX_RESULTS, timeout=timeout)
         data = self._object(reply, url)
         state = data.get("status")
         if state not in (*UNDER_WAY, *ENDED):
@@ -301,7 +303,9 @@ class OpenAIBatches(_Api):
         found = []
         for name in ("output_file_id", "error_file_id"):
             if isinstance(file := look.data.get(name), str) and file:
-                reply = self._get(self._url(f"/files/{quote(file, safe='')}/content"), most=MAX_RESULTS)
+                reply = self._get(
+                    self._url(f"/files/{quote(file, safe='')}/content"), most=MAX_RESULTS, timeout=TRANSFER_SECONDS
+                )
                 found += [result for line in reply.body.splitlines() if (result := _result(parsed(line)))]
         return found
 
@@ -372,10 +376,10 @@ class OpenRouterBatches(_Api):
         """How a batch is doing."""
         for url in self._places[:-1]:
             try:
-                return self._look(url, id)
+                return self._look(url, id, TRANSFER_SECONDS)
             except GoneError:
                 continue
-        return self._look(self._places[-1], id)
+        return self._look(self._places[-1], id, TRANSFER_SECONDS)
 
     def results(self, look: Look) -> list[tuple[str, int, bytes]]:
         """What it holds."""

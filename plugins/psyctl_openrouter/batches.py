@@ -56,6 +56,9 @@ FIRST_LOOK = 2.0
 SETTLED = 60.0
 """Seconds after which a server's list shows a batch that it has made."""
 
+MOST_ASKED = 3_600.0
+"""Seconds that are waited at most where a server asks for longer."""
+
 FAILED_LOOKS = 3
 """Looks in vain, one after the other, that it takes at least to give up waiting."""
 
@@ -311,7 +314,7 @@ class Batches:
             except PassingError as error:
                 book.note(batch.uuid, state="intended")
                 self._failed(error, "takes no batch")
-                self._pause(error.wait or FIRST_LOOK)
+                self._pause(FIRST_LOOK, error.wait)
             except UnsureError as error:
                 log.warning(
                     "Whether %s has made a batch of %s is not known (%s): it is looked for.",
@@ -412,7 +415,7 @@ class Batches:
                     self._see_what_it_came_to(batch, look)
             if waiting:
                 self._say_waiting(book, waiting)
-                self._pause(max(wait, pause))
+                self._pause(pause, wait)
                 pause = 1.5 * pause
         return useless, untried
 
@@ -486,6 +489,7 @@ class Batches:
         """Raise BackendError where the user is to decide how to go on; what was answered is handed over."""
         flag, name = self._service().flag, self._service().name
         again = f"Run the same command again to send what is lacking in another batch, or leave {flag}-batch out."
+        smaller = f" Where it was too large, give a smaller {flag}-batch-size."
         said = f": {look.said}" if look.said else ""
         if look.state == "cancelled":
             raise BackendError(
@@ -498,7 +502,7 @@ class Batches:
         if look.state == "failed" or not look.done:
             charged = f" Whether {name} charged for it is told in your account there." if self._service().priced else ""
             state = "failed" if look.state == "failed" else f"is {look.state} without a single answer"
-            raise BackendError(f"The batch {batch.id} {state}{said}.{charged}", again)
+            raise BackendError(f"The batch {batch.id} {state}{said}.{charged}", again + smaller)
         if look.state == "expired":
             log.warning(
                 "The batch %s expired with %s of %s requests answered: the rest is asked again.",
@@ -523,9 +527,9 @@ class Batches:
                 later=True,
             )
 
-    def _pause(self, seconds: float) -> None:
-        """Wait, not longer than the user allows between two looks, and not once they want to stop."""
-        until = self._timing.clock() + min(seconds, self._batching.poll)
+    def _pause(self, seconds: float, asked: float | None = None) -> None:
+        """Wait as long as the server asks, or else not longer than the user allows; not once they want to stop."""
+        until = self._timing.clock() + min(asked or min(seconds, self._batching.poll), MOST_ASKED)
         while (left := until - self._timing.clock()) > 0:
             self._leave_if_stopping()
             self._timing.sleep(min(left, MOMENT))
