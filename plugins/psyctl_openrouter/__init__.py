@@ -20,7 +20,7 @@ RETRIES_HELP = "How often one request is tried again before it counts as failed"
 BATCH_HELP = "Ask in batches: about half the price, within 24 hours; the same command takes up what is under way"
 BATCH_SIZE_HELP = "Requests in one batch at most"
 BATCH_POLL_HELP = "Seconds between two looks at a batch at most"
-BATCH_ORPHAN_HELP = "What became of a batch of which nobody can tell whether it was made: its id, or resubmit"
+BATCH_ORPHAN_HELP = "What became of a batch that nobody can tell of, as the message asks: CODE=ID or CODE=resubmit"
 PATIENCE_HELP = "Seconds of nothing but failures after which the run stops, saved"
 
 

@@ -84,13 +84,19 @@ class Batching:
         is_on: Whether new ones are; those that are under way are taken up in any case.
         size: Requests in one at most.
         poll: Seconds between two looks at one at most.
-        orphan: What the user says of a batch that may have been made: its id, :data:`RESUBMIT`, or nothing.
+        orphan: What the user says of a batch that may have been made, ``CODE=ID`` or ``CODE=resubmit``, or nothing. The
+            code is the batch's: what is said of one must not hold for the next if the same command is typed again.
     """
 
     is_on: bool
     size: int = MAX_REQUESTS
     poll: float = 300.0
     orphan: str = ""
+
+    def said_of(self, batch: Batch) -> str:
+        """What the user says of a batch: its id, :data:`RESUBMIT`, or nothing."""
+        code, _, said = self.orphan.partition("=")
+        return said if code == code_of(batch) else ""
 
 
 class Batches:
@@ -333,10 +339,11 @@ class Batches:
         for batch in book.batches("intended"):
             self._drop(batch, book)
         for batch in book.batches("sending"):
-            if self._batching.orphan == RESUBMIT:
+            said = self._batching.said_of(batch)
+            if said == RESUBMIT:
                 log.warning("A batch of %s is given up, as told.", counted(batch.requests, "request"))
                 self._drop(batch, book)
-            elif id := self._batching.orphan or self._found(batch, book):
+            elif id := said or self._found(batch, book):
                 book.note(batch.uuid, state="under_way", id=id)
                 log.info("The batch %s of %s is taken up.", id, counted(batch.requests, "request"))
             else:
@@ -365,15 +372,16 @@ class Batches:
         return BackendError(
             f"A batch of {counted(batch.requests, 'request')} was being sent to {name} at {_moment(batch.sent)}, and "
             f"whether it arrived cannot be told: {why}. If it did, it is worked on and charged.",
-            f"Look for it in your account there. If you find it, give {flag}-batch-orphan and its id, to take it up. "
-            f"If not, {flag}-batch-orphan {RESUBMIT}, to send its requests again. Then run the same command again.",
+            f"Look for it in your account there. If you find it, give {flag}-batch-orphan {code_of(batch)}=ID with its id, "
+            f"to take it up. If not, {flag}-batch-orphan {code_of(batch)}={RESUBMIT}, to send its requests again. Then run "
+            "the same command again.",
         )
 
     def _gone(self, batch: Batch, error: BackendError) -> BackendError:
         return BackendError(
             f"The batch {batch.id} of {counted(batch.requests, 'request')} is gone. {error.message}",
             "Was it deleted, or is this another account's key? To send its requests again, and pay for them again, "
-            f"give {self._service().flag}-batch-orphan {RESUBMIT}.",
+            f"give {self._service().flag}-batch-orphan {code_of(batch)}={RESUBMIT}.",
         )
 
     def _drop(self, batch: Batch, book: BatchBook) -> None:
@@ -431,7 +439,7 @@ class Batches:
             look = self._api.look(batch.id)
             results = self._api.results(look) if look.is_ended else []
         except GoneError as error:
-            if self._batching.orphan != RESUBMIT:
+            if self._batching.said_of(batch) != RESUBMIT:
                 raise self._gone(batch, error) from None
             log.warning("The batch %s is given up, as told.", batch.id)
             book.take_over(batch.uuid, [])
@@ -588,6 +596,11 @@ def key_of(request: ChatRequest) -> str:
     asked = (r.id, messages, r.prefill, r.stop, r.max_tokens, r.temperature, r.seed)
     more = (r.choices, r.continuation, r.json_schema)
     return hashlib.sha256(json.dumps([*asked, *more]).encode()).hexdigest()[:48]
+
+
+def code_of(batch: Batch) -> str:
+    """What a batch is called where the user is asked about it."""
+    return batch.uuid[:6]
 
 
 def _moment(seconds: float) -> str:

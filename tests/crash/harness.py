@@ -266,7 +266,8 @@ def crash_batches(kills: int, seed: int, api: str, pairs: int = 150, *, is_liste
                         return ()
                     outcome.decided += 1
                     lost = [id for id in server.told("_batches") if id not in before | _known_batches(output)]
-                    return (f"--{api}-batch-orphan", lost[0] if lost else "resubmit")
+                    code = errors.partition("-batch-orphan ")[2][:6]
+                    return (f"--{api}-batch-orphan", f"{code}={lost[0] if lost else 'resubmit'}")
 
                 done = run_series(batched, output, longest, chance, stops, server.answered, decide)
                 _judge(outcome, output, expected, done, server.told("_log")["charged"], has_prices=api == "openrouter")

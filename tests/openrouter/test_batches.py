@@ -68,6 +68,11 @@ def texts(completions):
     return {each.id: (each.text, each.finish_reason) for each in completions}
 
 
+def code(caught):
+    """What the batch is called that a message asks about."""
+    return caught.value.hint.partition("-batch-orphan ")[2][:6]
+
+
 def taken(completions, got):
     """Take completions one by one, so that those before an error are there."""
     for completion in completions:
@@ -269,33 +274,49 @@ def test_where_nobody_can_tell_whether_a_batch_was_made_the_user_decides(serve, 
     with pytest.raises(BackendError) as caught:
         got.extend(begin(server, "openrouter").generate(asked))
     assert "whether it arrived cannot be told: it has no list of batches that tells" in caught.value.message
-    assert "--openrouter-batch-orphan resubmit" in caught.value.hint
+    assert f"--openrouter-batch-orphan {code(caught)}=resubmit" in caught.value.hint
     assert "may be under way" in kept.told
     with pytest.raises(BackendError, match="cannot be told"):  # and again
         list(begin(server, "openrouter").generate(asked[1:]))
-    rest = list(begin(server, "openrouter", batch_orphan="batch_1").generate(asked[1:]))
+    rest = list(begin(server, "openrouter", batch_orphan=f"{code(caught)}=batch_1").generate(asked[1:]))
     assert len(texts([*got, *rest])) == 300
     assert set(server.log.answered.values()) == {1}
 
 
 def test_a_user_may_have_it_sent_again(serve, begin, ask, caplog):
     server, asked = serve(batch_faults=["unmade"], batch_list=False), ask(300)
-    with pytest.raises(BackendError, match="cannot be told"):
+    with pytest.raises(BackendError, match="cannot be told") as caught:
         list(begin(server, "openrouter").generate(asked))
-    rest = list(begin(server, "openrouter", batch_orphan="resubmit").generate(asked[1:]))
+    rest = list(begin(server, "openrouter", batch_orphan=f"{code(caught)}=resubmit").generate(asked[1:]))
     assert len(rest) == 299
     assert server.log.batches == [298]
     assert "A batch of 299 requests is given up, as told." in caplog.messages
+
+
+def test_what_a_user_says_of_one_batch_does_not_hold_for_the_next(serve, begin, ask):
+    server, asked = serve(batch_faults=["unmade", "orphan"], batch_list=False), ask(300)
+    with pytest.raises(BackendError, match="cannot be told") as first:
+        list(begin(server, "openrouter").generate(asked))
+    said = {"batch_orphan": f"{code(first)}=resubmit"}
+    got = []
+    for _ in range(2):  # typed again as it was
+        with pytest.raises(BackendError, match="cannot be told") as second:
+            taken(begin(server, "openrouter", **said).generate(asked[1 + len(got) :]), got)
+    assert code(second) != code(first)
+    said = {"batch_orphan": f"{code(second)}=batch_1"}
+    got.extend(begin(server, "openrouter", **said).generate(asked[1 + len(got) :]))
+    assert len(texts(got)) == 299
+    assert set(server.log.answered.values()) == {1}
 
 
 def test_a_batch_that_is_gone_is_told_and_sent_again_only_when_told(serve, begin, ask, kind):
     server, asked = serve(batch_faults=["gone"]), ask(300)
     got = []
     for _ in range(2):
-        with pytest.raises(BackendError, match="The batch batch_1 of 299 requests is gone"):
+        with pytest.raises(BackendError, match="The batch batch_1 of 299 requests is gone") as caught:
             got.extend(begin(server, kind).generate(asked[len(got) :]))
     assert server.log.batches == [299]
-    rest = list(begin(server, kind, batch_orphan="resubmit").generate(asked[1:]))
+    rest = list(begin(server, kind, batch_orphan=f"{code(caught)}=resubmit").generate(asked[1:]))
     assert len(rest) == 299
     assert server.log.batches == [299, 298]
 
@@ -404,6 +425,7 @@ def test_half_of_the_price_is_estimated_and_that_it_may_take_a_day(serve, connec
         ({"batch_size": 0}, "A batch of 0 requests cannot be made"),
         ({"batch_size": 50_001}, "A batch of 50001 requests cannot be made"),
         ({"batch_poll": 0}, "Looking every 0 s makes no sense"),
+        ({"batch_orphan": "resubmit"}, "'resubmit' does not say what became of a batch"),
     ],
 )
 def test_what_makes_no_sense_is_refused(fields, words):
