@@ -368,13 +368,12 @@ class Batches:
             self._pause(min(FIRST_LOOK, settled))
 
     def _orphan(self, batch: Batch, why: str) -> BackendError:
-        flag, name = self._service().flag, self._service().name
+        name, option = self._service().name, f"{self._service().flag}-batch-orphan {code_of(batch)}"
         return BackendError(
             f"A batch of {counted(batch.requests, 'request')} was being sent to {name} at {_moment(batch.sent)}, and "
             f"whether it arrived cannot be told: {why}. If it did, it is worked on and charged.",
-            f"Look for it in your account there. If you find it, give {flag}-batch-orphan {code_of(batch)}=ID with its id, "
-            f"to take it up. If not, {flag}-batch-orphan {code_of(batch)}={RESUBMIT}, to send its requests again. Then run "
-            "the same command again.",
+            f"Look for it in your account there. If you find it, give {option}=ID with its id, to take it up. If not, "
+            f"{option}={RESUBMIT}, to send its requests again. Then run the same command again.",
         )
 
     def _gone(self, batch: Batch, error: BackendError) -> BackendError:
