@@ -12,6 +12,7 @@ from psyctl_core.components import BackendState, Context, RunFolder, UsesRunFold
 from psyctl_core.errors import BackendError, UsageError
 from psyctl_openrouter import OpenAIConfig, OpenRouterConfig
 from psyctl_openrouter.backend import OpenAIBackend, OpenRouterBackend
+from psyctl_openrouter.batch_apis import PassingError
 from psyctl_openrouter.batch_book import Batch, BatchBook
 
 MODEL = "qwen/qwen3-next-80b-a3b-instruct"
@@ -319,6 +320,42 @@ def test_a_batch_that_is_gone_is_told_and_sent_again_only_when_told(serve, begin
     rest = list(begin(server, kind, batch_orphan=f"{code(caught)}=resubmit").generate(asked[1:]))
     assert len(rest) == 299
     assert server.log.batches == [299, 298]
+
+
+def test_another_ones_batch_is_not_taken_for_ours(serve, begin, ask, kept):
+    server, asked = serve(batch_faults=["", "unmade"], batch_list=False), ask(300)
+    list(begin(server, "openrouter").generate(ask(400, max_tokens=32)))
+    with pytest.raises(BackendError, match="cannot be told") as caught:
+        list(begin(server, "openrouter").generate(asked))
+    said = {"batch_orphan": f"{code(caught)}=batch_1"}
+    with pytest.raises(BackendError, match="cannot be told: the batch batch_1 is another one's") as again:
+        list(begin(server, "openrouter", **said).generate(asked[1:]))
+    assert code(again) == code(caught)
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_a_server_that_does_not_answer_for_a_while_is_waited_for(serve, begin, ask, kind, failures, kept):
+    server, asked = serve(), ask(300)
+    backend = begin(server, kind)
+    look, left = backend._api.look, [PassingError("HTTP 502", 0.001)] * failures
+
+    def failing(id):
+        if left:
+            raise left.pop()
+        return look(id)
+
+    backend._api.look = failing
+    got = []
+    if failures == 2:
+        got.extend(backend.generate(asked))
+    else:
+        with pytest.raises(BackendError, match="does not tell how the batch batch_1 is doing") as caught:
+            taken(backend.generate(asked), got)
+        assert caught.value.later
+        assert "under way" in kept.told
+        got.extend(begin(server, kind).generate(asked[1:]))
+    assert len(texts(got)) == 300
+    assert server.log.batches == [299]
 
 
 @pytest.mark.parametrize(
