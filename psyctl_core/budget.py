@@ -29,21 +29,22 @@ class Budget:
         self._unknown_cost = False
         self._is_reserved_by_backend = False
 
-    def reserve(self, worst: float | None) -> float | None:
+    def reserve(self, worst: float | None, *, is_under_way: bool = False) -> float | None:
         """Set aside the most that one try may cost; ``None`` where that could cross the limit.
 
         Args:
             worst: US dollars by the listed price, or ``None`` where none is known: then one request at a time
                 goes out until its cost tells. Another provider may take more than listed, as seen before.
+            is_under_way: An earlier process sent it, so that it is set aside whatever the limit.
         """
         self._is_reserved_by_backend = True
         if self.limit is None:
             return 0.0
         amount = max((cost for cost in (worst, self._max_seen_cost) if cost is not None), default=None)
-        if amount is None and (self._in_flight or self._unknown_cost):
+        if amount is None and (self._in_flight or self._unknown_cost) and not is_under_way:
             return None
         amount = amount or 0.0
-        if self.spent + self._reserved + amount > self.limit:
+        if not is_under_way and self.spent + self._reserved + amount > self.limit:
             return None
         self._reserved += amount
         self._in_flight += 1

@@ -373,6 +373,33 @@ class Runner(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """What a run has for a backend whose answers outlive the process, such as a batch that a server works on.
+
+    Attributes:
+        path: A folder of the backend's own in the run folder, to be made by the backend. Once the run is complete it is
+            removed, unless :attr:`tell` was last told that something goes on.
+        safe: To be called with how many of the requests that the backend has would be found again by the next
+            process: should this one be killed, they are not booked as lost.
+        tell: To be called with one line that says what goes on while no process runs, for ``dataset.status``; empty
+            where nothing does.
+    """
+
+    path: Path
+    safe: Callable[[int], None]
+    tell: Callable[[str], None]
+
+
+@runtime_checkable
+class UsesRunFolder(Protocol):
+    """What a backend has besides, where it keeps something for the next process of the run."""
+
+    def use(self, folder: RunFolder) -> None:
+        """Keep it in there; called before ``start``. What is kept must not change any answer."""
+        ...
+
+
 @runtime_checkable
 class PairJudge(Protocol):
     """Who accepts or rejects pairs. Subclass it to inherit what has a default."""

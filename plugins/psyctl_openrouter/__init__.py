@@ -17,6 +17,10 @@ LOCAL_URL = "http://localhost:8000/v1"
 MAX_WORKERS_HELP = "Requests on their way at the same time"
 TIMEOUT_HELP = "Seconds to wait for an answer"
 RETRIES_HELP = "How often one request is tried again before it counts as failed"
+BATCH_HELP = "Ask in batches: about half the price, within 24 hours; the same command takes up what is under way"
+BATCH_SIZE_HELP = "Requests in one batch at most"
+BATCH_POLL_HELP = "Seconds between two looks at a batch at most"
+BATCH_ORPHAN_HELP = "What became of a batch that nobody can tell of, as the message asks: CODE=ID or CODE=resubmit"
 PATIENCE_HELP = "Seconds of nothing but failures after which the run stops, saved"
 
 
@@ -71,6 +75,10 @@ class OpenRouterConfig:
         identity=False,
         rare=True,
     )
+    batch: bool = option(False, help=BATCH_HELP, identity=False, rare=True)
+    batch_size: int = option(50_000, help=BATCH_SIZE_HELP, identity=False, rare=True)
+    batch_poll: float = option(300.0, help=BATCH_POLL_HELP, identity=False, rare=True)
+    batch_orphan: str = option("", help=BATCH_ORPHAN_HELP, identity=False, rare=True)
     session_id: str = option(
         "",
         help="Name under which OpenRouter groups the calls, and keeps to one provider; left out, a new one each time",
@@ -117,6 +125,10 @@ class OpenAIConfig:
     prefill: Literal["on", "off"] = option(
         "off", help="Begin the answer for the model; works with vLLM and llama.cpp, not with every server", rare=True
     )
+    batch: bool = option(False, help=BATCH_HELP, identity=False, rare=True)
+    batch_size: int = option(50_000, help=BATCH_SIZE_HELP, identity=False, rare=True)
+    batch_poll: float = option(300.0, help=BATCH_POLL_HELP, identity=False, rare=True)
+    batch_orphan: str = option("", help=BATCH_ORPHAN_HELP, identity=False, rare=True)
     timeout: float = option(120.0, help=TIMEOUT_HELP, identity=False, rare=True)
     retries: int = option(5, help=RETRIES_HELP, identity=False, rare=True)
     patience: float = option(60.0, help=PATIENCE_HELP, identity=False, rare=True)

@@ -11,12 +11,14 @@ from functools import partial
 from typing import Any
 
 from psyctl_core.budget import Budget
-from psyctl_core.components import BackendState, Context, Estimate, Identity, InferenceBackend
+from psyctl_core.components import BackendState, Context, Estimate, Identity, InferenceBackend, RunFolder
 from psyctl_core.errors import BackendError, UsageError
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_openrouter import OpenAIConfig, OpenRouterConfig, models
 from psyctl_openrouter.adapting import Adapter, Dialect
 from psyctl_openrouter.addresses import addresses_of
+from psyctl_openrouter.batch_apis import BatchApi, OpenAIBatches, OpenRouterBatches
+from psyctl_openrouter.batches import SHARE, SMALL, Batches, Batching
 from psyctl_openrouter.client import Client, Reply
 from psyctl_openrouter.flow import Flow
 from psyctl_openrouter.money import Spending, prices_of, prompt_tokens
@@ -85,6 +87,21 @@ class _HttpBackend(InferenceBackend):
             spending=spending,
             name=one if len(services) == 1 else "every server",
         )
+        self._api: BatchApi = self._batch_api(self._endpoints[0])
+        self._batches = Batches(
+            self._api,
+            self._flow,
+            Batching(config.batch, config.batch_size, config.batch_poll, config.batch_orphan.strip()),
+            body=self._batch_body,
+            limit=lambda request: token_limit(request, self._extra),
+            service=lambda: self._service,
+            spending=spending,
+            policy=policy,
+        )
+
+    def _batch_api(self, endpoint: Endpoint) -> BatchApi:
+        """How its server takes batches."""
+        raise NotImplementedError
 
     @property
     def _service(self) -> Service:
@@ -105,23 +122,29 @@ class _HttpBackend(InferenceBackend):
             BackendError: The server refuses everything, is down, or the budget is reached; whatever was
                 answered has been yielded before.
         """
-        return self._flow.run(requests)
+        return self._batches.run(requests)
+
+    def use(self, folder: RunFolder) -> None:
+        """Keep there what is asked in batches, for the next process of the run."""
+        self._batches.use(folder)
 
     def close(self) -> None:
         """End the threads and close the connections."""
         self._flow.close()
+        self._batches.close()
         for endpoint in self._endpoints:
             endpoint.client.close()
         if len(self._servers) > 1 and any(server.answered for server in self._servers):
             log.info("answered by %s", ", ".join(f"{server.name}: {server.answered}" for server in self._servers))
 
     def stop(self) -> None:
-        """Ask nothing more; what is under way is still answered. May be called from a signal handler."""
+        """Ask nothing more; what is under way is still answered, batches aside. A signal handler may call it."""
         self._flow.drain()
+        self._batches.drain()
 
     def state(self) -> BackendState:
         """What is waited for, and how often something was asked again."""
-        return self._flow.state()
+        return self._batches.state()
 
     def adaptations(self) -> tuple[str, ...]:
         """What the server was found not to take and is asked without, in words, for the run's settings."""
@@ -132,20 +155,30 @@ class _HttpBackend(InferenceBackend):
         service = endpoint.service
         while True:
             dialect = self._adapter.dialect
-            body = chat_body(
-                request,
-                model=service.model,
-                prefill=self._prefill,
-                extra=self._extra,
-                when_begun=self._when_begun,
-                when_chosen=self._when_chosen,
-                dialect=dialect,
-            )
+            body = self._body(request, service, dialect)
             reply = endpoint.client.chat(encoded(body))
             limit = token_limit(request, self._extra) if dialect.limit in body else None
             outcome = sort_reply(reply, service, limit)
             if not self._has_learnt(reply, outcome, body, dialect, service):
                 return outcome
+
+    def _body(self, request: ChatRequest, service: Service, dialect: Dialect) -> dict[str, Any]:
+        return chat_body(
+            request,
+            model=service.model,
+            prefill=self._prefill,
+            extra=self._extra,
+            when_begun=self._when_begun,
+            when_chosen=self._when_chosen,
+            dialect=dialect,
+        )
+
+    def _batch_body(self, request: ChatRequest) -> bytes:
+        """The body of a request in a batch: as by itself, as far as is known what the server takes."""
+        body = self._body(request, self._service, self._adapter.dialect)
+        if not self._api.has_model_in_body:
+            del body["model"]
+        return encoded(body)
 
     def _has_learnt(
         self, reply: Reply, outcome: Outcome, body: Mapping[str, Any], dialect: Dialect, service: Service
@@ -193,7 +226,13 @@ class OpenRouterBackend(_HttpBackend):
             raise UsageError(
                 "No OpenRouter model is named.", "Give --openrouter-model, or leave it out for the default."
             )
+        if config.batch and config.service_tier != "default":
+            raise UsageError(
+                "A batch has its own price: the flex tier is another way to half of it.",
+                "Give either --openrouter-batch or --openrouter-service-tier flex.",
+            )
         self.max_cost = config.max_cost
+        self._batched = config.batch
         self._spending = Spending()
         self._spending.thinking = THINKING_TOKENS[config.reasoning]
         self._tier = config.service_tier
@@ -239,6 +278,13 @@ class OpenRouterBackend(_HttpBackend):
                 cost,
             )
             cost *= FLEX_SHARE
+        if self._batched and requests >= SMALL:
+            log.warning(
+                "The cost counts on half the listed price, for batches, which may take up to 24 h; asked one by one "
+                "all would cost $%.4f.",
+                cost,
+            )
+            return Estimate(read * requests, made * requests, SHARE * cost, f"half of {prices}, up to 24 h a batch")
         return Estimate(read * requests, made * requests, cost, str(prices))
 
     def start(self, budget: Budget) -> None:
@@ -269,7 +315,8 @@ class OpenRouterBackend(_HttpBackend):
                 self._service.model,
             )
         self._spending.budget = budget
-        if budget.is_spent:
+        self._batches.start()
+        if budget.is_spent and not self._batches.has_answers:
             raise self._spending.refusal()
         if budget.limit is not None and self._spending.prices is None:
             log.warning(
@@ -278,6 +325,9 @@ class OpenRouterBackend(_HttpBackend):
                 self._service.model,
                 budget.limit,
             )
+
+    def _batch_api(self, endpoint: Endpoint) -> BatchApi:
+        return OpenRouterBatches(endpoint)
 
     def _found(self, listed: models.Models) -> Mapping[str, Any]:
         """The model as it is listed; notes what else it is called. Raises BackendError."""
@@ -323,6 +373,12 @@ class OpenAIBackend(_HttpBackend):
             )
             for address, key in addresses
         ]
+        if config.batch and len(addresses) > 1:
+            raise UsageError(
+                f"A batch goes to one server, and --openai-base-url names {len(addresses)}.",
+                "Give one address, or leave --openai-batch out.",
+            )
+        self._batched = config.batch
         self._agreed: Agreed | None = None
         # vLLM's way to have a last assistant message continued instead of answered.
         when_begun = {"add_generation_prompt": False, "continue_final_message": True}
@@ -349,6 +405,9 @@ class OpenAIBackend(_HttpBackend):
             self._use(models.only_model(listed, self._service))
         return {"model": self._service.model}
 
+    def _batch_api(self, endpoint: Endpoint) -> BatchApi:
+        return OpenAIBatches(endpoint)
+
     def _use(self, model: str) -> None:
         for endpoint in self._endpoints:
             endpoint.service = replace(endpoint.service, model=model)
@@ -367,6 +426,8 @@ class OpenAIBackend(_HttpBackend):
     def estimate(self, example: ChatRequest, requests: int) -> Estimate | None:
         """About how many tokens so many requests have; a server of one's own asks no price."""
         made = token_limit(example, self._extra)
+        if self._batched and requests >= SMALL:
+            log.warning("In batches an answer costs half where the server has them, and may take up to 24 h.")
         return Estimate(prompt_tokens(example) * requests, made * requests, None)
 
     def start(self, budget: Budget) -> None:
@@ -384,6 +445,7 @@ class OpenAIBackend(_HttpBackend):
         elif self._service.model:
             models.see_that_it_answers(self._client, self._service, self._policy)
         self.identity()
+        self._batches.start()
         if budget.limit is not None:
             log.warning("%s tells no prices: the budget of $%g cannot be kept.", self._service.name, budget.limit)
 

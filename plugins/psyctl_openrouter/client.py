@@ -100,6 +100,28 @@ class Client:
         request.url = address(self._base_url, path)
         return self._exchange(request, min(timeout or self._timeout, self._timeout))
 
+    def send(
+        self, method: str, url: str, body: bytes = b"", *, kind: str = "application/json", timeout: float,
+        most: int = MAX_BODY,
+    ) -> Reply:  # fmt: skip
+        """Send something else than a chat completion, with the key.
+
+        Args:
+            method: The HTTP method.
+            url: The whole address.
+            body: What is sent.
+            kind: Its Content-Type.
+            timeout: Seconds for all of it.
+            most: Bytes of the answer that are read.
+        """
+        request = self._chat.copy()
+        request.method, request.url = method, url
+        if body:
+            request.body = body
+            request.headers["Content-Type"] = kind
+            request.headers["Content-Length"] = str(len(body))
+        return self._exchange(request, timeout, most)
+
     def abort(self) -> None:
         """Cut every connection, so that threads waiting for an answer return at once."""
         self._adapter.cut()
@@ -109,15 +131,15 @@ class Client:
         self._deadlines.close()
         self._adapter.close()
 
-    def _exchange(self, request: requests.PreparedRequest, timeout: float) -> Reply:
+    def _exchange(self, request: requests.PreparedRequest, timeout: float, most: int = MAX_BODY) -> Reply:
         # Whatever is raised below holds the request, and with it the key. So it is turned into plain words
         # here and never chained or logged.
         with self._deadlines.exchange(timeout) as exchange:
-            reply = self._send(request, timeout)
+            reply = self._send(request, timeout, most)
             # Cut in the middle, an answer without a length looks whole.
             return Reply(trouble=network.TIMED_OUT) if exchange.expired else reply
 
-    def _send(self, request: requests.PreparedRequest, timeout: float) -> Reply:
+    def _send(self, request: requests.PreparedRequest, timeout: float, most: int) -> Reply:
         # The adapter is called directly: a session would look up proxies, CA bundle, cookies and redirects
         # again for every request, which costs as much time as all the rest.
         try:
@@ -126,7 +148,7 @@ class Client:
             trouble, detail, sent = network.trouble_of(error)
             return Reply(trouble=trouble, detail=detail, sent=sent)
         try:
-            body = _body(response)
+            body = _body(response, most)
             if body is None:
                 return Reply(trouble=network.TOO_MUCH)
             return Reply(response.status_code, bytes(body), response.headers)
@@ -164,7 +186,7 @@ def scrub(text: str, key: str) -> str:
     return text if len(text) <= 300 else f"{text[:299]}…"
 
 
-def _body(response: requests.Response) -> bytearray | None:
+def _body(response: requests.Response, most: int) -> bytearray | None:
     """The body, unpacked, or ``None`` where it is longer than is read.
 
     Raises:
@@ -177,8 +199,8 @@ def _body(response: requests.Response) -> bytearray | None:
     taken = 0
     while piece := response.raw.read(_PIECE, decode_content=False):
         taken += len(piece)
-        body += unpacking.decompress(piece, MAX_BODY + 1 - len(body)) if unpacking else piece
-        if max(taken, len(body)) > MAX_BODY:
+        body += unpacking.decompress(piece, most + 1 - len(body)) if unpacking else piece
+        if max(taken, len(body)) > most:
             return None
     if unpacking and not unpacking.eof:
         raise OSError("the packed answer ends early")

@@ -74,9 +74,14 @@ class Spending:
         self.prices: Prices | None = None
         self.thinking = 0
 
-    def reserve(self, request: ChatRequest) -> float | None:
-        """Set aside the most that one try may cost; ``None`` where that could cross the limit."""
-        return self.budget.reserve(self._worst(request))
+    def reserve(self, request: ChatRequest, share: float = 1.0) -> float | None:
+        """Set aside the most that one try may cost, at a share of the price; ``None`` where that crosses the limit."""
+        worst = self.worst(request)
+        return self.budget.reserve(None if worst is None else share * worst)
+
+    def reserve_under_way(self, worst: float) -> float:
+        """Set aside what an earlier process sent may cost, whatever the limit."""
+        return self.budget.reserve(worst, is_under_way=True) or 0.0
 
     def settle(self, reserved: float, cost: float | None) -> None:
         """Book what a try cost instead of what was set aside; if it is not known, all of that."""
@@ -86,7 +91,8 @@ class Spending:
         """The error for a request that does not fit."""
         return self.budget.refusal(priceless=self.prices is None)
 
-    def _worst(self, request: ChatRequest) -> float | None:
+    def worst(self, request: ChatRequest) -> float | None:
+        """The most that one try may cost in US dollars, or ``None`` where no price is known."""
         if self.prices is None:
             return None
         tokens = prompt_tokens(request, MIN_BYTES_A_TOKEN)

@@ -33,6 +33,9 @@ TOO_LONG = "input too long"
 FORBIDDEN = "forbidden"
 REFUSED = "request refused"
 
+MAX_REQUESTS = 50_000
+"""Requests in a batch at most (OpenAI API reference, "Batch")."""
+
 RESUME = "then run the same command again: it goes on from what is saved."
 
 

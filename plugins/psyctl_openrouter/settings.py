@@ -11,9 +11,12 @@ from urllib.parse import urlsplit
 
 from psyctl_core.errors import UsageError
 from psyctl_openrouter import OpenAIConfig, OpenRouterConfig
-from psyctl_openrouter.outcome import Service
+from psyctl_openrouter.outcome import MAX_REQUESTS, Service
 
 log = logging.getLogger("psyctl")
+
+_ORPHAN = re.compile(r"[0-9a-f]{6}=[\w.:-]{1,200}")
+"""A batch's code and its id at the server, or what to do instead."""
 
 _API_VERSION = re.compile(r"api-version=[\w.-]{1,40}")
 """What may stand after a base URL's path (Azure OpenAI REST API reference)."""
@@ -50,6 +53,17 @@ def check(config: OpenRouterConfig | OpenAIConfig, flag: str) -> None:
         raise UsageError(f"{config.retries} retries make no sense.", f"Give {flag}-retries 0 or more.")
     if not (config.timeout > 0 and math.isfinite(config.timeout)):
         raise UsageError(f"A timeout of {config.timeout:g} s leaves no time.", f"Give {flag}-timeout above 0.")
+    if not 1 <= config.batch_size <= MAX_REQUESTS:
+        raise UsageError(
+            f"A batch of {config.batch_size} requests cannot be made.", f"Give {flag}-batch-size 1 to {MAX_REQUESTS}."
+        )
+    if not (config.batch_poll > 0 and math.isfinite(config.batch_poll)):
+        raise UsageError(f"Looking every {config.batch_poll:g} s makes no sense.", f"Give {flag}-batch-poll above 0.")
+    if config.batch_orphan and not _ORPHAN.fullmatch(config.batch_orphan.strip()):
+        raise UsageError(
+            f"'{config.batch_orphan}' does not say what became of a batch.",
+            f"Give {flag}-batch-orphan only where a message asks for it, as it says there.",
+        )
     if not config.patience >= 0:
         raise UsageError(f"A patience of {config.patience:g} s makes no sense.", f"Give {flag}-patience 0 or more.")
 

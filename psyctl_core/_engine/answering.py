@@ -66,6 +66,7 @@ class Answerer:
         self._budget = budget
         self._meter = meter
         self._stop = stop
+        self._safe = 0
         self._started = is_started
         self._asked: dict[str, Asked] = {}
         self._found: deque[Completion] = deque()
@@ -192,7 +193,12 @@ class Answerer:
 
     def _note_under_way(self) -> None:
         if not self._pool.is_free:
-            self._journal.under_way(len(self._asked))
+            self._journal.under_way(max(0, len(self._asked) - self._safe))
+
+    def note_safe(self, requests: int) -> None:
+        """Note how many of the requests that the backend has would be found again after a kill."""
+        self._safe = requests
+        self._note_under_way()
 
     def _taken(self) -> Iterator[Completion]:
         while self._found:

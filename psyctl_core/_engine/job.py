@@ -46,10 +46,10 @@ from psyctl_core._plugins.guard import (
 from psyctl_core._plugins.registry import discover
 from psyctl_core._plugins.remaking import maker_of
 from psyctl_core._plugins.selection import Choice, resolve
-from psyctl_core._store import runs
+from psyctl_core._store import elsewhere, runs
 from psyctl_core._store.journal import Journal
 from psyctl_core.budget import Budget
-from psyctl_core.components import Context, KindName, RunnerTarget
+from psyctl_core.components import Context, KindName, RunFolder, RunnerTarget
 from psyctl_core.errors import PsyctlError, SourceError
 from psyctl_core.figures import counted
 from psyctl_core.records import NEUTRAL, JsonValue, Scenario, SkippedRow
@@ -341,6 +341,7 @@ class Work:
         if is_complete:
             for pool in {self._job.pool, self._job.judge_pool}:
                 pool.forget()
+            elsewhere.forget(self._datasets[0].run.path)
 
     def _generate(self, lacking: Sequence[Dataset]) -> None:
         """The main loop: what became of each row, committed to each dataset, in the source's order."""
@@ -402,15 +403,22 @@ class Work:
         job = self._job
         flag, limit = budget_of(job)
         budget = Budget(limit, flag, self.usage.likely_cost())
+        folder = self._datasets[0].run.path
 
         def answerer(pool: GuardedPool, journal: Journal, *, is_started: bool = False) -> Answerer:
-            folder = self._datasets[0].run.path
             return Answerer(pool, folder, journal, self.usage, budget, self.meter, self._stop, is_started=is_started)
 
+        def lend(backend: GuardedBackend, role: str, answerer: Answerer) -> None:
+            kept = elsewhere.folder_of(folder, role)
+            backend.use(RunFolder(kept, answerer.note_safe, lambda text: elsewhere.tell(kept, text)))
+
         writer = answerer(job.pool, self._journal)
+        lend(job.backend, "backend", writer)
         if job.judge_choice is not None:
             identity = self._datasets[0].run.identity["judge_backend"]
-            return writer, answerer(job.judge_pool, self._journal.of(identity))
+            judge = answerer(job.judge_pool, self._journal.of(identity))
+            lend(job.judge_backend, "judge_backend", judge)
+            return writer, judge
         if job.judge is not None:
             log.warning(
                 "The judge asks the model that wrote the answers, which likes its own: --judge-backend names another."
@@ -496,7 +504,8 @@ class Work:
 
     def _save_what_there_is(self, error: BaseException) -> None:
         """After a failure, which stays what is told: save, or leave no trace where nothing came of it."""
-        if not self.usage.requests and not any(dataset.num_generated for dataset in self._datasets):
+        is_nothing = not self.usage.requests and not any(dataset.num_generated for dataset in self._datasets)
+        if is_nothing and not elsewhere.told(self._datasets[0].run.path):
             self._journal.close()
             for dataset in self._datasets:
                 dataset.run.discard()

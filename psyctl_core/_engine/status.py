@@ -10,6 +10,7 @@ from typing import Any
 from psyctl_core._engine.reading import StoredDataset, all_datasets
 from psyctl_core._engine.watching import is_at_work, last_seen
 from psyctl_core._plugins.registry import Registry
+from psyctl_core._store import elsewhere
 from psyctl_core._store.lock import holder
 from psyctl_core.errors import PsyctlError, UsageError
 
@@ -31,6 +32,7 @@ class RunStatus:
         run: What run.json says: identity, settings, statistics; empty where it cannot be read.
         problems: Whatever is inconsistent, in words.
         progress: How the pass that works on it is doing, as in the schema ``progress``; empty where none does.
+        elsewhere: What goes on for it at a server, also while no process works on it, such as a batch; or nothing.
     """
 
     name: str
@@ -44,6 +46,7 @@ class RunStatus:
     rejected: int = 0
     cost: float | None = None
     progress: Mapping[str, Any] = field(default_factory=dict)
+    elsewhere: str = ""
 
     @property
     def is_running(self) -> bool:
@@ -121,6 +124,7 @@ def _status_of(dataset: StoredDataset, seen: _Seen | None) -> RunStatus:
         rejected=trait.get("rejected", sum(statistics["rejected"].values())),
         cost=told.get("cost", statistics["cost"]),
         progress=told if is_running else {},
+        elsewhere="; ".join(elsewhere.told(target.folder / f"{target.name}.run")),
     )
 
 

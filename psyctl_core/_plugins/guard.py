@@ -35,11 +35,13 @@ from psyctl_core.components import (
     OutputSink,
     PairJudge,
     PersonalityPrompter,
+    RunFolder,
     Runner,
     RunnerTarget,
     ScenarioSource,
     SinkTarget,
     TellsState,
+    UsesRunFolder,
     WorkerPool,
 )
 from psyctl_core.errors import OutputError, PluginError, PsyctlError, UsageError
@@ -264,6 +266,12 @@ class GuardedBackend(GuardedComponent[InferenceBackend]):
         """Make it ready to answer."""
         with blamed(self.origin):
             self._component.start(budget)
+
+    def use(self, folder: RunFolder) -> None:
+        """Lend it a folder of the run, if it keeps anything for the next process."""
+        if isinstance(self._component, UsesRunFolder):
+            with blamed(self.origin):
+                self._component.use(folder)
 
     def speed(self) -> float | None:
         """As the backend says."""

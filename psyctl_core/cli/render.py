@@ -138,6 +138,9 @@ def statuses(found: Sequence[RunStatus], *, details: bool = False) -> None:
         if made_from := status.run.get("identity", {}).get("made_from"):
             say(f"{status.trait}, {status.name}: {_origin(made_from)}")
     for status in found:
+        if status.elsewhere and not status.is_running:
+            say(f"{status.name}: {status.elsewhere}")
+    for status in found:
         if details and status.run:
             say(f"--- {status.trait}, {status.folder}/{status.name}")
             print_rows(_detail_rows(status))

@@ -4,16 +4,19 @@
 command after a random time (SIGKILL, or SIGINT or SIGTERM once), types it again, and so on until it ends by
 itself. Then the dataset must equal the undisturbed run's byte for byte. The server's log must show that no
 request it had answered was asked again, those aside that were under way when the process was killed; and the
-run must have booked as many of these as lost, for they were paid for.
+run must have booked as many of these as lost, for they were paid for. With batches, what the server charged must be
+what the run has booked.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -23,10 +26,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 SERVER = HERE.parent / "openrouter" / "server.py"
 FAULTS = ("429=0.05", "502=0.05", "close=0.03", "cutoff=0.03", "error200=0.04", "moderation=0.05xinf", "empty=0.04")
+BATCH_MISHAPS = ("", "", "orphan", "502", "unmade", "busy", "expired")
+"""What may go wrong with a batch; see the stand-in server."""
+
+BATCH_APIS = {
+    "openrouter": (
+        "--backend", "openrouter", "--openrouter-base-url", "{url}", "--openrouter-max-workers", "{workers}",
+    ),
+    "openai": (
+        "--backend", "openai", "--openai-base-url", "{root}/v1", "--openai-max-workers", "{workers}",
+        "--openai-model", "qwen/qwen3-30b-a3b",
+    ),
+}  # fmt: skip
+BATCH_FAULTS = ("429=0.05", "502=0.05", "error200=0.04", "moderation=0.05xinf", "empty=0.04")
+"""Those in whose every answer the server tells what it charged."""
+
 WORKERS = 16
 P2_SEED = 7
 """With this one the server does not refuse to describe a persona, which would end a run for good."""
@@ -63,6 +82,7 @@ class Outcome:
     different: list[str] = field(default_factory=list)
     paid_twice: list[str] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
+    decided: int = 0
 
     @property
     def is_good(self) -> bool:
@@ -79,20 +99,30 @@ class StandIn:
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().split()[-1]
 
+    @property
+    def root(self) -> str:
+        """Its address without a path."""
+        return self.url.removesuffix("/api/v1")
+
+    def told(self, path: str) -> dict[str, Any]:
+        """What it tells there."""
+        with urllib.request.urlopen(f"{self.root}/{path}", timeout=30) as response:
+            data: dict[str, Any] = json.load(response)
+        return data
+
     def answered(self) -> dict[str, int]:
         """How often each request was answered, once nothing is under way any more."""
-        while True:
-            with urllib.request.urlopen(f"{self.url.removesuffix('/api/v1')}/_log", timeout=30) as response:
-                log = json.load(response)
-            if not log["in_flight"]:
-                answered: dict[str, int] = log["answered"]
-                return answered
+        while (log := self.told("_log"))["in_flight"]:
             time.sleep(0.01)
+        answered: dict[str, int] = log["answered"]
+        return answered
 
-    def reset(self) -> None:
-        """Forget what happened."""
-        request = urllib.request.Request(f"{self.url.removesuffix('/api/v1')}/_reset", data=b"{}", method="POST")
-        urllib.request.urlopen(request, timeout=30).close()
+    def reset(self, **script: Any) -> None:
+        """Forget what happened, and behave otherwise from now on."""
+        for path, data in (("_reset", {}), ("_set", script)):
+            body = json.dumps(data).encode()
+            request = urllib.request.Request(f"{self.root}/{path}", data=body, method="POST")
+            urllib.request.urlopen(request, timeout=30).close()
 
     def stop(self) -> None:
         """End the program."""
@@ -124,11 +154,13 @@ def run_series(
     chance: random.Random,
     stops: list[int],
     answered: Callable[[], dict[str, int]],
+    decide: Callable[[str], Sequence[str]] = lambda errors: (),
 ) -> list[tuple[int | None, int]]:
     """Start the command again and again until it ends by itself, and end it before as long as stops are left.
 
     Args:
         stops: With what to end it; those that were used are taken off its end.
+        decide: What the user adds to the command once where it ended with an error; nothing where it should not have.
 
     Returns:
         For each start how it was ended (``None`` where by itself), and how many answered requests it asked again.
@@ -136,9 +168,10 @@ def run_series(
     done: list[tuple[int | None, int]] = []
     before = answered()
     environment = {**os.environ, "OPENROUTER_API_KEY": "sk-or-v1-stand-in", "HF_HUB_OFFLINE": "1"}
+    more: Sequence[str] = ()
     while True:
         process = subprocess.Popen(
-            psyctl(arguments, output), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            psyctl([*arguments, *more], output), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         stop = None
         try:
@@ -152,6 +185,9 @@ def run_series(
         before = after
         if process.returncode in DONE:
             return done
+        more = decide(errors.decode()) if stop is None else more
+        if more and stop is None:
+            continue
         if stop is None or process.returncode not in (STOPS[stop], -stop):  # -stop: before there was a handler
             raise RuntimeError(f"exit code {process.returncode}: {errors.decode()}")
 
@@ -184,6 +220,94 @@ def crash_server(
         return _crash(arguments, kills, signals, seed, answered=server.answered, reset=server.reset)
     finally:
         server.stop()
+
+
+def crash_batches(kills: int, seed: int, api: str, pairs: int = 150, *, is_listed: bool = True) -> Outcome:
+    """Kill runs that ask in batches, of which each meets another mishap; compare them with a run without batches.
+
+    Args:
+        kills: How many.
+        seed: Decides when, and which mishaps.
+        api: Of :data:`BATCH_APIS`.
+        pairs: In each run.
+        is_listed: Whether the server lists its batches; if not, the user looks for those that may have been made.
+    """
+    chance = random.Random(seed)
+    server = StandIn(*(part for fault in BATCH_FAULTS for part in ("--fault", fault)), "--retry-after", "0.05")
+    one_by_one = (
+        "--source", "starter", "--prompter", "static", "--personality", "Extroversion", "--limit-samples", str(pairs),
+        *(word.format(url=server.url, root=server.root, workers=WORKERS) for word in BATCH_APIS[api]),
+    )  # fmt: skip
+    options = {"batch-size": "90", "batch-poll": "0.1"}
+    batched = (
+        *one_by_one,
+        f"--{api}-batch",
+        *(part for name in options for part in (f"--{api}-{name}", options[name])),
+    )
+    stops = [KILL] * kills
+    outcome = Outcome()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            run_series(one_by_one, Path(folder) / "whole", 0, chance, [], server.answered)
+            expected = dataset(Path(folder) / "whole")
+            server.reset(batch_looks=8)
+            began = time.monotonic()
+            run_series(batched, Path(folder) / "undisturbed", 0, chance, [], server.answered)
+            longest = time.monotonic() - began
+            while stops or not outcome.series:
+                output = Path(folder) / str(outcome.series)
+                mishaps = [chance.choice(BATCH_MISHAPS) for _ in range(50)]
+                server.reset(batch_faults=mishaps, batch_looks=8, batch_list=is_listed)
+                before = set(server.told("_batches"))
+
+                def decide(errors: str, output: Path = output, before: set[str] = before) -> Sequence[str]:
+                    """Look into the account for the batch of which nobody knows whether it was made."""
+                    if "cannot be told" not in errors:
+                        return ()
+                    outcome.decided += 1
+                    lost = [id for id in server.told("_batches") if id not in before | _known_batches(output)]
+                    code = errors.partition("-batch-orphan ")[2][:6]
+                    return (f"--{api}-batch-orphan", f"{code}={lost[0] if lost else 'resubmit'}")
+
+                done = run_series(batched, output, longest, chance, stops, server.answered, decide)
+                _judge(outcome, output, expected, done, server.told("_log")["charged"], has_prices=api == "openrouter")
+    finally:
+        server.stop()
+    return outcome
+
+
+def _judge(
+    outcome: Outcome, output: Path, expected: bytes, done: Sequence[tuple[int | None, int]], charged: float,
+    *, has_prices: bool,
+) -> None:  # fmt: skip
+    name = f"series {outcome.series}"
+    outcome.series += 1
+    outcome.kills += sum(stop == KILL for stop, _ in done)
+    again = sum(count for _, count in done)
+    outcome.asked_again += again
+    outcome.lost += lost(output)
+    if dataset(output) != expected:
+        outcome.different.append(name)
+    if again > lost(output):
+        outcome.paid_twice.append(f"{name}: {again} asked again, {lost(output)} booked as lost: {done}")
+    booked = cost(output)
+    if has_prices and (booked > charged + 1e-9 or (not lost(output) and booked < charged - 1e-9)):
+        outcome.forgotten.append(f"{name}: ${charged} charged, ${booked} booked")
+
+
+def _known_batches(output: Path) -> set[str]:
+    """The ids of the batches that a run has in its book."""
+    known: set[str] = set()
+    for path in output.rglob("batches.sqlite"):
+        with contextlib.closing(sqlite3.connect(path)) as book:
+            known |= {id for (id,) in book.execute("SELECT id FROM batches")}
+    return known
+
+
+def cost(output: Path) -> float:
+    """US dollars that a run has booked."""
+    run = json.loads(next(output.rglob("run.json")).read_text(encoding="utf-8"))
+    return float(run["statistics"]["cost"] or 0.0)
 
 
 def crash_local(kills: int, seed: int, model: str = "embedded", pairs: int = 12) -> Outcome:
@@ -240,6 +364,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200, help="kills against the server")
     parser.add_argument("--signals", type=int, default=100, help="Ctrl-C and SIGTERM against the server")
+    parser.add_argument("--batch-kills", type=int, default=40, help="kills of runs in batches, for each kind of server")
     parser.add_argument("--local-kills", type=int, default=8, help="kills of the embedded model")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -251,6 +376,11 @@ def main() -> None:
         "three traits, p2, server, no kills": crash_server(0, seed + 2, signals=signals - signals // 2, **hard),
         "judged by itself, server": crash_server(kills // 3, seed + 3, pairs=30, judge=JUDGES["itself"]),
         "judged by another, server": crash_server(kills // 3, seed + 4, pairs=30, judge=JUDGES["another"]),
+        "batches, OpenRouter": crash_batches(options.batch_kills, seed + 5, "openrouter"),
+        "batches, OpenRouter without a list": crash_batches(
+            options.batch_kills, seed + 6, "openrouter", is_listed=False
+        ),
+        "batches, OpenAI": crash_batches(options.batch_kills, seed + 7, "openai"),
         "embedded model": crash_local(options.local_kills, seed),
     }
     for name, o in outcomes.items():

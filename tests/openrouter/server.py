@@ -15,6 +15,10 @@ Faults (``--fault KIND=SHARE[xTIMES]``): that share of all different requests fa
 it is answered; ``xinf`` fails for ever. Kinds, each as the API documents it: see :data:`FAULTS`.
 Styles (``--style KIND=SHARE``): that share is answered in an awkward way; see :data:`STYLES`.
 
+Batches are taken as OpenAI does (``/v1/files``, ``/v1/batches``) and as OpenRouter does (``/api/beta/batches``), each
+request answered as by itself and at half the price, in any order; what goes wrong with the first, second, ... batch
+is told by ``--batch-fault``, see :data:`BATCH_FAULTS`.
+
 Beside the API's own addresses below ``/api/v1`` and ``/v1`` (``/chat/completions``, ``/models``, ``/key``,
 ``/generation?id=``) there are ``GET /_log`` (what happened so far, see :class:`Log`), ``POST /_set`` (a JSON
 object of Script fields to change while serving, such as ``{"faults": []}``) and ``POST /_reset`` (an empty log).
@@ -25,6 +29,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import email.utils
 import functools
 import gzip
 import hashlib
@@ -130,6 +135,20 @@ STYLES = {
     "packed": "gzip although it was not accepted",
 }
 """Awkward ways to answer, by kind."""
+
+BATCH_FAULTS = {
+    "": "nothing goes wrong",
+    "orphan": "the batch is made, and the connection ends before the answer",
+    "502": "the batch is made, and a gateway says 502",
+    "unmade": "the connection ends, and no batch is made",
+    "busy": "503 with Retry-After, and no batch is made",
+    "expired": "half of it is done when its time is over",
+    "empty": "its time is over, and nothing is done",
+    "failed": "it fails as a whole",
+    "cancelled": "half of it is done when somebody cancels it",
+    "gone": "nobody knows it afterwards",
+}
+"""What can go wrong with a batch."""
 
 SUCCEEDING = {"slow", "drip"}
 """Faults after which the request counts as answered, if somebody still listens."""
@@ -276,6 +295,12 @@ class Script:
         root: Where the model was loaded from, as vLLM's list tells, or ``""``.
         tier: The tier that serves where flex is asked for; flex costs half.
         journal: A file that gets a line for each chat request and answer, so that it outlives a kill, or ``""``.
+        batch_faults: What goes wrong with the first, second, ... batch; see :data:`BATCH_FAULTS`.
+        batch_looks: How often a batch is looked at until it has ended.
+        batch_wait: Seconds in the Retry-After header of a batch that is under way, or ``None``.
+        batch_list: Whether batches are listed.
+        batch_places: Where OpenRouter's batches are.
+        batch_variant: Whether a model takes them only under its name with ``:batch``.
     """
 
     seed: int = 0
@@ -306,6 +331,12 @@ class Script:
     root: str = ""
     tier: str = "flex"
     journal: str = ""
+    batch_faults: Sequence[str] = ()
+    batch_looks: int = 1
+    batch_wait: float | None = None
+    batch_list: bool = True
+    batch_places: Sequence[str] = ("/api/beta/batches", "/api/v1/batches")
+    batch_variant: bool = False
 
 
 @dataclass
@@ -324,6 +355,8 @@ class Log:
         stop_strings: Every stop string that was ever sent.
         sessions: How often each session was named.
         providers: How often each ``provider`` was sent, as JSON.
+        batches: How many requests each batch has that was made.
+        batched: Requests that batches answered.
     """
 
     requests: int = 0
@@ -337,6 +370,8 @@ class Log:
     stop_strings: Counter[str] = field(default_factory=Counter)
     sessions: Counter[str] = field(default_factory=Counter)
     providers: Counter[str] = field(default_factory=Counter)
+    batches: list[int] = field(default_factory=list)
+    batched: int = 0
 
 
 @dataclass
@@ -366,6 +401,9 @@ class Server:
         self._attempts: Counter[str] = Counter()
         self._recent: list[float] = []
         self._generations: dict[str, float] = {}
+        self._files: dict[str, bytes] = {}
+        self._batches: dict[str, dict[str, Any]] = {}
+        self._share = 1.0
 
     def answered(self) -> Counter[str]:
         """How often each request body was answered usably."""
@@ -376,7 +414,9 @@ class Server:
         path, _, query = path.partition("?")
         if path == "/_log":
             return _json(200, vars(self.log))
-        if not path.startswith(("/api/v1/", "/v1/")):
+        if path == "/_batches":
+            return _json(200, {id: len(batch["requests"]) for id, batch in self._batches.items()})
+        if not path.startswith(("/api/v1/", "/api/beta/", "/v1/")):
             return Answer(404, b"<!DOCTYPE html><h1>Not Found</h1>", content_type="text/html")
         if path.endswith("/models"):
             if not self.script.priced and (refusal := self._refuse_key(key)):  # OpenRouter's list is public
@@ -385,6 +425,8 @@ class Server:
         if path.endswith("/generation"):
             cost = self._generations.get(query.removeprefix("id="))
             return _error(404, "Generation not found") if cost is None else _json(200, {"data": {"total_cost": cost}})
+        if "/batches" in path or "/files/" in path:
+            return self._refuse_key(key) or self._get_batch(path)
         if path.endswith("/key"):
             if refusal := self._refuse_key(key):
                 return refusal
@@ -425,6 +467,10 @@ class Server:
             self.log = Log(in_flight=self.log.in_flight)
             self._attempts.clear()
             return _json(200, {})
+        if path.endswith("/files"):
+            return self._refuse_key(key) or self._upload(body)
+        if path.endswith("/batches"):
+            return self._refuse_key(key) or self._make_batch(path, body)
         if path not in ("/api/v1/chat/completions", "/v1/chat/completions"):
             return _error(404, "Not found")
         self.log.requests += 1
@@ -433,6 +479,142 @@ class Server:
         self.log.sessions[session] += 1
         self._note("asked", hashlib.sha256(body).hexdigest()[:16])
         return self._chat(body, key)
+
+    # Batches.
+
+    def _upload(self, body: bytes) -> Answer:
+        boundary = body.partition(b"\r\n")[0]
+        parts = dict(part.strip(b"\r\n").partition(b"\r\n\r\n")[::2] for part in body.split(boundary)[1:-1])
+        (file,) = [content for head, content in parts.items() if b"filename=" in head]
+        if not any(b'name="purpose"' in head and content == b"batch" for head, content in parts.items()):
+            return _error(400, "purpose must be batch")
+        return _json(200, {"id": self._keep_file(file), "object": "file", "purpose": "batch"})
+
+    def _keep_file(self, content: bytes) -> str:
+        id = f"file-{len(self._files) + 1}"
+        self._files[id] = content
+        return id
+
+    def _make_batch(self, path: str, body: bytes) -> Answer:
+        asked = json.loads(body)
+        is_inline = "requests" in asked
+        if is_inline:
+            if path not in self.script.batch_places:
+                return _error(404, "Not found")
+            if list(asked) != ["endpoint", "model", "requests"]:
+                return _error(400, "endpoint and model must come before requests")
+            if self.script.batch_variant and not asked["model"].endswith(":batch"):
+                return _error(400, f"{asked['model']} takes no batch: use its variant :batch")
+            model = asked["model"].removesuffix(":batch")
+            requests = [(each["custom_id"], {"model": model, **each["body"]}) for each in asked["requests"]]
+        else:
+            lines = map(json.loads, self._files[asked["input_file_id"]].splitlines())
+            requests = [(line["custom_id"], line["body"]) for line in lines if line["url"] == asked["endpoint"]]
+        if (
+            asked["endpoint"] != "/v1/chat/completions"
+            or len({key for key, _ in requests}) != len(requests)
+            or not requests
+        ):
+            return _error(400, "Invalid batch")
+        number = len(self.log.batches) + sum(self.log.faults[kind] for kind in ("batch unmade", "batch busy"))
+        fault = self.script.batch_faults[number] if number < len(self.script.batch_faults) else ""
+        if fault:
+            self.log.faults[f"batch {fault}"] += 1
+        if fault == "busy":
+            return Answer(503, b"{}", {"Retry-After": f"{self.script.retry_after:g}"})
+        if fault == "unmade":
+            return Answer(200, b"", trick="close")
+        id = f"batch_{len(self._batches) + 1}"
+        self.log.batches.append(len(requests))
+        results = self._batch_results(requests, fault)
+        self._batches[id] = {
+            "id": id, "object": "batch", "endpoint": asked["endpoint"], "created_at": int(time.time()),
+            "metadata": asked.get("metadata"), "requests": requests, "results": results, "fault": fault,
+            "looks": self.script.batch_looks, "inline": is_inline,
+        }  # fmt: skip
+        if fault == "502":
+            return Answer(502, b"<html><title>Bad gateway</title></html>", content_type="text/html")
+        answer = _json(202 if is_inline else 200, {"id": id, "object": "batch", "status": "validating"})
+        answer.trick = "close" if fault == "orphan" else ""
+        return answer
+
+    def _batch_results(self, requests: Sequence[tuple[str, Any]], fault: str) -> list[dict[str, Any]]:
+        """What comes of each request, in any order; what is not done is said to have been in vain."""
+        done = {"failed": 0, "empty": 0, "expired": len(requests) // 2, "cancelled": len(requests) // 2}
+        results = []
+        self._share = 0.5
+        for number, (key, request) in enumerate(requests):
+            if number >= done.get(fault, len(requests)):
+                error = {"code": "batch_expired", "message": "This request could not be executed in time."}
+                results.append({"custom_id": key, "response": None, "error": error})
+                continue
+            answer = self._batched(request)
+            body = json.loads(answer.body) if answer.body[:1] == b"{" else None
+            response = {"status_code": answer.status, "request_id": f"r{number}", "body": body}
+            results.append({"id": f"x{number}", "custom_id": key, "response": response, "error": None})
+        self._share = 1.0
+        random.Random(len(requests)).shuffle(results)
+        return results
+
+    def _batched(self, request: dict[str, Any]) -> Answer:
+        """The answer to one request of a batch: the same as if it was asked by itself."""
+        body = json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        name = hashlib.sha256(body).hexdigest()[:16]
+        if fault := self._fault(name, request):
+            self.log.faults[f"in a batch: {fault}"] += 1
+            self._attempts[name] += 1
+            return self._failure(fault, name, request["messages"], request, "")
+        self.log.answered[name] += 1
+        self.log.batched += 1
+        return self._success(name, request["messages"], request)
+
+    def _get_batch(self, path: str) -> Answer:
+        if "/files/" in path:
+            content = self._files.get(path.split("/")[-2])
+            return _error(404, "No such file") if content is None else Answer(200, content, content_type="text/plain")
+        if path.endswith("/batches"):
+            is_there = self.script.batch_list and (path.startswith("/v1/") or path in self.script.batch_places)
+            shown = [self._shown(batch) for batch in reversed(self._batches.values())]
+            data = [{key: value for key, value in batch.items() if key != "results"} for batch in shown]
+            if not is_there:
+                return _error(404, "Not found")
+            listed = _json(200, {"object": "list", "data": data, "has_more": False})
+            listed.headers["Date"] = email.utils.formatdate(usegmt=True)
+            return listed
+        batch = self._batches.get(path.rpartition("/")[2])
+        if batch is None or batch["fault"] == "gone":
+            return _error(404, "No such batch")
+        if batch["inline"] and path.rpartition("/")[0] not in self.script.batch_places:
+            return _error(404, "Not found")
+        batch["looks"] -= 1
+        answer = _json(200, self._shown(batch))
+        if batch["looks"] > 0 and self.script.batch_wait is not None:
+            answer.headers["Retry-After"] = f"{self.script.batch_wait:g}"
+        return answer
+
+    def _shown(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A batch as it is told now."""
+        shown = {key: batch[key] for key in ("id", "object", "endpoint", "created_at", "metadata")}
+        total = len(batch["requests"])
+        if batch["looks"] > 0:
+            done = total * (self.script.batch_looks - batch["looks"]) // max(1, self.script.batch_looks)
+            counts = {"total": total, "completed": done, "failed": 0}
+            return {**shown, "status": "in_progress", "request_counts": counts, "results": None}
+        ended = {"failed": "failed", "expired": "expired", "empty": "expired", "cancelled": "cancelled"}
+        shown["status"] = ended.get(batch["fault"], "completed")
+        if shown["status"] == "failed":
+            problem = {"code": "model_not_found", "message": "The provided model is not supported by the Batch API."}
+            return {**shown, "error": problem, "errors": {"object": "list", "data": [problem]}, "results": None}
+        good = [each for each in batch["results"] if (each["response"] or {}).get("status_code") == 200]
+        bad = [each for each in batch["results"] if each not in good]
+        shown["request_counts"] = {"total": total, "completed": len(good), "failed": len(bad)}
+        if batch["inline"]:
+            return {**shown, "results": None if batch["fault"] == "empty" else batch["results"]}
+        for name, each in (("output_file_id", good), ("error_file_id", bad)):
+            if each and name not in batch:
+                batch[name] = self._keep_file("\n".join(map(json.dumps, each)).encode())
+            shown[name] = batch.get(name)
+        return shown
 
     def finished(self, answer: Answer, sent: bool) -> None:
         """Note that a chat request is done with, and whether its answer went out whole."""
@@ -607,6 +789,7 @@ class Server:
         made = {"empty": 1, "null": 0, "reasoning": 64, "filtered": 0}[kind]
         cost = self._cost(prompt, made) if made else 0.0
         finish = {"empty": "stop", "null": None, "reasoning": "length", "filtered": "content_filter"}[kind]
+        cost *= self._share
         self._charge(cost)
         self.log.lost += cost
         body = self._body(name, "" if kind == "empty" else None, finish, prompt, made, cost, request)
@@ -626,7 +809,7 @@ class Server:
         if len(words) > most:
             text, finish = "".join(words[:most]), "length"
         prompt, made = _prompt_tokens(messages), min(len(words), most)
-        cost = self._cost(prompt, made)
+        cost = self._cost(prompt, made) * self._share
         if request.get("service_tier") == "flex" and self.script.tier == "flex":
             cost /= 2
         self._charge(cost)
@@ -1033,6 +1216,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--down-for", type=float, default=0, help="for so many requests; inf for ever")
     parser.add_argument("--no-prefill", action="store_true", help="answer anew instead of continuing a begun answer")
     parser.add_argument("--journal", default="", help="a file that gets a line for each request and answer")
+    parser.add_argument("--batch-fault", action="append", default=[], choices=BATCH_FAULTS, help="of the next batch")
+    parser.add_argument("--batch-looks", type=int, default=1, help="looks until a batch has ended")
+    parser.add_argument("--no-batch-list", action="store_true", help="list no batches")
     given = parser.parse_args(arguments)
     script = Script(
         seed=given.seed,
@@ -1053,6 +1239,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         down=(given.down_after, given.down_after + given.down_for) if given.down_for else (0, 0),
         prefill=not given.no_prefill,
         journal=given.journal,
+        batch_faults=given.batch_fault,
+        batch_looks=given.batch_looks,
+        batch_list=not given.no_batch_list,
     )
     loop = asyncio.new_event_loop()
     server = Server(script)

@@ -1,0 +1,608 @@
+"""Asks in batches: at half the price, within a day. Whatever is killed, no batch is forgotten or paid for twice.
+
+Before a batch is sent, it is in the book with the key of each request (:mod:`psyctl_openrouter.batch_book`). A process
+that finds it there takes it up: it looks whether the server has it, waits for it, takes all its answers into the book
+at once and hands them to the run. Few requests, and those that a batch gave no usable answer to, are asked as without
+batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from psyctl_core.components import BackendState, RunFolder
+from psyctl_core.errors import BackendError
+from psyctl_core.figures import counted, number
+from psyctl_core.records import ChatRequest, Completion
+from psyctl_openrouter.batch_apis import (
+    MAX_BYTES,
+    BatchApi,
+    GoneError,
+    Look,
+    NoListError,
+    PassingError,
+    UnsureError,
+)
+from psyctl_openrouter.batch_book import FILE, Batch, BatchBook
+from psyctl_openrouter.client import Reply
+from psyctl_openrouter.flow import Flow, Timing
+from psyctl_openrouter.jobs import Job, Run
+from psyctl_openrouter.money import Spending
+from psyctl_openrouter.outcome import MAX_REQUESTS, Outcome, Service
+from psyctl_openrouter.replies import sort_reply
+from psyctl_openrouter.retrying import LIMITED_TIMEOUT_FACTOR, RetryPolicy
+
+log = logging.getLogger("psyctl")
+
+SHARE = 0.5
+"""What a batch costs, of the listed price (OpenAI and OpenRouter, "Batch API"); each answer tells what was charged."""
+
+SMALL = 200
+"""Fewer requests are asked by themselves: they are soon answered, and a day's waiting would save little."""
+
+MAX_PULLED = 200_000
+"""Requests that are held at once."""
+
+FIRST_LOOK = 2.0
+"""Seconds until a batch is looked at for the first time; then half as long again each time."""
+
+SETTLED = 60.0
+"""Seconds after which a server's list shows a batch that it has made."""
+
+MOST_ASKED = 3_600.0
+"""Seconds that are waited at most where a server asks for longer."""
+
+FAILED_LOOKS = 3
+"""Looks in vain, one after the other, that it takes at least to give up waiting."""
+
+MOMENT = 0.25
+"""Seconds between two looks whether the user wants to stop."""
+
+GIVEN_UP = "given up"
+"""The state of a batch that the server does not know any more, where the user has said so."""
+
+RESUBMIT = "resubmit"
+"""What stands for a batch that may have been made, where its requests shall be sent again."""
+
+
+class _Stopping(Exception):  # noqa: N818 - not an error: the user wants to stop
+    """Ends whatever is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How batches are made.
+
+    Attributes:
+        is_on: Whether new ones are; those that are under way are taken up in any case.
+        size: Requests in one at most.
+        poll: Seconds between two looks at one at most.
+        orphan: What the user says of a batch that may have been made, ``CODE=ID`` or ``CODE=resubmit``, or nothing. The
+            code is the batch's: what is said of one must not hold for the next if the same command is typed again.
+    """
+
+    is_on: bool
+    size: int = MAX_REQUESTS
+    poll: float = 300.0
+    orphan: str = ""
+
+    def said_of(self, batch: Batch) -> str:
+        """What the user says of a batch: its id, :data:`RESUBMIT`, or nothing."""
+        code, _, said = self.orphan.partition("=")
+        return said if code == code_of(batch) else ""
+
+
+class Batches:
+    """Answers requests in batches, and the rest through the flow. Not for several threads.
+
+    Args:
+        api: The server's way to take batches.
+        flow: Answers one by one.
+        batching: How batches are made.
+        body: A request's body as bytes, as without batches.
+        limit: The most tokens of a request's answer.
+        service: Who answers, as known now.
+        spending: What may be spent.
+        policy: How patient to be.
+        timing: Its clock.
+    """
+
+    def __init__(
+        self,
+        api: BatchApi,
+        flow: Flow,
+        batching: Batching,
+        *,
+        body: Callable[[ChatRequest], bytes],
+        limit: Callable[[ChatRequest], int],
+        service: Callable[[], Service],
+        spending: Spending,
+        policy: RetryPolicy,
+        timing: Timing | None = None,
+    ) -> None:
+        self._api = api
+        self._flow = flow
+        self._batching = batching
+        self._body = body
+        self._limit = limit
+        self._service = service
+        self._spending = spending
+        self._policy = policy
+        self._timing = timing or Timing()
+        self._folder: RunFolder | None = None
+        self._book: BatchBook | None = None
+        self._reserved: dict[str, float] = {}
+        self._probed: set[tuple[bool, ...]] = set()
+        self._safe = 0
+        self._waiting = ""
+        self._stopping = False
+        self._failures = 0
+        self._failing_since = 0.0
+
+    # What the backend hands on.
+
+    def use(self, folder: RunFolder) -> None:
+        """Keep the book there; one that is there is read whether or not new batches are made."""
+        self._folder = folder
+        if self._batching.is_on or (folder.path / FILE).exists():
+            self._book = BatchBook(folder.path)
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether something is under way, or came and was not handed over: it is paid for."""
+        return self._book is not None and bool(self._book.open_requests())
+
+    def start(self) -> None:
+        """Set aside what earlier processes sent. Called once the budget is known."""
+        if self._book is not None:
+            for key, worst in self._book.open_requests():
+                self._reserved[key] = self._spending.reserve_under_way(worst)
+            self._spending.settle(self._spending.reserve_under_way(0.0), self._book.spent())
+
+    def state(self) -> BackendState:
+        """What is waited for."""
+        state = self._flow.state()
+        return replace(state, waiting=self._waiting) if self._waiting else state
+
+    def drain(self) -> None:
+        """Send nothing more and wait for no batch; may be called from a signal handler."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Close the book."""
+        if self._book is not None:
+            self._book.close()
+
+    def run(self, requests: Iterable[ChatRequest]) -> Iterator[Completion]:
+        """Answer every request once: from batches that are under way, in new ones, or one by one.
+
+        Raises:
+            BackendError: Nothing more will be answered now; what was sent goes on and is taken up again.
+        """
+        book = self._book
+        if book is None:
+            if self._batching.is_on:
+                log.warning("Batches have no effect here: there is no run to keep them in.")
+            yield from self._flow.run(requests)
+            return
+        try:
+            self._find_lost(book)
+            source = self._pulled(iter(requests))
+            while pulled := list(islice(source, MAX_PULLED)):
+                yield from self._answer(pulled, book)
+        except _Stopping:
+            self._say_what_goes_on(book)
+        finally:
+            self._waiting = ""
+            self._tell(book)
+
+    def _pulled(self, source: Iterator[ChatRequest]) -> Iterator[ChatRequest]:
+        for request in source:
+            self._note_safe(1)
+            yield request
+        if self._stopping:
+            raise _Stopping
+
+    def _answer(self, requests: Sequence[ChatRequest], book: BatchBook) -> Iterator[Completion]:
+        """Answer requests that are in batches, that a batch gave nothing usable for, and that are new."""
+        inside: list[ChatRequest] = []
+        alone: list[ChatRequest] = []
+        new: list[ChatRequest] = []
+        for request in requests:
+            asked = book.get(key_of(request))
+            (new if asked is None else inside if asked.uuid else alone).append(request)
+        while inside or new:
+            if probes := self._probes(new):
+                yield from self._ask(probes, book)
+                new = [request for request in new if request not in probes]
+            sent = self._send(new, book)
+            new = new[len(sent) :]
+            if not sent:  # too few, or no room in the budget
+                alone, new = alone + new, []
+            useless, untried = yield from self._awaited(inside + sent, book)
+            alone, new, inside = alone + useless, new + untried, []
+        yield from self._ask(alone, book)
+
+    # One by one.
+
+    def _probes(self, new: Sequence[ChatRequest]) -> list[ChatRequest]:
+        """The first request of each form, where many are to be sent: what a server does not take is learnt from it."""
+        if not self._is_worth(new):
+            return []
+        first: dict[tuple[bool, ...], ChatRequest] = {}
+        for request in new:
+            form = bool(request.prefill), bool(request.choices), bool(request.json_schema)
+            if form not in self._probed:
+                first.setdefault(form, request)
+        self._probed |= set(first)
+        return list(first.values())
+
+    def _is_worth(self, requests: Sequence[ChatRequest]) -> bool:
+        return self._batching.is_on and len(requests) >= min(SMALL, self._batching.size)
+
+    def _ask(self, requests: Sequence[ChatRequest], book: BatchBook) -> Iterator[Completion]:
+        """Ask as without batches."""
+        keys = {request.id: key_of(request) for request in requests}
+
+        def counted_out() -> Iterator[ChatRequest]:
+            for request in requests:
+                self._note_safe(-1)
+                yield request
+
+        for completion in self._flow.run(counted_out()) if requests else ():
+            key = keys[completion.id]
+            asked = book.get(key)
+            spent = None if asked is None else asked.spent
+            yield completion if spent is None else replace(completion, cost=spent + (completion.cost or 0.0))
+            if asked is not None:
+                book.forget(key)
+        if self._stopping:
+            raise _Stopping
+
+    # What goes out.
+
+    def _send(self, requests: Sequence[ChatRequest], book: BatchBook) -> list[ChatRequest]:
+        """Send as many as the budget allows, from the first one on, in as many batches as it takes."""
+        sent = 0
+        while self._is_worth(requests[sent:]):
+            items = self._fitting(requests[sent:])
+            if len(items) < min(SMALL, self._batching.size):
+                for key, *_ in items:
+                    self._spending.settle(self._reserved.pop(key), 0.0)
+                break
+            self._make(items, book)
+            sent += len(items)
+        return list(requests[:sent])
+
+    def _fitting(self, requests: Sequence[ChatRequest]) -> list[tuple[str, bytes, float]]:
+        """What one batch can hold and the budget allows: key, body and the most that each may cost, set aside."""
+        items: list[tuple[str, bytes, float]] = []
+        size = 0
+        for request in requests[: self._batching.size]:
+            body = self._body(request)
+            size += len(body)
+            reserved = self._spending.reserve(request, SHARE) if size <= MAX_BYTES else None
+            if reserved is None:
+                break
+            key = key_of(request)
+            self._reserved[key] = reserved
+            items.append((key, body, SHARE * (self._spending.worst(request) or 0.0)))
+        return items
+
+    def _make(self, items: Sequence[tuple[str, bytes, float]], book: BatchBook) -> None:
+        """Have a batch made; it is in the book before anything is sent."""
+        body = self._api.body([(key, body) for key, body, _ in items])
+        digest = hashlib.sha256(body).hexdigest()
+        batch = Batch(uuid.uuid4().hex, self._service().base_url, digest, len(items), "intended", sent=time.time())
+        book.intend(batch, [(key, worst) for key, _, worst in items])
+        self._waiting = f"the server to take a batch of {counted(len(items), 'request')}"
+        try:
+            id = self._made(batch, body, book)
+        except NotMadeError as error:
+            self._drop(batch, book)
+            raise error.why from None
+        book.note(batch.uuid, state="under_way", id=id)
+        log.info("A batch of %s is under way as %s.", counted(len(items), "request"), id)
+        self._tell(book)
+
+    def _made(self, batch: Batch, body: bytes, book: BatchBook) -> str:
+        while True:
+            self._leave_if_stopping()
+            try:
+                return self._api.make(batch, body, lambda: book.note(batch.uuid, state="sending", sent=time.time()))
+            except PassingError as error:
+                book.note(batch.uuid, state="intended")
+                self._failed(error, "takes no batch")
+                self._pause(FIRST_LOOK, error.wait)
+            except UnsureError as error:
+                log.warning(
+                    "Whether %s has made a batch of %s is not known (%s): it is looked for.",
+                    self._service().name, counted(batch.requests, "request"), error,
+                )  # fmt: skip
+                if id := self._found(replace(batch, sent=time.time()), book):
+                    return id
+                book.note(batch.uuid, state="intended")
+            except BackendError as error:
+                raise NotMadeError(error) from None
+
+    # What may have gone out.
+
+    def _find_lost(self, book: BatchBook) -> None:
+        """Settle what became of batches that a process was about to send when it ended."""
+        for batch in book.batches("intended"):
+            self._drop(batch, book)
+        for batch in book.batches("sending"):
+            said = self._batching.said_of(batch)
+            if said == RESUBMIT:
+                log.warning("A batch of %s is given up, as told.", counted(batch.requests, "request"))
+                self._drop(batch, book)
+            elif id := said or self._found(batch, book):
+                book.note(batch.uuid, state="under_way", id=id)
+                log.info("The batch %s of %s is taken up.", id, counted(batch.requests, "request"))
+            else:
+                log.info("A batch of %s had never been made.", counted(batch.requests, "request"))
+                self._drop(batch, book)
+
+    def _found(self, batch: Batch, book: BatchBook) -> str:
+        """The id of a batch that may have been made, or ``""`` where the server's list shows that it was not."""
+        known = {each.id for each in book.batches("under_way", "ended")}
+        settled = min(SETTLED, self._batching.poll)
+        while True:
+            self._leave_if_stopping()
+            try:
+                if id := self._api.find(batch, known):
+                    return id
+                if not 0 <= time.time() - batch.sent < settled:
+                    return ""
+            except PassingError as error:
+                self._failed(error, "does not list its batches")
+            except NoListError as error:
+                raise self._orphan(batch, str(error)) from None
+            self._pause(min(FIRST_LOOK, settled))
+
+    def _orphan(self, batch: Batch, why: str) -> BackendError:
+        name, option = self._service().name, f"{self._service().flag}-batch-orphan {code_of(batch)}"
+        return BackendError(
+            f"A batch of {counted(batch.requests, 'request')} was being sent to {name} at {_moment(batch.sent)}, and "
+            f"whether it arrived cannot be told: {why}. If it did, it is worked on and charged.",
+            f"Look for it in your account there. If you find it, give {option}=ID with its id, to take it up. If not, "
+            f"{option}={RESUBMIT}, to send its requests again. Then run the same command again.",
+        )
+
+    def _gone(self, batch: Batch, error: BackendError) -> BackendError:
+        return BackendError(
+            f"The batch {batch.id} of {counted(batch.requests, 'request')} is gone. {error.message}",
+            "Was it deleted, or is this another account's key? To send its requests again, and pay for them again, "
+            f"give {self._service().flag}-batch-orphan {code_of(batch)}={RESUBMIT}.",
+        )
+
+    def _drop(self, batch: Batch, book: BatchBook) -> None:
+        for key in book.drop(batch.uuid):
+            self._spending.settle(self._reserved.pop(key, 0.0), 0.0)
+
+    # What comes back.
+
+    def _awaited(
+        self, requests: Sequence[ChatRequest], book: BatchBook
+    ) -> Generator[Completion, None, tuple[list[ChatRequest], list[ChatRequest]]]:
+        """Hand over the answers as their batches end.
+
+        Returns:
+            The requests to which the answer is of no use, and those that no batch had time for.
+        """
+        waiting: dict[str, list[ChatRequest]] = {}
+        useless: list[ChatRequest] = []
+        untried: list[ChatRequest] = []
+        for request in requests:
+            asked = book.get(key_of(request))
+            if asked is None:
+                untried.append(request)
+            else:
+                waiting.setdefault(asked.uuid, []).append(request)
+        pause = FIRST_LOOK
+        while waiting:
+            wait = 0.0
+            for batch in book.batches("under_way", "ended"):
+                if batch.uuid not in waiting:
+                    continue
+                self._leave_if_stopping()
+                look = self._looked(batch, book) if batch.state == "under_way" else None
+                if isinstance(look, float):
+                    wait = max(wait, look)
+                    continue
+                yield from self._handed_over(waiting.pop(batch.uuid), book, useless, untried)
+                if look is not None:
+                    self._see_what_it_came_to(batch, look)
+            if waiting:
+                self._say_waiting(book, waiting)
+                self._pause(pause, wait)
+                pause = 1.5 * pause
+        return useless, untried
+
+    def _looked(self, batch: Batch, book: BatchBook) -> Look | float:
+        """Look at a batch, and take over what came of one that has ended; else seconds until the next look."""
+        if batch.place != self._service().base_url:
+            raise BackendError(
+                f"A batch of {counted(batch.requests, 'request')} is under way at {batch.place}, and another "
+                "address is asked.",
+                f"Give {self._service().flag}-base-url {batch.place} to take it up.",
+            )
+        try:
+            look = self._api.look(batch.id)
+            results = self._api.results(look) if look.is_ended else []
+        except GoneError as error:
+            if self._batching.said_of(batch) != RESUBMIT:
+                raise self._gone(batch, error) from None
+            log.warning("The batch %s is given up, as told.", batch.id)
+            book.take_over(batch.uuid, [])
+            return Look(GIVEN_UP, 0, "", None, {})
+        except PassingError as error:
+            self._failed(error, f"does not tell how the batch {batch.id} is doing")
+            return error.wait or 0.0
+        self._failures = 0
+        if not look.is_ended:
+            book.looked(batch.uuid, look.done)
+            self._tell(book)
+            return look.wait or 0.0
+        if results and not any(book.is_of(batch.uuid, key) for key, *_ in results):
+            book.note(batch.uuid, state="sending")
+            raise self._orphan(batch, f"the batch {batch.id} is another one's")
+        answered = book.take_over(batch.uuid, results)
+        log.info("The batch %s is %s: %d of %d requests.", batch.id, look.state, answered, batch.requests)
+        return replace(look, done=answered)
+
+    def _handed_over(
+        self, requests: Sequence[ChatRequest], book: BatchBook, useless: list[ChatRequest], untried: list[ChatRequest]
+    ) -> Iterator[Completion]:
+        """The answers that the book holds, one after the other; each is kept there until the run has it."""
+        self._waiting = ""
+        for request in requests:
+            key = key_of(request)
+            asked = book.get(key)
+            reserved = self._reserved.pop(key, 0.0)
+            if asked is None:
+                self._spending.settle(reserved, 0.0)
+                untried.append(request)
+                continue
+            outcome = self._outcome(request, asked.status or 0, asked.body)
+            self._spending.settle(reserved, outcome.cost)
+            if outcome.kind != "answer":
+                book.failed(key, outcome.cost)
+                useless.append(request)
+                continue
+            book.hand_over(key)
+            self._note_safe(-1)
+            job = Job(request, Run(iter(())))
+            job.book(outcome)
+            yield job.answered(outcome)
+            book.forget(key)
+
+    def _outcome(self, request: ChatRequest, status: int, body: bytes) -> Outcome:
+        """What an answer means, with half the listed price where it tells none."""
+        outcome = sort_reply(Reply(status, body), self._service(), self._limit(request))
+        read, made, prices = outcome.prompt_tokens, outcome.completion_tokens, self._spending.prices
+        if outcome.cost is None and prices is not None and read is not None and made is not None:
+            return replace(outcome, cost=SHARE * prices.cost(read, made))
+        return outcome
+
+    def _see_what_it_came_to(self, batch: Batch, look: Look) -> None:
+        """Raise BackendError where the user is to decide how to go on; what was answered is handed over."""
+        flag, name = self._service().flag, self._service().name
+        again = f"Run the same command again to send what is lacking in another batch, or leave {flag}-batch out."
+        smaller = f" Where it was too large, give a smaller {flag}-batch-size."
+        said = f": {look.said}" if look.said else ""
+        if look.state == "cancelled":
+            raise BackendError(
+                f"The batch {batch.id} was cancelled: {number(look.done)} of {counted(batch.requests, 'request')} are "
+                "kept.",
+                again,
+            )
+        if look.state == GIVEN_UP:
+            return
+        if look.state == "failed" or not look.done:
+            charged = f" Whether {name} charged for it is told in your account there." if self._service().priced else ""
+            state = "failed" if look.state == "failed" else f"is {look.state} without a single answer"
+            raise BackendError(f"The batch {batch.id} {state}{said}.{charged}", again + smaller)
+        if look.state == "expired":
+            log.warning(
+                "The batch %s expired with %s of %s requests answered: the rest is asked again.",
+                batch.id, number(look.done), number(batch.requests),
+            )  # fmt: skip
+
+    # Waiting, and what is said of it.
+
+    def _failed(self, error: PassingError, what: str) -> None:
+        """Count a failure. Raises BackendError where it has gone on for too long."""
+        now = self._timing.clock()
+        self._failing_since = self._failing_since if self._failures else now
+        self._failures += 1
+        log.info("%s: trying again", error)
+        lasted = now - self._failing_since
+        if self._failures >= FAILED_LOOKS and lasted >= LIMITED_TIMEOUT_FACTOR * self._policy.outage_timeout:
+            self._failures = 0
+            raise BackendError(
+                f"Stopped: {self._service().name} {what} (last: {error}).",
+                "Everything answered is saved, and batches that were made go on. Run the same command again later: it "
+                "takes them up.",
+                later=True,
+            )
+
+    def _pause(self, seconds: float, asked: float | None = None) -> None:
+        """Wait as long as the server asks, or else not longer than the user allows; not once they want to stop."""
+        until = self._timing.clock() + min(asked or min(seconds, self._batching.poll), MOST_ASKED)
+        while (left := until - self._timing.clock()) > 0:
+            self._leave_if_stopping()
+            self._timing.sleep(min(left, MOMENT))
+        self._leave_if_stopping()
+
+    def _leave_if_stopping(self) -> None:
+        if self._stopping:
+            raise _Stopping
+
+    def _note_safe(self, change: int) -> None:
+        self._safe += change
+        if self._folder is not None:
+            self._folder.safe(max(0, self._safe))
+
+    def _say_waiting(self, book: BatchBook, waiting: Iterable[str]) -> None:
+        batches = [batch for batch in book.batches("under_way") if batch.uuid in waiting]
+        done, requests = (sum(column) for column in zip(*((b.done, b.requests) for b in batches), strict=True))
+        what = "a batch" if len(batches) == 1 else f"{len(batches)} batches"
+        since = _moment(min(batch.sent for batch in batches))
+        self._waiting = f"{what}, {number(done)} of {number(requests)} done, since {since}"
+
+    def _say_what_goes_on(self, book: BatchBook) -> None:
+        for batch in book.batches("under_way"):
+            log.warning(
+                "The batch %s of %s goes on at %s: the same command takes it up. To cancel it: %s.",
+                batch.id, counted(batch.requests, "request"), batch.place, self._api.how_to_cancel(batch.id),
+            )  # fmt: skip
+
+    def _tell(self, book: BatchBook) -> None:
+        """Say what goes on for ``dataset.status``."""
+        if self._folder is None:
+            return
+        told = [
+            f"a batch of {counted(b.requests, 'request')} {'is' if b.id else 'may be'} under way at {b.place} since "
+            f"{_moment(b.sent)}, {number(b.done)} done when last looked at{f' ({b.id})' if b.id else ''}; the same "
+            "command takes it up"
+            for b in book.batches("sending", "under_way")
+        ]
+        if unclaimed := book.unclaimed():
+            told.append(f"{counted(unclaimed, 'answer')} of batches are kept until the run asks for them")
+        self._folder.tell("; ".join(told))
+
+
+class NotMadeError(Exception):
+    """A batch was certainly not made."""
+
+    def __init__(self, why: BackendError) -> None:
+        super().__init__(why.message)
+        self.why = why
+
+
+def key_of(request: ChatRequest) -> str:
+    """A digest of a request, its id included: the same one in every process of a run, and no two have the same."""
+    r = request
+    messages = [(message.role, message.content) for message in r.messages]
+    asked = (r.id, messages, r.prefill, r.stop, r.max_tokens, r.temperature, r.seed)
+    more = (r.choices, r.continuation, r.json_schema)
+    return hashlib.sha256(json.dumps([*asked, *more]).encode()).hexdigest()[:48]
+
+
+def code_of(batch: Batch) -> str:
+    """What a batch is called where the user is asked about it."""
+    return batch.uuid[:6]
+
+
+def _moment(seconds: float) -> str:
+    """A moment as people write it: the time, and the date where it is not today's."""
+    then, now = time.localtime(seconds), time.localtime()
+    return time.strftime("%H:%M" if then[:3] == now[:3] else "%Y-%m-%d %H:%M", then)
