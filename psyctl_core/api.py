@@ -28,9 +28,10 @@ from psyctl_core._engine.config import BuildConfig
 from psyctl_core._engine.dataset import Dataset
 from psyctl_core._engine.derived import DerivedReport
 from psyctl_core._engine.exporting import ExportReport, export, split_pairs
-from psyctl_core._engine.job import Job, Work, close_all, closed_after, open_datasets, prepared
+from psyctl_core._engine.job import Job, Work, closed_after, prepared
 from psyctl_core._engine.merging import merge
-from psyctl_core._engine.planning import Plan, planned
+from psyctl_core._engine.opening import There, close_all, open_datasets, there_of
+from psyctl_core._engine.planning import Plan, planned, say_what_begins
 from psyctl_core._engine.progress import Callback, Progress
 from psyctl_core._engine.reading import StoredDataset, all_datasets, find_datasets, of_run
 from psyctl_core._engine.recipe import Recipe
@@ -185,12 +186,15 @@ def build(
     """
     began = time.monotonic()
     with prepared(config) as job, stoppable() as stop, _folders(job):
-        datasets = open_datasets(job, fresh=fresh)
+        there = There() if fresh else there_of(job)
+        say_what_begins(job, there)
+        datasets = open_datasets(job, there)
         with closed_after(lambda: close_all(datasets)):
             usage, seconds, requests = datasets[0].run.usage, 0.0, 0
             limit = config.limit_samples
             if not all(dataset.is_saved and not dataset.lacks(limit) for dataset in datasets):
-                work = Work(job, datasets, stop, progress)
+                beside = [run for trait, run in there.runs.items() if trait not in {each.name for each in job.traits}]
+                work = Work(job, datasets, stop, progress, beside)
                 with Watch(config.output, [dataset.run for dataset in datasets], work.meter, tick).watching():
                     work.finish()
                 usage, seconds, requests = work.usage, work.meter.seconds, work.meter.requests
@@ -216,7 +220,7 @@ def plan(config: BuildConfig, *, fresh: bool = False) -> Plan:
         PsyctlError: What :func:`build` raises before it starts.
     """
     with prepared(config) as job:
-        return planned(job, fresh=fresh)
+        return planned(job, There() if fresh else there_of(job))
 
 
 def build_caa(
@@ -576,12 +580,12 @@ def _selected(wanted: Mapping[KindName, object]) -> dict[KindName, Selection]:
 def _folders(job: Job) -> Iterator[None]:
     """Make the output folders, and keep other processes off them; what was made for nothing is gone afterwards."""
     output = job.config.output
-    with new_folders([output, *job.folders], (LOCK_FILE,)):
+    with new_folders(job.folders, (LOCK_FILE,)):
         runs.prepare_folder(output)
         with locked(output):
-            for folder in {output, *job.folders}:
-                runs.prepare_folder(folder)
-                remove_drafts(folder)
+            for folder in job.folders:
+                if folder.is_dir():
+                    remove_drafts(folder)
             yield
 
 

@@ -78,6 +78,11 @@ class Run:
         """The run folder."""
         return self.folder / f"{self.name}.run"
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a run.json of it."""
+        return (self.path / RUN_FILE).exists()
+
     def save(self, accepted: int, rejected: Mapping[str, int], skipped: Mapping[str, int]) -> None:
         """Write run.json, replacing the last one atomically.
 
@@ -173,8 +178,8 @@ def rejected_ids(run_folder: Path) -> set[str]:
     return {json.loads(line)["id"] for line in _lines(run_folder / REJECTS_FILE) if _is_json(line)}
 
 
-def find_runs(folder: Path, trait: str) -> list[Run]:
-    """Every run of a trait in a folder, newest first.
+def find_runs(folder: Path) -> list[Run]:
+    """Every run in a folder, newest first.
 
     Raises:
         OutputError: A run.json cannot be read: beginning anew without a word could mean paying again.
@@ -191,8 +196,7 @@ def find_runs(folder: Path, trait: str) -> list[Run]:
                 f"The run file {path} cannot be used: {wrong}.",
                 "Restore it, or move that run's files away; to begin another dataset beside it give --fresh.",
             )
-        if data["trait"] == trait:
-            runs.append(_from_json(path.parent, data))
+        runs.append(_from_json(path.parent, data))
     return runs
 
 
