@@ -70,12 +70,14 @@ if TYPE_CHECKING:
         DatasetReport,
         DerivedReport,
         ExportReport,
+        Forecast,
         Moment,
         PersonaChoice,
         Plan,
         Progress,
         RejectedPair,
         Report,
+        Sample,
         Sampling,
         Selection,
         StoredDataset,
@@ -91,6 +93,7 @@ if TYPE_CHECKING:
         plan_caa,
         read_recipe,
         recipe_of,
+        sample,
         scores_of,
         split_dataset,
         split_pairs,
@@ -98,11 +101,11 @@ if TYPE_CHECKING:
     )
 
 _API = (
-    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "DerivedReport", "ExportReport", "Moment",
-    "PersonaChoice", "Plan", "Progress", "RejectedPair", "Report", "Sampling", "Selection", "StoredDataset",
+    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "DerivedReport", "ExportReport", "Forecast", "Moment",
+    "PersonaChoice", "Plan", "Progress", "RejectedPair", "Report", "Sample", "Sampling", "Selection", "StoredDataset",
     "build", "build_caa", "check_dataset", "check_records", "export_dataset", "lent_model", "merge_datasets",
-    "open_dataset", "plan", "plan_caa", "read_recipe", "recipe_of", "scores_of", "split_dataset", "split_pairs",
-    "stored_datasets",
+    "open_dataset", "plan", "plan_caa", "read_recipe", "recipe_of", "sample", "scores_of", "split_dataset",
+    "split_pairs", "stored_datasets",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 
@@ -138,6 +141,7 @@ __all__ = [
     "ExportTarget",
     "Exported",
     "Finding",
+    "Forecast",
     "Identity",
     "InferenceBackend",
     "Inspection",
@@ -160,6 +164,7 @@ __all__ = [
     "Report",
     "Runner",
     "RunnerTarget",
+    "Sample",
     "Sampling",
     "Scenario",
     "ScenarioSource",
@@ -188,6 +193,7 @@ __all__ = [
     "plan_caa",
     "read_recipe",
     "recipe_of",
+    "sample",
     "scores_of",
     "split_dataset",
     "split_pairs",

@@ -232,6 +232,7 @@ class Work:
                 "%d requests were under way at a kill: they are asked again, and what they cost is not known.",
                 self._journal.lost,
             )
+        self._answered_before = max((run.answered_by for run in every), key=lambda counts: sum(counts.values()))
         self._seconds_before = max(run.usage.seconds for run in every)
         self._noted = 0.0
         for backend in (job.backend, job.judge_backend):
@@ -363,7 +364,7 @@ class Work:
                 judged = judged_by(job.judge, guides, job.config.sampling.seed)
 
         def make_task(scenario: Scenario, slug: str) -> Task:
-            return cast_task(scenario, casts[slug], job.config.sampling, judged)
+            return cast_task(scenario, casts[slug], job.config.sampling, judged, job.config.notes.get(scenario.id, {}))
 
         return make_task
 
@@ -399,6 +400,7 @@ class Work:
     def _save(self) -> None:
         with self.meter.phase("saving"):
             self._take_time()
+            answered_by = dict(Counter(self._answered_before) + Counter(self._job.pool.state().answered))
             adapted = {"backend": self._job.pool.adaptations()}
             if self._job.judge_choice is not None:
                 adapted["judge_backend"] = self._job.judge_pool.adaptations()
@@ -408,6 +410,7 @@ class Work:
                 dataset.run.settings = {**settings, **told}
                 if self._job.judge is not None:
                     dataset.sum_up_scores()
+                dataset.run.answered_by = answered_by
                 dataset.run.status = "stopped" if dataset.lacks(self._limit) else "complete"
                 dataset.checkpoint()
                 dataset.save()

@@ -201,6 +201,11 @@ class Meter:
         """Answers that this process received."""
         return self._usage.requests - self._before
 
+    @property
+    def persona_requests(self) -> int:
+        """Those among them that came before generating began: personas', and a judge's guides."""
+        return (self._asked_before if self._seconds or self._since else self._usage.requests) - self._before
+
     def answered(self) -> None:
         """An answer came."""
         self._answered = self._clock()
