@@ -36,8 +36,6 @@ SECTIONS: Mapping[str, KindName] = {**{kind: kind for kind in OF_A_RUN}, JUDGE_B
 ENV = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 """How a recipe names the variable that holds a secret."""
 
-"""What an address with a name or a password in it has; no recipe holds one."""
-
 _TYPES = {"integer": int, "number": float, "boolean": bool, "string": str}
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 

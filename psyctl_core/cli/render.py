@@ -319,7 +319,7 @@ def _time(found: Plan) -> str:
         return "none"
     if found.seconds is not None:
         return f"about {duration(found.seconds)}, at the rate of the run so far"
-    return "not known before the first answers: --limit-samples 20 tells, and a higher limit goes on from there"
+    return "not known before the first answers: --sample 20 tells, and the run goes on from there"
 
 
 def _scenarios(found: Plan) -> str:
