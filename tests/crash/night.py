@@ -325,10 +325,13 @@ def main() -> None:
     """Live through a night of 400 pairs of each trait, print what was counted, and exit 1 where numbers differ."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=400)
+    parser.add_argument("--keep", type=Path, help="a folder for what the night leaves (default: none of it is kept)")
     options = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        night = sleepless(options.pairs, Path(folder))
+        place = options.keep or Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        night = sleepless(options.pairs, place)
     for name, value in night.figures.items():
         print(f"{name}: {value}")
     print(f"{time.monotonic() - began:.0f} s; {len(night.wrong)} disagreements")

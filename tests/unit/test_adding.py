@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from psyctl_core import Completion, PluginError
+from psyctl_core._engine.status import status
+from psyctl_core._plugins.registry import discover
 from psyctl_core.testing import FakeBackend, FakeSource
 from psyctl_core.testing.fakes import fake_answer
 
@@ -73,6 +76,15 @@ def test_a_trait_alone_joins_what_is_there_and_each_goes_on_alone(run, tmp_path)
     assert sorted(ids(*asked)) == sorted(ids(whole))
     assert ids(asked[-1]) == []
     assert max(each["requests"] for each in stats(tmp_path / "out").values()) == len(ids(whole))
+
+
+def test_the_status_tells_the_cost_of_the_whole_run_for_each_trait(run, tmp_path):
+    def priced(request):
+        return dataclasses.replace(fake_answer(request), cost=1.0)
+
+    run("Extroversion", limit_samples=3, backend=FakeBackend(answer=priced))
+    run("Openness", limit_samples=3, backend=FakeBackend(answer=priced))
+    assert [each.cost for each in status(tmp_path / "out", discover())] == [9.0, 9.0]
 
 
 def test_the_personas_of_a_run_are_described_once(run, tmp_path):
