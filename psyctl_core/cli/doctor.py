@@ -48,5 +48,5 @@ def _verdict(found: Health) -> str:
     problems = sum(each.state == "problem" for each in found.symptoms)
     rest = f" {counted(problems, 'problem')}: see the lines above." if problems else ""
     if found.can_run:
-        return f"A backend can answer here.{rest}"
-    return f"No backend can answer here: see what stands behind -> at the backends.{rest}"
+        return f"A backend can be used here.{rest}"
+    return f"No backend can be used here: see what stands behind -> at the backends.{rest}"

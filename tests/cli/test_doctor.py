@@ -222,5 +222,5 @@ def test_the_last_line_counts_the_problems(install, capsys, monkeypatch):
     )
     make_app()(["doctor"], standalone_mode=False)
     told = capsys.readouterr().out
-    assert told.splitlines()[-1] == "A backend can answer here. 1 problem: see the lines above."
+    assert told.splitlines()[-1] == "A backend can be used here. 1 problem: see the lines above."
     assert "(1 parts)" not in told
