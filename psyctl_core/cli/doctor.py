@@ -1,4 +1,4 @@
-"""``psyctl doctor``: what is installed, what can answer here, and what is missing."""
+"""``psyctl doctor``: what is installed, what can be used here, and what is missing."""
 
 from __future__ import annotations
 

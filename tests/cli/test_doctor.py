@@ -191,7 +191,7 @@ def test_where_nothing_can_answer_the_doctor_says_so_by_its_exit_code(psyctl, tm
         (tmp_path / "site" / f"{name}.py").write_text("raise OSError('libc.so.9 is missing')")
     done = psyctl("doctor", PYTHONPATH=f"{tmp_path / 'site'}:{os.environ.get('PYTHONPATH', '')}")
     assert done.returncode == 1
-    assert "No backend can answer here" in done.stdout
+    assert "No backend can be used here" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 
