@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -170,6 +171,7 @@ class Meter:
         self._usage = usage
         self._callback = callback
         self._clock = clock
+        self._telling = threading.RLock()
         self._pools = pools
         self._phase: Phase = "starting"
         self._phase_began = self._answered = clock()
@@ -211,10 +213,12 @@ class Meter:
         self._answered = self._clock()
         self.tell()
 
-    def tell(self) -> None:
-        """Call the callback with how the run is doing now."""
-        if self._callback is not None:
-            self._callback(self.now())
+    def tell(self, callback: Callback | None = None) -> None:
+        """Call the callback, or another one, with how the run is doing now: no thread tells what is older already."""
+        told = callback or self._callback
+        if told is not None:
+            with self._telling:
+                told(self.now())
 
     def now(self) -> Progress:
         """How the run is doing now; may be called from another thread."""
