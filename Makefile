@@ -84,8 +84,9 @@ types: $(VENV)/dev.done
 bench: $(VENV)/dev.done ## Measure, and write the report to tests/benchmarks/report.md
 	$(BIN)/python tests/benchmarks/run.py
 
-crash-test: $(VENV)/dev.done ## Kill runs at random moments, 200 times and more, and compare what they end with
+crash-test: $(VENV)/dev.done ## Kill runs 200 times and more, live through a night, and compare what they end with
 	$(BIN)/python tests/crash/harness.py --kills 200 --local-kills 8
+	$(BIN)/python tests/crash/night.py --pairs 400
 
 docs: $(VENV)/dev.done ## Build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

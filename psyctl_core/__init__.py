@@ -72,12 +72,14 @@ if TYPE_CHECKING:
         DatasetReport,
         DerivedReport,
         ExportReport,
+        Forecast,
         Moment,
         PersonaChoice,
         Plan,
         Progress,
         RejectedPair,
         Report,
+        Sample,
         Sampling,
         Selection,
         StoredDataset,
@@ -93,6 +95,7 @@ if TYPE_CHECKING:
         plan_caa,
         read_recipe,
         recipe_of,
+        sample,
         scores_of,
         split_dataset,
         split_pairs,
@@ -100,11 +103,11 @@ if TYPE_CHECKING:
     )
 
 _API = (
-    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "DerivedReport", "ExportReport", "Moment",
-    "PersonaChoice", "Plan", "Progress", "RejectedPair", "Report", "Sampling", "Selection", "StoredDataset",
+    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "DerivedReport", "ExportReport", "Forecast", "Moment",
+    "PersonaChoice", "Plan", "Progress", "RejectedPair", "Report", "Sample", "Sampling", "Selection", "StoredDataset",
     "build", "build_caa", "check_dataset", "check_records", "export_dataset", "lent_model", "merge_datasets",
-    "open_dataset", "plan", "plan_caa", "read_recipe", "recipe_of", "scores_of", "split_dataset", "split_pairs",
-    "stored_datasets",
+    "open_dataset", "plan", "plan_caa", "read_recipe", "recipe_of", "sample", "scores_of", "split_dataset",
+    "split_pairs", "stored_datasets",
 )  # fmt: skip
 """Imported when first asked for: plugins and `--help` need none of it."""
 
@@ -140,6 +143,7 @@ __all__ = [
     "ExportTarget",
     "Exported",
     "Finding",
+    "Forecast",
     "Identity",
     "InferenceBackend",
     "Inspection",
@@ -163,6 +167,7 @@ __all__ = [
     "RunFolder",
     "Runner",
     "RunnerTarget",
+    "Sample",
     "Sampling",
     "Scenario",
     "ScenarioSource",
@@ -192,6 +197,7 @@ __all__ = [
     "plan_caa",
     "read_recipe",
     "recipe_of",
+    "sample",
     "scores_of",
     "split_dataset",
     "split_pairs",

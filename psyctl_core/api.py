@@ -28,13 +28,15 @@ from psyctl_core._engine.config import BuildConfig
 from psyctl_core._engine.dataset import Dataset
 from psyctl_core._engine.derived import DerivedReport
 from psyctl_core._engine.exporting import ExportReport, export, split_pairs
-from psyctl_core._engine.job import Job, Work, close_all, closed_after, open_datasets, prepared
+from psyctl_core._engine.job import Job, Work, closed_after, prepared
 from psyctl_core._engine.merging import merge
-from psyctl_core._engine.planning import Plan, planned
+from psyctl_core._engine.opening import There, close_all, open_datasets, there_of
+from psyctl_core._engine.planning import Plan, planned, say_what_begins
 from psyctl_core._engine.progress import Callback, Progress
 from psyctl_core._engine.reading import StoredDataset, all_datasets, find_datasets, of_run
 from psyctl_core._engine.recipe import Recipe
 from psyctl_core._engine.recipe_text import recipe_of_job, recipe_of_run
+from psyctl_core._engine.sampling import Forecast, forecast
 from psyctl_core._engine.scores import scores_of
 from psyctl_core._engine.showing import dataset_html, table
 from psyctl_core._engine.splitting import Parts, split
@@ -76,12 +78,14 @@ __all__ = [
     "DatasetReport",
     "DerivedReport",
     "ExportReport",
+    "Forecast",
     "Moment",
     "PersonaChoice",
     "Plan",
     "Progress",
     "RejectedPair",
     "Report",
+    "Sample",
     "Sampling",
     "Selection",
     "StoredDataset",
@@ -97,6 +101,7 @@ __all__ = [
     "plan_caa",
     "read_recipe",
     "recipe_of",
+    "sample",
     "scores_of",
     "split_dataset",
     "split_pairs",
@@ -132,6 +137,7 @@ class Report:
         seconds: Wall time of this call, loading included.
         generating_seconds: Wall time this call spent on answers.
         requests: Answers this call asked for.
+        persona_requests: Those among them that described personas, or told a judge of the trait.
         is_free: Whether answers cost no money, so that there is no cost to tell.
     """
 
@@ -142,6 +148,7 @@ class Report:
     generating_seconds: float
     requests: int
     is_free: bool = False
+    persona_requests: int = 0
 
     @property
     def short(self) -> tuple[DatasetReport, ...]:
@@ -165,6 +172,29 @@ class Report:
         return table(("Trait", "Pairs", "New", "Rejected", "Where"), rows) + "".join(map(dataset_html, stored))
 
 
+PAIRS_OF_A_FORECAST = 1_000
+"""For how many pairs in each dataset a sample tells the effort where no limit is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What :func:`sample` found.
+
+    Attributes:
+        report: What was done.
+        checks: What the checks say of each dataset that has a pair.
+        longer: Of each of them in how many pairs the positive answer is the longer one.
+        limit: Records wanted in each, or ``None``: the forecast is then for 1,000.
+        forecast: What the rest takes, or ``None`` where nobody can tell.
+    """
+
+    report: Report
+    checks: tuple[Checkup, ...]
+    longer: Mapping[str, int]
+    limit: int | None
+    forecast: Forecast | None
+
+
 def build(
     config: BuildConfig, *, fresh: bool = False, progress: Callback | None = None, tick: Callback | None = None
 ) -> Report:
@@ -185,15 +215,19 @@ def build(
     """
     began = time.monotonic()
     with prepared(config) as job, stoppable() as stop, _folders(job):
-        datasets = open_datasets(job, fresh=fresh)
+        there = There() if fresh else there_of(job)
+        say_what_begins(job, there)
+        datasets = open_datasets(job, there)
         with closed_after(lambda: close_all(datasets)):
-            usage, seconds, requests = datasets[0].run.usage, 0.0, 0
+            usage, seconds, requests, described = datasets[0].run.usage, 0.0, 0, 0
             limit = config.limit_samples
             if not all(dataset.is_saved and not dataset.lacks(limit) for dataset in datasets):
-                work = Work(job, datasets, stop, progress)
+                beside = [run for trait, run in there.runs.items() if trait not in {each.name for each in job.traits}]
+                work = Work(job, datasets, stop, progress, beside)
                 with Watch(config.output, [dataset.run for dataset in datasets], work.meter, tick).watching():
                     work.finish()
                 usage, seconds, requests = work.usage, work.meter.seconds, work.meter.requests
+                described = work.meter.persona_requests
         return Report(
             datasets=tuple(_dataset_report(dataset) for dataset in datasets),
             limit=limit,
@@ -202,7 +236,45 @@ def build(
             generating_seconds=seconds,
             requests=requests,
             is_free=job.is_free,
+            persona_requests=described,
         )
+
+
+def sample(
+    config: BuildConfig,
+    scenarios: int,
+    *,
+    fresh: bool = False,
+    progress: Callback | None = None,
+    tick: Callback | None = None,
+) -> Sample:
+    """Build as far as a few scenarios go, and find out from them how good the pairs are and what all would take.
+
+    The pairs are the dataset's first: :func:`build` with the same job goes on from there.
+
+    Args:
+        config: The job.
+        scenarios: How many scenarios to ask about, those of earlier calls included.
+        fresh: As of :func:`build`.
+        progress: As of :func:`build`.
+        tick: As of :func:`build`.
+
+    Raises:
+        PsyctlError: As :func:`build` does.
+    """
+    most = min(scenarios, config.max_scenarios or scenarios)
+    report = build(dataclasses.replace(config, max_scenarios=most), fresh=fresh, progress=progress, tick=tick)
+    counts = [(each.pairs, sum(each.rejected.values())) for each in report.datasets]
+    is_new = report.requests == report.usage.requests
+    seconds = report.generating_seconds if is_new else report.usage.seconds
+    wanted = config.limit_samples or PAIRS_OF_A_FORECAST
+    ahead = forecast(counts, wanted, report.usage, report.persona_requests, seconds)
+    registry = discover()
+    stored = [of_run(each.run_folder / runs.RUN_FILE, registry) for each in report.datasets if each.pairs]
+    records = [list(dataset) for dataset in stored]
+    checks = tuple(check_records(dataset, found) for dataset, found in zip(stored, records, strict=True))
+    longer = {each[0].trait: sum(len(pair.positive_text) > len(pair.neutral_text) for pair in each) for each in records}
+    return Sample(report, checks, longer, config.limit_samples, ahead)
 
 
 def plan(config: BuildConfig, *, fresh: bool = False) -> Plan:
@@ -216,7 +288,7 @@ def plan(config: BuildConfig, *, fresh: bool = False) -> Plan:
         PsyctlError: What :func:`build` raises before it starts.
     """
     with prepared(config) as job:
-        return planned(job, fresh=fresh)
+        return planned(job, There() if fresh else there_of(job))
 
 
 def build_caa(
@@ -576,12 +648,12 @@ def _selected(wanted: Mapping[KindName, object]) -> dict[KindName, Selection]:
 def _folders(job: Job) -> Iterator[None]:
     """Make the output folders, and keep other processes off them; what was made for nothing is gone afterwards."""
     output = job.config.output
-    with new_folders([output, *job.folders], (LOCK_FILE,)):
+    with new_folders(job.folders, (LOCK_FILE,)):
         runs.prepare_folder(output)
         with locked(output):
-            for folder in {output, *job.folders}:
-                runs.prepare_folder(folder)
-                remove_drafts(folder)
+            for folder in job.folders:
+                if folder.is_dir():
+                    remove_drafts(folder)
             yield
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -245,11 +245,13 @@ class BackendState:
         waiting: What it waits for, such as ``rate limited``; empty where it waits for nothing but answers.
         retries: How often it has asked something again.
         workers: How many processes answer now, where it is not this one alone.
+        answered: Where several servers answer, how many requests each has answered, by its address.
     """
 
     waiting: str = ""
     retries: int = 0
     workers: int | None = None
+    answered: Mapping[str, int] = field(default_factory=dict)
 
 
 @runtime_checkable

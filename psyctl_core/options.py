@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -91,8 +92,12 @@ def _value(default: T, env: str, parse: Callable[[str], T] | None) -> T:
         ) from error
 
 
+PASSWORD = re.compile(r"://[^/@\s]+@")
+"""An address with a user name or a password in it, which no file may keep."""
+
+
 def settings(config: Config, *, identity: bool = False) -> dict[str, JsonValue]:
-    """A config's options as JSON values, secrets left out.
+    """A config's options as JSON values, secrets left out, and addresses without a password.
 
     Args:
         config: An instance of a component's config dataclass.
@@ -105,5 +110,6 @@ def settings(config: Config, *, identity: bool = False) -> dict[str, JsonValue]:
         value = getattr(config, field.name)
         saved = field.metadata.get("saved")
         value = saved(value) if saved else value
-        found[field.name] = str(value) if isinstance(value, Path) else value
+        value = str(value) if isinstance(value, Path) else value
+        found[field.name] = PASSWORD.sub("://***@", value) if isinstance(value, str) else value
     return found

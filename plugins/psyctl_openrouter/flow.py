@@ -155,7 +155,8 @@ class Flow:
 
     def state(self) -> BackendState:
         """What is waited for, and how often something was asked again; may be called from any thread."""
-        return BackendState(self._waiting, self._retries)
+        many = self._servers.all if len(self._servers.all) > 1 else ()
+        return BackendState(self._waiting, self._retries, answered={server.name: server.answered for server in many})
 
     def close(self) -> None:
         """Stop everything and let the threads end; called once."""

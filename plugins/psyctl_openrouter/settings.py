@@ -96,7 +96,7 @@ def address_of(url: str, flag: str) -> str:
         elif parts.fragment or (mark and not _API_VERSION.fullmatch(query)):
             wrong = "it goes on after the path, where only Azure's ?api-version=DATE may stand"
         elif parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-            wrong = f"'{url}' is not an http or https address"
+            wrong = f"'{base.rpartition('@')[2]}' is not an http or https address"
     except ValueError:
         wrong = "it is not an http or https address"
     if wrong:

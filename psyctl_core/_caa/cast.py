@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from psyctl_core._caa.contrast import Condition, Judging, Rejected, Sampling, Task, contrast
 from psyctl_core._caa.given import Contrast
 from psyctl_core._caa.traits import Trait
-from psyctl_core.records import JsonValue, Persona, Scenario
+from psyctl_core.records import JsonValue, Metadata, Persona, Scenario
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,25 @@ class Cast:
         return notes
 
 
-def cast_task(scenario: Scenario, cast: Cast, sampling: Sampling, judging: Judging | None = None) -> Task:
-    """The scenario's task under the personas it is dealt, which are noted in the pair, and the judge's part of it."""
+def cast_task(
+    scenario: Scenario,
+    cast: Cast,
+    sampling: Sampling,
+    judging: Judging | None = None,
+    known: Metadata = MappingProxyType({}),
+) -> Task:
+    """The scenario's task under the personas it is dealt, which are noted in the pair, and the judge's part of it.
+
+    Args:
+        scenario: The scenario.
+        cast: Who answers.
+        sampling: How answers are drawn.
+        judging: The judge's part, if there is a judge.
+        known: What is noted in the pair besides.
+    """
     outcome = yield from contrast(scenario, cast.conditions(scenario.offset), sampling)
     if isinstance(outcome, Rejected):
         return outcome
-    if notes := cast.notes(scenario.offset):
+    if notes := {**cast.notes(scenario.offset), **known}:
         outcome = dataclasses.replace(outcome, metadata={**outcome.metadata, **notes})
     return outcome if judging is None else (yield from judging(outcome))

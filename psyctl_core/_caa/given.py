@@ -81,6 +81,10 @@ class PersonaChoice:
         others = len(self.neutral) or self.number
         return min(max(len(self.positive.get(trait.name, ())) or self.number, others) for trait in traits)
 
+    def of(self, trait: str) -> PersonaChoice:
+        """The choice as far as it concerns one trait."""
+        return replace(self, positive={name: texts for name, texts in self.positive.items() if name == trait})
+
     def as_json(self) -> dict[str, JsonValue]:
         """What differs from the defaults; part of a run's identity."""
         row: dict[str, JsonValue] = {}

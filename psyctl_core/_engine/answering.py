@@ -148,6 +148,7 @@ class Answerer:
                 self._error = self._budget.refusal()
                 return None
             if isinstance(block, Sequence):
+                block = self._without_neutral(block)
                 kept = [self._journal.get(asked.request) for asked in block]
                 if all(kept):  # which requests are computed together may decide the answers: all or none
                     self._found.extend(completion for completion in kept if completion)
@@ -160,13 +161,19 @@ class Answerer:
 
         return prepared
 
+    def _without_neutral(self, block: Sequence[Asked]) -> Sequence[Asked]:
+        """The block without the neutral answers that were kept for it when another trait's pairs were made."""
+        known = {asked.request.id: self._journal.neutral(asked.request) for asked in block}
+        self._found.extend(completion for completion in known.values() if completion)
+        return [asked for asked in block if known[asked.request.id] is None]
+
     def _requests(self, block: Iterator[Asked], *, look_up: bool) -> Iterator[ChatRequest]:
         while not self._stop.requested:
             try:
                 asked = next(block, None)
                 if asked is None:
                     return
-                completion = self._journal.get(asked.request) if look_up else None
+                completion = self._known(asked.request) if look_up else None
                 if look_up and completion is None and not self._budget.allows(len(self._asked)):
                     self._rest = chain([asked], block)  # once what is under way has told its price
                     return
@@ -179,6 +186,9 @@ class Answerer:
                 self._asked[asked.request.id] = asked
                 self._note_under_way()
                 yield asked.request
+
+    def _known(self, request: ChatRequest) -> Completion | None:
+        return self._journal.get(request) or self._journal.neutral(request)
 
     def _book(self, completion: Completion) -> None:
         with self._stop.deferred():

@@ -15,7 +15,7 @@ from psyctl_core._plugins.selection import Selection
 from psyctl_core.components import KindName
 from psyctl_core.errors import UsageError
 from psyctl_core.options import settings
-from psyctl_core.records import JsonValue
+from psyctl_core.records import JsonValue, Metadata
 
 CHECKPOINT_INTERVAL = 100
 CHECKPOINT_INTERVAL_ENV = "PSYCTL_CHECKPOINT_INTERVAL"
@@ -41,6 +41,8 @@ class BuildConfig:
         strict: Whether it ends where the first pairs' sides hardly differ.
         personas: Who answers, and what the trait is compared with.
         answers_per_scene: Pairs made of each scenario.
+        notes: What pairs' metadata hold besides, by the scenario's id: what a dataset that is judged anew said of
+            who answered.
     """
 
     personality: str
@@ -57,6 +59,7 @@ class BuildConfig:
     strict: bool = False
     personas: PersonaChoice = field(default_factory=PersonaChoice)
     answers_per_scene: int = 1
+    notes: Mapping[str, Metadata] = field(default_factory=dict)
 
     def traits(self) -> tuple[Trait, ...]:
         """The traits that are named. Raises UsageError."""

@@ -71,7 +71,8 @@ class Dataset:
         self._written = deque(self._writer.record_ids(self._safe.accepted))
         self.accepted = self._safe.accepted
         self.start_offset = self._next_offset = self._safe.offset
-        self.rejected = Counter(found.rejected if found else self.run.rejects(0).values())
+        since = self.run.rejects(self.start_offset).values()  # a killed process noted them after its last checkpoint
+        self.rejected = Counter(self._safe.rejected) + Counter(since)
         self.skipped = Counter(self._safe.skipped)
         self.exhausted = self._safe.exhausted and not self._written
         self._saved = found

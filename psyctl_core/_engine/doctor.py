@@ -27,6 +27,7 @@ from packaging.version import InvalidVersion, Version
 from psyctl_core._plugins.flags import flags_of
 from psyctl_core._plugins.registry import HOME, BrokenPlugin, Registered, Registry
 from psyctl_core.errors import PsyctlError
+from psyctl_core.figures import counted
 from psyctl_core.local_models import EMBEDDED, embedded_file
 
 State = Literal["ok", "note", "problem"]
@@ -126,6 +127,7 @@ def examine(registry: Registry) -> Health:
         "Python": _python,
         "plugins": lambda: _plugins(registry),
         BACKEND: lambda: (_backend(found, imports.get(found.origin)) for found in registry.usable("backend")),
+        "checks": lambda: _checks(registry),
         "model": _embedded,
         "GPU": lambda: _gpu(gpu),
         "Hub": lambda: _hub(hub),
@@ -162,16 +164,36 @@ def _plugins(registry: Registry) -> Iterator[Symptom]:
             yield Symptom(f"plugin {entry.origin.name}", "problem", f"from {name}: {entry.problem}", mend)
         else:
             supplied[name] = supplied.get(name, 0) + 1
-    yield Symptom("plugins", "ok", ", ".join(f"{name} ({count} parts)" for name, count in supplied.items()))
+    yield Symptom("plugins", "ok", ", ".join(f"{name} ({counted(count, 'part')})" for name, count in supplied.items()))
 
 
 def _missing(found: Registered) -> list[str]:
     """What a backend's extra asks for that is not installed, or is too old."""
+    return _lacking(found.origin.distribution, found.component.extra or "")
+
+
+def _lacking(distribution: str, extra: str) -> list[str]:
     return [
         f"{each.name} {version or 'is not installed'}{f', {each.specifier} is needed' if version else ''}"
-        for each in _requirements(found.origin.distribution, found.component.extra or "")
+        for each in _requirements(distribution, extra)
         if not _fits(each, version := _version(each.name))
     ]
+
+
+def _checks(registry: Registry) -> Iterator[Symptom]:
+    """Which checks on finished datasets can be run, by the extra that they need."""
+    needing: dict[tuple[str, str], list[str]] = {}
+    for found in registry.checks():
+        extra = found.check.extra or ""
+        needing.setdefault((found.origin.distribution if extra else "", extra), []).append(found.origin.name)
+    for (distribution, extra), names in needing.items():
+        if lacking := _lacking(distribution, extra) if extra else []:
+            text = f"{', '.join(names)} cannot tell anything here: {'; '.join(lacking)}"
+            yield Symptom("checks", "note", text, f"pip install '{distribution}[{extra}]'")
+        else:
+            yield Symptom(
+                "checks", "ok", f"{counted(len(names), 'check')} can be run{f' with [{extra}]' if extra else ''}"
+            )
 
 
 def _libraries(found: Registered) -> list[str]:

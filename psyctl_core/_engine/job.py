@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 import logging
 import platform
 from collections import Counter
@@ -18,8 +17,6 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from psyctl_core._caa.cast import cast_task
 from psyctl_core._caa.contrast import Task
-from psyctl_core._caa.prompts import PROMPT_VERSION
-from psyctl_core._caa.question import FORMAT_VERSION
 from psyctl_core._caa.traits import Trait
 from psyctl_core._engine.acceptance import Acceptance
 from psyctl_core._engine.answering import Answerer
@@ -46,13 +43,13 @@ from psyctl_core._plugins.guard import (
 from psyctl_core._plugins.registry import discover
 from psyctl_core._plugins.remaking import maker_of
 from psyctl_core._plugins.selection import Choice, resolve
-from psyctl_core._store import elsewhere, runs
+from psyctl_core._store import elsewhere
 from psyctl_core._store.journal import Journal
+from psyctl_core._store.runs import Run
 from psyctl_core.budget import Budget
 from psyctl_core.components import Context, KindName, RunFolder, RunnerTarget
 from psyctl_core.errors import PsyctlError, SourceError
-from psyctl_core.figures import counted
-from psyctl_core.records import NEUTRAL, JsonValue, Scenario, SkippedRow
+from psyctl_core.records import NEUTRAL, Scenario, SkippedRow
 
 log = logging.getLogger("psyctl")
 
@@ -63,9 +60,6 @@ JUDGED_AT = 1_024
 
 JUDGED_AT_LOCALLY = 128
 """The same where a model computes here: nothing is written before its pairs are judged."""
-
-MAX_TOLD = 5
-"""Changed settings that are named where a run cannot be continued."""
 
 NOTED_EVERY = 5.0
 """Seconds of generating between two moments of a run's course, and a hundredth of its time once that is longer."""
@@ -124,9 +118,8 @@ class Job:
 
     @property
     def folders(self) -> list[Path]:
-        """Each trait's folder: the output itself, or a folder of its own among several."""
-        output = self.config.output
-        return [output] if len(self.traits) == 1 else [output / trait.slug for trait in self.traits]
+        """Where datasets of its traits may lie: in the output itself, and in each trait's own folder."""
+        return [self.config.output, *(self.config.output / trait.slug for trait in self.traits)]
 
 
 @contextlib.contextmanager
@@ -196,82 +189,6 @@ def closed_after(close: Callable[[], None]) -> Iterator[None]:
     close()
 
 
-def identity_of(job: Job, trait: Trait) -> dict[str, JsonValue]:
-    """What decides the trait's dataset: each component, its settings, and what it says of itself, side by side."""
-    parts: dict[str, tuple[Choice, Mapping[str, JsonValue]]] = {
-        "source": (job.choices["source"], job.source.identity()),
-        "prompter": (job.choices["prompter"], job.prompter.identity()),
-        "backend": (job.choices["backend"], job.backend.identity()),
-        "sink": (job.choices["sink"], job.sink.identity()),
-    }
-    if job.judge is not None:
-        parts["judge"] = job.choices["judge"], job.judge.identity()
-    if job.judge_choice is not None:
-        parts["judge_backend"] = job.judge_choice, job.judge_backend.identity()
-    identity: dict[str, JsonValue] = {
-        part: {"component": choice.label, "settings": choice.settings(identity=True), "own": own}
-        for part, (choice, own) in parts.items()
-    }
-    identity |= {
-        "trait": trait.name,
-        "traits": [t.name for t in job.traits],
-        "sampling": dataclasses.asdict(job.config.sampling),
-        "format": {"question": FORMAT_VERSION, "prompt": PROMPT_VERSION},
-    }
-    if personas := job.config.personas.as_json():
-        identity["personas"] = personas
-    if job.config.answers_per_scene != 1:
-        identity["answers_per_scene"] = job.config.answers_per_scene
-    plain: dict[str, JsonValue] = json.loads(json.dumps(identity))
-    return plain
-
-
-def open_datasets(job: Job, *, fresh: bool) -> list[Dataset]:
-    """Continue each trait's newest run of the same identity, or begin one.
-
-    Raises:
-        OutputError: What lies there cannot be continued.
-    """
-    name = runs.free_name(job.folders)
-    settings, versions, interval = job.config.as_json(), _versions(job), job.config.interval()
-    datasets = []
-    for trait, folder in zip(job.traits, job.folders, strict=True):
-        identity = identity_of(job, trait)
-        others = [] if fresh else runs.find_runs(folder, trait.name)
-        run = next((r for r in others if r.identity == identity), None)
-        if run is None:
-            run = runs.Run(folder, name, trait.name, identity)
-            if others:
-                _warn_of_another(job, others[0], identity, name)
-        run.settings, run.versions = settings, versions
-        datasets.append(Dataset(trait, run, job.sink, interval=interval, seed=job.config.sampling.seed))
-    try:
-        for dataset in datasets:
-            dataset.open()
-    except BaseException:
-        close_all(datasets)
-        raise
-    if job.config.personas.contrast == NEUTRAL:
-        shared = {role: p for role, p in datasets[0].run.personas.items() if role.startswith(NEUTRAL)}
-        for dataset in datasets:
-            dataset.run.personas |= shared
-    return datasets
-
-
-def changes_of(run: runs.Run, identity: Mapping[str, JsonValue]) -> str:
-    """What differs between a run and what is asked for now, as ``setting: old -> new`` texts."""
-    changes = runs.differences(run.identity, identity)
-    more = f"; and {len(changes) - MAX_TOLD} more" if len(changes) > MAX_TOLD else ""
-    return "; ".join(changes[:MAX_TOLD]) + more
-
-
-def _warn_of_another(job: Job, run: runs.Run, identity: Mapping[str, JsonValue], name: str) -> None:
-    """Say that another dataset is begun, and that it is paid for from the first pair on."""
-    limit = job.config.limit_samples
-    anew = "" if job.is_free else ", and pays for " + ("all its pairs" if limit is None else counted(limit, "pair"))
-    log.warning("%s was made with other settings (%s): starting %s%s.", run.name, changes_of(run, identity), name, anew)
-
-
 def budget_of(job: Job) -> tuple[str, float | None]:
     """The tightest of the budgets that were given, with its option; US dollars, or ``None`` for any sum."""
     limits = {
@@ -283,13 +200,6 @@ def budget_of(job: Job) -> tuple[str, float | None]:
     return flag, given.get(flag)
 
 
-def close_all(datasets: Sequence[Dataset]) -> None:
-    """Close every dataset, even where one of them fails to; the first failure is raised."""
-    with contextlib.ExitStack() as closing:
-        for dataset in reversed(datasets):
-            closing.callback(dataset.close)
-
-
 class Work:
     """One process's work on a run: brings every dataset to its limit, and saves however that ends.
 
@@ -298,22 +208,33 @@ class Work:
         datasets: Its datasets, opened.
         stop: Whether the user wants to stop.
         callback: Who is told how it goes.
+        beside: The run's datasets of other traits, which are left as they are.
     """
 
-    def __init__(self, job: Job, datasets: Sequence[Dataset], stop: Stop, callback: Callback | None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        datasets: Sequence[Dataset],
+        stop: Stop,
+        callback: Callback | None,
+        beside: Sequence[Run] = (),
+    ) -> None:
         self._job = job
-        self._datasets = datasets
+        self._datasets = list(datasets)
+        self._new = [dataset for dataset in datasets if not dataset.run.is_kept]
         self._stop = stop
         self._limit = job.config.limit_samples
-        first = datasets[0].run
-        self._journal = Journal(first.path, first.identity["backend"], first.usage)
+        self._is_whole = all(run.status == "complete" for run in beside)  # else others' answers are in the journal
+        every = [*(dataset.run for dataset in datasets), *beside]
+        self._journal = Journal.of_run(every, datasets[0].run.identity["backend"])
         self.usage = self._journal.usage()
         if self._journal.lost:
             log.warning(
                 "%d requests were under way at a kill: they are asked again, and what they cost is not known.",
                 self._journal.lost,
             )
-        self._seconds_before = first.usage.seconds
+        self._answered_before = max((run.answered_by for run in every), key=lambda counts: sum(counts.values()))
+        self._seconds_before = max(run.usage.seconds for run in every)
         self._noted = 0.0
         for backend in (job.backend, job.judge_backend):
             backend.is_stopping = lambda: stop.requested
@@ -336,7 +257,7 @@ class Work:
         except BaseException as error:
             self._save_what_there_is(error)
             raise
-        is_complete = not any(dataset.lacks(self._limit) for dataset in self._datasets)
+        is_complete = self._is_whole and not any(dataset.lacks(self._limit) for dataset in self._datasets)
         self._journal.close(remove=is_complete)
         if is_complete:
             for pool in {self._job.pool, self._job.judge_pool}:
@@ -452,7 +373,7 @@ class Work:
                 judged = judged_by(job.judge, guides, job.config.sampling.seed)
 
         def make_task(scenario: Scenario, slug: str) -> Task:
-            return cast_task(scenario, casts[slug], job.config.sampling, judged)
+            return cast_task(scenario, casts[slug], job.config.sampling, judged, job.config.notes.get(scenario.id, {}))
 
         return make_task
 
@@ -481,13 +402,14 @@ class Work:
         """Save how far the datasets are, and forget the answers from before that."""
         for dataset in lacking:
             dataset.checkpoint()
-        if lacking:
+        if lacking and self._is_whole:
             self._take_time()
             self._journal.forget_before(min(dataset.saved_offset for dataset in lacking), self.usage)
 
     def _save(self) -> None:
         with self.meter.phase("saving"):
             self._take_time()
+            answered_by = dict(Counter(self._answered_before) + Counter(self._job.pool.state().answered))
             adapted = {"backend": self._job.pool.adaptations()}
             if self._job.judge_choice is not None:
                 adapted["judge_backend"] = self._job.judge_pool.adaptations()
@@ -497,6 +419,7 @@ class Work:
                 dataset.run.settings = {**settings, **told}
                 if self._job.judge is not None:
                     dataset.sum_up_scores()
+                dataset.run.answered_by = answered_by
                 dataset.run.status = "stopped" if dataset.lacks(self._limit) else "complete"
                 dataset.checkpoint()
                 dataset.save()
@@ -510,6 +433,11 @@ class Work:
             for dataset in self._datasets:
                 dataset.run.discard()
             return
+        if not self.meter.requests:
+            for dataset in self._new:
+                if not dataset.num_generated:
+                    self._datasets.remove(dataset)
+                    dataset.run.discard()
         with contextlib.suppress(PsyctlError):
             self._save()
             for dataset in self._datasets:
@@ -564,7 +492,7 @@ def no_scenario(job: Job, skipped: Mapping[str, int]) -> SourceError:
     )
 
 
-def _versions(job: Job) -> dict[str, str]:
+def versions_of(job: Job) -> dict[str, str]:
     """Python, the chosen components' distributions, and what these ask for, as far as installed."""
     versions = {"python": platform.python_version(), "psyctl": importlib_metadata.version("psyctl")}
     for choice in job.choices.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,13 +14,17 @@ from typing import Any
 
 from psyctl_core._caa.cast import Cast
 from psyctl_core._caa.contrast import request_of
-from psyctl_core._caa.traits import Trait
-from psyctl_core._engine.job import Job, budget_of, changes_of, identity_of, no_scenario
+from psyctl_core._engine.job import Job, budget_of, no_scenario
+from psyctl_core._engine.opening import There, changes_of, folder_of, identity_of
 from psyctl_core._engine.personas import Wanted, wanted_personas
 from psyctl_core._store import runs
 from psyctl_core._store.runs import Run
 from psyctl_core.components import Estimate, KindName, SinkTarget
-from psyctl_core.records import NEUTRAL, ChatRequest, ContrastivePair, JsonValue, Message, Persona, Scenario
+from psyctl_core.figures import counted, money
+from psyctl_core.records import NEUTRAL, ChatRequest, ContrastivePair, JsonValue, Message, Persona, Scenario, Usage
+from psyctl_core.terminal import NOTICE
+
+log = logging.getLogger("psyctl")
 
 EXAMPLE_SCENARIOS = 1_000
 """For how many scenarios a plan estimates where nobody knows how many there are."""
@@ -99,42 +104,41 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class _There:
-    """What lies in a trait's folder: the run that would be continued, its pairs, and how another one differs."""
+class _Found:
+    """A dataset that would be continued: its run, its pairs, and the scenarios that it has seen."""
 
     run: Run | None = None
     pairs: int = 0
     seen: int = 0
-    changes: str = ""
 
 
-def planned(job: Job, *, fresh: bool) -> Plan:
+def planned(job: Job, runs_there: There) -> Plan:
     """Find out what a job would do.
 
     Args:
         job: The job.
-        fresh: Whether it begins other files whatever there is.
+        runs_there: What it goes on with.
 
     Raises:
         PsyctlError: The source gives nothing, or something else that would end it before it starts.
     """
-    there = [_There() if fresh else _found(job, *each) for each in zip(job.traits, job.folders, strict=True)]
+    there = [_found(job, runs_there.runs.get(trait.name)) for trait in job.traits]
     first, scenarios = _read(job)
-    prompts, personas = _planned_personas(job, there)
+    prompts, personas = _planned_personas(job, runs_there)
     rows = job.source.total()
     asked = sum(map(len, prompts.values()))
     lacking = _lacking(job, there, rows, scenarios)
-    pairs_requests = None if lacking is None else _requests(job, lacking)
+    pairs_requests = None if lacking is None else _requests(job, there, lacking, _answered(job, runs_there))
     requests = None if pairs_requests is None else pairs_requests + asked
     cast = _first_cast(job, personas)
     example = request_of(first, cast.conditions(first.offset)[1], job.config.sampling)
-    known = next((each.run for each in there if each.run is not None), None)
+    known = max((run.usage for run in runs_there.runs.values()), key=lambda usage: usage.requests, default=None)
     estimated = requests or (EXAMPLE_SCENARIOS * job.answers_per_scenario if requests is None else 0)
     return Plan(
         traits=tuple(trait.name for trait in job.traits),
         components={kind: str(choice.origin) for kind, choice in job.choices.items()},
         settings={kind: choice.settings() for kind, choice in job.choices.items()},
-        folders=tuple(job.folders),
+        folders=tuple(folder_of(job, runs_there, trait) for trait in job.traits),
         persona_prompts=prompts,
         personas={who.label: p.description for who, p in personas.items() if not prompts[who.label]},
         example=example,
@@ -146,25 +150,55 @@ def planned(job: Job, *, fresh: bool) -> Plan:
         estimate=job.backend.estimate(example, estimated) if estimated else Estimate(0, 0, 0.0),
         limit=job.config.limit_samples,
         budget=budget_of(job)[1],
-        spent=known.usage.likely_cost() if known else 0.0,
+        spent=known.likely_cost() if known else 0.0,
         is_free=job.is_free,
         seconds=_seconds(known, requests),
-        others={trait.name: each.changes for trait, each in zip(job.traits, there, strict=True) if each.changes},
+        others={
+            trait.name: changes_of(runs_there.others[trait.name], identity_of(job, trait))
+            for trait in job.traits
+            if trait.name in runs_there.others
+        },
         **_planned_judging(job, first, None if lacking is None else sum(lacking)),
     )
 
 
-def _found(job: Job, trait: Trait, folder: Path) -> _There:
-    """The newest run of the same identity, with the pairs that its sink counts."""
-    others = runs.find_runs(folder, trait.name)
-    if not others:
-        return _There()
-    identity = identity_of(job, trait)
-    run = next((each for each in others if each.identity == identity), None)
+def say_what_begins(job: Job, there: There) -> None:
+    """Say which datasets are begun beside others, and what the run would ask and pay for, before it does."""
+    begun = [trait for trait in job.traits if trait.name not in there.runs]
+    limit = job.config.limit_samples
+    pays = "" if job.is_free else f", and pays for {'all its pairs' if limit is None else counted(limit, 'pair')}"
+    for trait in begun:
+        if other := there.others.get(trait.name):
+            changes = changes_of(other, identity_of(job, trait))
+            log.warning("%s was made with other settings (%s): starting another%s.", other.name, changes, pays)
+        elif there.name:
+            log.log(NOTICE, "%s is added to %s: the neutral persona and answers are reused.", trait.name, there.name)
+    if begun and (there.name or there.others) and job.choices["backend"].registered is not None:
+        log.log(NOTICE, "This run asks for %s.", _effort(planned(job, there)))
+
+
+def _effort(found: Plan) -> str:
+    """What a run would take, in words."""
+    if found.requests is None:
+        return f"{counted(len(found.traits), 'answer')} or more for each scenario, of which nobody knows the number"
+    calls = counted(found.requests + (found.judge_requests or 0), "answer")
+    if found.is_free:
+        return f"about {calls}, computed here"
+    price = "at a price that is not listed" if found.cost is None else f"at most about {money(found.cost)}"
+    return f"about {calls}, {price}"
+
+
+def _found(job: Job, run: Run | None) -> _Found:
+    """A dataset with the pairs that its sink counts, and the scenarios that gave none."""
     if run is None:
-        return _There(changes=changes_of(others[0], identity))
-    pairs = job.sink.inspect(SinkTarget(folder, run.name, trait.name)).records or 0
-    return _There(run, pairs, pairs + len(runs.rejected_ids(run.path)))
+        return _Found()
+    pairs = job.sink.inspect(SinkTarget(run.folder, run.name, run.trait)).records or 0
+    return _Found(run, pairs, pairs + len(runs.rejected_ids(run.path)))
+
+
+def _answered(job: Job, there: There) -> int:
+    """For how many scenarios the neutral answer was had already, for whichever trait."""
+    return max((_found(job, run).seen for run in there.runs.values()), default=0)
 
 
 def _read(job: Job) -> tuple[Scenario, int | None]:
@@ -188,7 +222,7 @@ def _read(job: Job) -> tuple[Scenario, int | None]:
     return first, count
 
 
-def _lacking(job: Job, there: Sequence[_There], rows: int | None, scenarios: int | None) -> list[int] | None:
+def _lacking(job: Job, there: Sequence[_Found], rows: int | None, scenarios: int | None) -> list[int] | None:
     """The pairs that each dataset lacks if none were rejected, or ``None`` where nobody knows how many there are."""
     limit = job.config.limit_samples
     times = job.config.answers_per_scene
@@ -205,18 +239,19 @@ def _lacking(job: Job, there: Sequence[_There], rows: int | None, scenarios: int
     return lacking
 
 
-def _requests(job: Job, lacking: Sequence[int]) -> int:
-    """Answers to ask for: the neutral one is shared by all traits, the opposite's is each one's own."""
-    if job.config.personas.contrast == NEUTRAL:
-        return sum(lacking) + max(lacking)
-    return 2 * sum(lacking)
+def _requests(job: Job, there: Sequence[_Found], lacking: Sequence[int], answered: int) -> int:
+    """Answers to ask for: the neutral one is shared by all traits and kept, the opposite's is each one's own."""
+    if job.config.personas.contrast != NEUTRAL:
+        return 2 * sum(lacking)
+    furthest = max((each.seen + lack for each, lack in zip(there, lacking, strict=True) if lack), default=0)
+    return sum(lacking) + max(0, furthest - answered)
 
 
-def _seconds(run: Run | None, requests: int | None) -> float | None:
+def _seconds(usage: Usage | None, requests: int | None) -> float | None:
     """How long so many requests take at the rate of the run so far."""
-    if run is None or requests is None or not run.usage.requests or not run.usage.seconds:
+    if usage is None or requests is None or not usage.requests or not usage.seconds:
         return None
-    return requests * run.usage.seconds / run.usage.requests
+    return requests * usage.seconds / usage.requests
 
 
 def _planned_judging(job: Job, scenario: Scenario, pairs: int | None) -> dict[str, Any]:
@@ -236,11 +271,11 @@ def _planned_judging(job: Job, scenario: Scenario, pairs: int | None) -> dict[st
 
 
 def _planned_personas(
-    job: Job, there: Sequence[_There]
+    job: Job, there: There
 ) -> tuple[dict[str, tuple[tuple[Message, ...], ...]], dict[Wanted, Persona]]:
     """What the prompter would ask to describe each persona, by its label, and what it would make of it."""
     choice = job.config.personas
-    stored = {trait.name: each.run.personas if each.run else {} for trait, each in zip(job.traits, there, strict=True)}
+    stored = {trait: run.personas for trait, run in there.runs.items()}
     neutral = next((each for each in stored.values() if each), {})
     prompts: dict[str, tuple[tuple[Message, ...], ...]] = {}
     personas: dict[Wanted, Persona] = {}
@@ -264,7 +299,7 @@ def _planned_personas(
             heard.append(messages)
             return f"the model's answer, which stands here once it was asked about {trait}."
 
-        known = stored.get(who.trait, neutral).get(who.role)
+        known = stored.get(who.trait, neutral if who.trait == NEUTRAL else {}).get(who.role)
         if known is not None:
             personas[who] = known
         elif who.given:

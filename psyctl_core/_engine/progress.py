@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -170,6 +171,7 @@ class Meter:
         self._usage = usage
         self._callback = callback
         self._clock = clock
+        self._telling = threading.RLock()
         self._pools = pools
         self._phase: Phase = "starting"
         self._phase_began = self._answered = clock()
@@ -201,15 +203,22 @@ class Meter:
         """Answers that this process received."""
         return self._usage.requests - self._before
 
+    @property
+    def persona_requests(self) -> int:
+        """Those among them that came before generating began: personas', and a judge's guides."""
+        return (self._asked_before if self._seconds or self._since else self._usage.requests) - self._before
+
     def answered(self) -> None:
         """An answer came."""
         self._answered = self._clock()
         self.tell()
 
-    def tell(self) -> None:
-        """Call the callback with how the run is doing now."""
-        if self._callback is not None:
-            self._callback(self.now())
+    def tell(self, callback: Callback | None = None) -> None:
+        """Call the callback, or another one, with how the run is doing now: no thread tells what is older already."""
+        told = callback or self._callback
+        if told is not None:
+            with self._telling:
+                told(self.now())
 
     def now(self) -> Progress:
         """How the run is doing now; may be called from another thread."""

@@ -23,6 +23,7 @@ from psyctl_core._plugins.kinds import OF_A_RUN
 from psyctl_core._plugins.registry import Registered, Registry
 from psyctl_core.components import KindName
 from psyctl_core.errors import UsageError
+from psyctl_core.options import PASSWORD
 
 RECIPE = "recipe"
 VERSION = "format-version"
@@ -34,9 +35,6 @@ SECTIONS: Mapping[str, KindName] = {**{kind: kind for kind in OF_A_RUN}, JUDGE_B
 
 ENV = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 """How a recipe names the variable that holds a secret."""
-
-PASSWORD = re.compile(r"://[^/@\s]+@")
-"""What an address with a name or a password in it has; no recipe holds one."""
 
 _TYPES = {"integer": int, "number": float, "boolean": bool, "string": str}
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}

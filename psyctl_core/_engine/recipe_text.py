@@ -16,7 +16,6 @@ from psyctl_core._engine.recipe import (
     COMPONENT,
     ENV,
     JUDGE_BACKEND,
-    PASSWORD,
     RECIPE,
     SECTIONS,
     VERSION,
@@ -28,6 +27,7 @@ from psyctl_core._plugins.registry import HOME, Registered, Registry
 from psyctl_core._plugins.selection import Selection
 from psyctl_core._store.runs import PREFIX, RUN_FILE
 from psyctl_core.errors import OutputError, UsageError
+from psyctl_core.options import PASSWORD
 from psyctl_core.records import NEUTRAL, JsonValue
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -33,6 +33,9 @@ from psyctl_core.records import (
     Verdict,
 )
 
+NOTES = ("contrast", "persona")
+"""What a pair's metadata say of its personas."""
+
 RECORDED = "recorded"
 """What the components that a dataset becomes are called in run.json."""
 
@@ -54,6 +57,13 @@ class Recorded:
     pairs: Sequence[CaaRecord | RejectedPair]
     personas: Mapping[str, Mapping[str, Any]]
     guides: Mapping[str, str]
+
+    def notes(self) -> dict[str, dict[str, JsonValue]]:
+        """What was noted of who answered, by the pair's id: it is true of the judged pair as well."""
+        kept = (
+            (pair.id, {name: pair.metadata[name] for name in NOTES if name in pair.metadata}) for pair in self.pairs
+        )
+        return {id: noted for id, noted in kept if noted}
 
     def scores(self, judge: str) -> dict[str, dict[str, float | None]]:
         """What a judge of this name found before, by the pair's id."""

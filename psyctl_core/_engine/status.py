@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +88,11 @@ def status(output: Path, registry: Registry) -> list[RunStatus]:
     if not found:
         raise UsageError(f"The folder '{output}' holds no run.", "Give the folder that --output named.")
     seen = next(filter(None, map(_seen_in, (output, output.parent))), None)
-    return [_status_of(dataset, seen) for dataset in found]
+    told = [_status_of(dataset, seen) for dataset in found]
+    costs: dict[str, float] = {}
+    for each in told:  # one that was left alone while another trait was made does not know what that cost
+        costs[each.name] = max(costs.get(each.name, 0.0), each.cost or 0.0)
+    return [dataclasses.replace(each, cost=each.cost and costs[each.name]) for each in told]
 
 
 def _seen_in(folder: Path) -> _Seen | None:

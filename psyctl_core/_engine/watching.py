@@ -123,10 +123,9 @@ class Watch:
     def _go_on(self) -> None:
         while not self._ended.wait(TICK_SECONDS):
             with contextlib.suppress(Exception):
-                progress = self._meter.now()
-                self._see(progress)
+                self._see(self._meter.now())
                 if self._tick is not None:
-                    self._tick(progress)
+                    self._meter.tell(self._tick)
 
     def _see(self, p: Progress) -> None:
         """Log what is new, and replace the progress file now and then."""

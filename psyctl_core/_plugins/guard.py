@@ -690,7 +690,9 @@ def exported_problem(exported: object, folder: Path) -> str:
 def sane_state(state: BackendState) -> BackendState:
     """What a backend or a pool says of itself, on one line and with whole numbers."""
     workers = None if state.workers is None else int(state.workers)
-    return BackendState(" ".join(str(state.waiting).split())[:MAX_WAITING], int(state.retries), workers)
+    waiting = " ".join(str(state.waiting).split())[:MAX_WAITING]
+    answered = {str(name)[:MAX_WAITING]: int(count) for name, count in {**state.answered}.items()}
+    return BackendState(waiting, int(state.retries), workers, answered)
 
 
 def _is_number(value: object) -> bool:

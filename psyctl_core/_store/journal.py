@@ -7,25 +7,30 @@ import dataclasses
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from psyctl_core._store.runs import Run
 from psyctl_core._store.under_way import UnderWay
 from psyctl_core.errors import OutputError
-from psyctl_core.records import ChatRequest, Completion, Usage
+from psyctl_core.records import NEUTRAL, ChatRequest, Completion, Usage
 
 FILE = "journal.sqlite"
+NEUTRAL_FILE = "neutral.sqlite"
+"""Where the neutral answers go from the journal: a trait that is added to the run needs them again."""
 UNDER_WAY_FILE = "under_way"
 PERSONA = -1
 """The offset under which a prompter's answers are kept: before every scenario, so never pruned."""
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS completions (
+_COLUMNS = """(
     key TEXT PRIMARY KEY, offset INTEGER NOT NULL, text TEXT NOT NULL, finish_reason TEXT NOT NULL,
     prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL, error TEXT NOT NULL, unpriced INTEGER NOT NULL,
     metadata TEXT NOT NULL
-) WITHOUT ROWID;
+) WITHOUT ROWID"""
+_TABLES = f"""
+CREATE TABLE IF NOT EXISTS completions {_COLUMNS};
+CREATE TABLE IF NOT EXISTS neutral (key TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS blocks (offset INTEGER PRIMARY KEY, scenarios INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS usage (only INTEGER PRIMARY KEY CHECK (only = 1), totals TEXT NOT NULL);
 """
@@ -34,6 +39,10 @@ _SUM = """
 SELECT COUNT(*), TOTAL(finish_reason = 'error'), TOTAL(prompt_tokens), TOTAL(completion_tokens), SUM(cost),
 TOTAL(cost IS NULL OR unpriced) FROM completions WHERE offset >= ? AND offset < ?
 """
+_FORGET = (
+    "DELETE FROM neutral WHERE key IN (SELECT key FROM completions WHERE offset >= ? AND offset < ?)",
+    "DELETE FROM completions WHERE offset >= ? AND offset < ?",
+)
 _EVERYTHING = (PERSONA, 1 << 62)
 
 
@@ -47,6 +56,7 @@ class Journal:
         folder: The run folder; the journal's file lies in it.
         backend: The backend's identity, part of every key.
         usage: What the run had used when it last said so; what the journal holds counts on top.
+        beside: Run folders of the same run, whose neutral answers are used as well.
 
     Attributes:
         lost: How many requests were under way when a process was killed; they are booked among the lost ones.
@@ -55,10 +65,13 @@ class Journal:
         OutputError: The file cannot be opened or written.
     """
 
-    def __init__(self, folder: Path, backend: Mapping[str, Any], usage: Usage) -> None:
+    def __init__(self, folder: Path, backend: Mapping[str, Any], usage: Usage, beside: Sequence[Path] = ()) -> None:
         self._path = folder / FILE
+        self._neutral = folder / NEUTRAL_FILE
         self._errors = _Errors(self._path)
         self._backend = _digest(backend)
+        files = dict.fromkeys(each / NEUTRAL_FILE for each in (folder, *beside))
+        self._beside = {path: _to_read(path) for path in files if path.exists()}
         with self._errors:
             self._db = self._open(usage)
             self._kept = {key for (key,) in self._db.execute("SELECT key FROM completions")}
@@ -68,6 +81,13 @@ class Journal:
                 base = self._base()
                 self._set_base(dataclasses.replace(base, lost_requests=base.lost_requests + self.lost))
                 self._under_way.set(0)
+
+    @classmethod
+    def of_run(cls, datasets: Sequence[Run], backend: Mapping[str, Any]) -> Journal:
+        """The journal of all datasets of a run, in whichever folder it lies; without one in the first one's."""
+        home = next((each for each in datasets if (each.path / FILE).exists()), datasets[0])
+        used = max((each.usage for each in datasets), key=lambda usage: usage.requests)
+        return cls(home.path, backend, dataclasses.replace(used), [each.path for each in datasets])
 
     def of(self, backend: Mapping[str, Any]) -> Journal:
         """The same journal for the answers of another backend."""
@@ -89,8 +109,20 @@ class Journal:
         if not self._kept or (key := self._key(request)) not in self._kept:
             return None
         with self._errors:
-            found = next(self._completions("SELECT * FROM completions WHERE key = ?", key))
-        return dataclasses.replace(found, id=request.id)
+            row = self._db.execute("SELECT * FROM completions WHERE key = ?", (key,)).fetchone()
+        return dataclasses.replace(_completion(row), id=request.id)
+
+    def neutral(self, request: ChatRequest) -> Completion | None:
+        """The neutral answer to a scenario that was committed for another trait, under the request's id."""
+        if not is_neutral(request):
+            return None
+        key = self._key(request)
+        for path, db in self._beside.items():
+            with _Errors(path):
+                rows = db.execute("SELECT * FROM completions WHERE key = ?", (key,)).fetchall()
+            if rows:
+                return dataclasses.replace(_completion(rows[0]), id=request.id)
+        return None
 
     def put(self, request: ChatRequest, offset: int, completion: Completion) -> None:
         """Keep a completion. Raises OutputError."""
@@ -102,6 +134,8 @@ class Journal:
         )  # fmt: skip
         with self._errors:
             self._db.execute("INSERT OR REPLACE INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            if is_neutral(request):
+                self._db.execute("INSERT OR REPLACE INTO neutral VALUES (?)", row[:1])
 
     def block(self, offset: int) -> int | None:
         """How many scenarios the block that begins at an offset was cut to, if an earlier process cut it."""
@@ -134,10 +168,24 @@ class Journal:
 
     def _forget(self, start: int, end: int, base: Usage) -> None:
         """Drop the answers of these offsets and state what is booked beside those that are kept."""
+        self._keep_neutral(start, end)
         self._db.execute("BEGIN")
-        self._db.execute("DELETE FROM completions WHERE offset >= ? AND offset < ?", (start, end))
+        for query in _FORGET:
+            self._db.execute(query, (start, end))
         self._set_base(base)
         self._db.execute("COMMIT")
+
+    def _keep_neutral(self, start: int, end: int) -> None:
+        """Write the neutral answers of these offsets where a trait that is added later finds them."""
+        chosen = "SELECT completions.* FROM completions JOIN neutral USING (key) WHERE offset >= ? AND offset < ?"
+        if self._db.execute(f"{chosen} LIMIT 1", (start, end)).fetchone() is None:
+            return
+        self._db.execute("ATTACH DATABASE ? AS kept", (str(self._neutral),))
+        try:
+            self._db.execute(f"CREATE TABLE IF NOT EXISTS kept.completions {_COLUMNS}")
+            self._db.execute(f"INSERT OR REPLACE INTO kept.completions {chosen}", (start, end))
+        finally:
+            self._db.execute("DETACH DATABASE kept")
 
     def _base(self) -> Usage:
         """What is booked beside the answers that are kept."""
@@ -149,7 +197,11 @@ class Journal:
 
     def close(self, *, remove: bool = False) -> None:
         """Close the journal, and with ``remove`` delete it: the run is complete."""
-        self._db.close()
+        with self._errors:
+            if remove:
+                self._keep_neutral(*_EVERYTHING)
+        for db in (self._db, *self._beside.values()):
+            db.close()
         self._under_way.close()
         if remove:
             for path in (self._path, *map(self._path.with_name, (f"{FILE}-wal", f"{FILE}-shm", UNDER_WAY_FILE))):
@@ -163,10 +215,6 @@ class Journal:
         db.executescript(_TABLES)
         db.execute("INSERT OR IGNORE INTO usage VALUES (1, ?)", (json.dumps(dataclasses.asdict(usage)),))
         return db
-
-    def _completions(self, query: str, *values: object) -> Iterator[Completion]:
-        for key, _, text, reason, read, made, cost, error, unpriced, metadata in self._db.execute(query, values):
-            yield Completion(key, text, reason, read, made, cost, error, bool(unpriced), json.loads(metadata or "{}"))
 
     def _key(self, request: ChatRequest) -> str:
         """A digest of all that decides the answer; the request's id only names it."""
@@ -182,6 +230,23 @@ class Journal:
         more = (request.choices, request.continuation, request.json_schema)
         digest.update(json.dumps([*asked, *more] if any(more) else asked).encode())
         return digest.hexdigest()
+
+
+def is_neutral(request: ChatRequest) -> bool:
+    """Whether it asks for a scenario's neutral answer, which all traits share."""
+    return request.id.partition(":")[2] == NEUTRAL
+
+
+def _to_read(path: Path) -> sqlite3.Connection:
+    with _Errors(path):
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute(f"CREATE TABLE IF NOT EXISTS completions {_COLUMNS}")  # also: it is a database
+        return db
+
+
+def _completion(row: Sequence[Any]) -> Completion:
+    key, _, text, reason, read, made, cost, error, unpriced, metadata = row
+    return Completion(key, text, reason, read, made, cost, error, bool(unpriced), json.loads(metadata or "{}"))
 
 
 def _digest(backend: Mapping[str, Any]) -> hashlib._Hash:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +18,11 @@ from typing import Any
 from psyctl_core import schema
 from psyctl_core._caa.question import situation_text
 from psyctl_core.errors import OutputError
+from psyctl_core.figures import counted
 from psyctl_core.files import open_to_append, write_atomically, writing
 from psyctl_core.records import ContrastivePair, JsonValue, Metadata, Persona, Usage
+
+log = logging.getLogger("psyctl")
 
 PREFIX = "caa_dataset"
 NAME_FORMAT = f"{PREFIX}_%Y%m%d_%H%M%S"
@@ -53,6 +58,7 @@ class Run:
         usage: Totals over all resumes.
         guides: What the judge was told of the trait, under its name.
         scores: How the judge's scores are spread.
+        answered_by: How many requests each of several servers has answered, over all resumes.
         status: ``running``, ``stopped`` or ``complete``.
         created: Local time, ISO 8601.
         parents: Of a dataset that was made from others what their run.json says, in the order of the identity's
@@ -69,6 +75,7 @@ class Run:
     usage: Usage = field(default_factory=Usage)
     guides: dict[str, str] = field(default_factory=dict)
     scores: dict[str, JsonValue] = field(default_factory=dict)
+    answered_by: Mapping[str, int] = field(default_factory=dict)
     status: str = "running"
     created: str = field(default_factory=lambda: now())
     parents: Sequence[Mapping[str, Any]] = ()
@@ -77,6 +84,11 @@ class Run:
     def path(self) -> Path:
         """The run folder."""
         return self.folder / f"{self.name}.run"
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a run.json of it."""
+        return (self.path / RUN_FILE).exists()
 
     def save(self, accepted: int, rejected: Mapping[str, int], skipped: Mapping[str, int]) -> None:
         """Write run.json, replacing the last one atomically.
@@ -100,6 +112,7 @@ class Run:
                 "rejected": dict(rejected),
                 "skipped": dict(skipped),
                 **dataclasses.asdict(self.usage),
+                **({"answered_by": dict(self.answered_by)} if self.answered_by else {}),
                 **({"scores": self.scores} if self.scores else {}),
             },
             **({"guides": self.guides} if self.guides else {}),
@@ -116,9 +129,8 @@ class Run:
     def rejects(self, offset: int) -> dict[str, str]:
         """The reasons of the scenarios rejected from ``offset`` on, by id; half a line at the end is cut off."""
         path = self.path / REJECTS_FILE
-        lines = _lines(path)
-        whole = [line for line in lines if _is_json(line)]
-        if whole != lines:
+        whole = _whole_lines(path)
+        if whole != _lines(path):
             self._replace_rejects(whole)
         entries = [json.loads(line) for line in whole]
         return {entry["id"]: entry["reason"] for entry in entries if entry["place"] >= offset}
@@ -146,7 +158,7 @@ class Run:
 
     def forget_reject(self, scenario_id: str) -> None:
         """Take a scenario out of the rejects. Raises OutputError."""
-        lines = _lines(self.path / REJECTS_FILE)
+        lines = _whole_lines(self.path / REJECTS_FILE)
         self._replace_rejects([line for line in lines if json.loads(line)["id"] != scenario_id])
 
     def _replace_rejects(self, lines: list[str]) -> None:
@@ -162,7 +174,7 @@ def now() -> str:
 
 def rejected_pairs(run_folder: Path) -> Iterator[RejectedPair]:
     """The pairs that a judge rejected, in the order of rejecting."""
-    for entry in map(json.loads, filter(_is_json, _lines(run_folder / REJECTS_FILE))):
+    for entry in map(json.loads, _whole_lines(run_folder / REJECTS_FILE)):
         texts = {name: entry.get(name) for name in ("character", "situation", "positive_text", "neutral_text")}
         if all(isinstance(text, str) for text in texts.values()) and isinstance(entry.get("metadata"), dict):
             yield RejectedPair(entry["id"], entry["reason"], metadata=entry["metadata"], **texts)
@@ -170,11 +182,11 @@ def rejected_pairs(run_folder: Path) -> Iterator[RejectedPair]:
 
 def rejected_ids(run_folder: Path) -> set[str]:
     """The scenarios that gave no pair, as the rejects have them now; changes nothing."""
-    return {json.loads(line)["id"] for line in _lines(run_folder / REJECTS_FILE) if _is_json(line)}
+    return {json.loads(line)["id"] for line in _whole_lines(run_folder / REJECTS_FILE)}
 
 
-def find_runs(folder: Path, trait: str) -> list[Run]:
-    """Every run of a trait in a folder, newest first.
+def find_runs(folder: Path) -> list[Run]:
+    """Every run in a folder, newest first.
 
     Raises:
         OutputError: A run.json cannot be read: beginning anew without a word could mean paying again.
@@ -191,8 +203,7 @@ def find_runs(folder: Path, trait: str) -> list[Run]:
                 f"The run file {path} cannot be used: {wrong}.",
                 "Restore it, or move that run's files away; to begin another dataset beside it give --fresh.",
             )
-        if data["trait"] == trait:
-            runs.append(_from_json(path.parent, data))
+        runs.append(_from_json(path.parent, data))
     return runs
 
 
@@ -254,6 +265,7 @@ def _from_json(path: Path, data: Mapping[str, Any]) -> Run:
         usage=Usage(**{f.name: statistics[f.name] for f in dataclasses.fields(Usage) if f.name in statistics}),
         guides=dict(data.get("guides", {})),
         scores=dict(statistics.get("scores", {})),
+        answered_by=dict(statistics.get("answered_by", {})),
         status=data["status"],
         created=data["created"],
         parents=tuple(data.get("parents", ())),
@@ -262,6 +274,21 @@ def _from_json(path: Path, data: Mapping[str, Any]) -> Run:
 
 def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """The lines that can be read. Others are said once, but for half a line at the end, which any kill may leave."""
+    lines = _lines(path)
+    whole = [line for line in lines if _is_json(line)]
+    damaged = sum(not _is_json(line) for line in lines[:-1])
+    if damaged:
+        _tell_of_damaged(path, damaged)
+    return whole
+
+
+@functools.cache  # once a process
+def _tell_of_damaged(path: Path, damaged: int) -> None:
+    log.warning("%s in %s cannot be read: what is there is left out.", counted(damaged, "line"), path)
 
 
 def _is_json(line: str) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 from typer.core import TyperCommand
@@ -21,8 +22,9 @@ from psyctl_core.errors import ExitCode
 from psyctl_core.terminal import say, say_json, visible
 
 if TYPE_CHECKING:
-    from psyctl_core import BuildConfig
+    from psyctl_core import BuildConfig, Report
     from psyctl_core._engine.asked import Asked
+    from psyctl_core.records import JsonValue
 
 OPTIONS = "Options"
 COMPONENTS = "Components"
@@ -188,10 +190,19 @@ Fresh = Annotated[bool, _option("Start another file, even where one could go on.
 DryRun = Annotated[
     bool, _option("Show how many calls, how much money and how long; ask and write nothing.", RUN, "--dry-run")
 ]
+SampleSize = Annotated[
+    int | None,
+    _option(
+        "Ask about so many scenarios only, and tell from them how good the pairs are and what all would take.",
+        RUN,
+        "--sample",
+    ),
+]
 ShowPrompts = Annotated[bool, _option("With --dry-run: show the prompts and a request too.", RUN, "--show-prompts")]
 AsJson = Annotated[bool, _option("Print the summary, or the dry run, as JSON for programs.", RUN, "--json")]
+Style: TypeAlias = Literal["auto", "plain", "json"]
 ProgressStyle = Annotated[
-    Literal["auto", "plain", "json"],
+    Style,
     _option("How progress is shown on stderr: json is an event a line for programs.", RUN, "--progress"),
 ]
 LogFile = Annotated[
@@ -236,6 +247,7 @@ def command(registry: Registry) -> Callable[..., None]:
         recipe: FromRecipe = None,
         fresh: Fresh = False,
         dry_run: DryRun = False,
+        sample: SampleSize = None,
         show_prompts: ShowPrompts = False,
         as_json: AsJson = False,
         progress: ProgressStyle = "auto",
@@ -252,10 +264,13 @@ def command(registry: Registry) -> Callable[..., None]:
 
         del recipe  # read where options are parsed
         config = job_of(registry, asked_of(flags))
-        if dry_run:
+        if sample is not None:
+            _sample(config, sample, progress, fresh=fresh, as_json=as_json, log_file=log_file, quiet=quiet, debug=debug)
+        elif dry_run:
             _plan(config, fresh=fresh, prompts=show_prompts, as_json=as_json, quiet=quiet, debug=debug)
         else:
-            run(config, progress, fresh=fresh, as_json=as_json, log_file=log_file, quiet=quiet, debug=debug)
+            report = run(config, progress, fresh=fresh, log_file=log_file, quiet=quiet, debug=debug)
+            shown([report], report.as_json() if as_json else None, quiet=quiet)
 
     return with_parameters(build, of_components, first=core)
 
@@ -295,30 +310,66 @@ def _plan(config: BuildConfig, *, fresh: bool, prompts: bool, as_json: bool, qui
         render.plan(found, prompts=prompts)
 
 
-def run(
+def _sample(
     config: BuildConfig,
-    style: Literal["auto", "plain", "json"],
+    scenarios: int,
+    style: Style,
     *,
-    fresh: bool = False,
-    as_json: bool = False,
-    log_file: Path | None = None,
+    fresh: bool,
+    as_json: bool,
+    log_file: Path | None,
     quiet: bool,
     debug: bool,
 ) -> None:
-    """Build, print what was done, and leave with its exit code. Raises PsyctlError and typer.Exit."""
+    """Build the first pairs, and show what they tell."""
     from psyctl_core import api
-    from psyctl_core.cli import live, render
+    from psyctl_core.cli import check, live, render
+
+    with live.watching(style, quiet=quiet, debug=debug, log_file=log_file) as seen:
+        found = api.sample(config, scenarios, fresh=fresh, progress=seen.told, tick=seen.told)
+        seen.ended(ExitCode.DONE, found.report.as_json())
+    if as_json:
+        checks = [check.checkup_json(each, 0) for each in found.checks]
+        told = None if found.forecast is None else dataclasses.asdict(found.forecast)
+        longer: dict[str, JsonValue] = dict(found.longer)
+        say_json({"forecast": told, "longer": longer, "checks": checks, "summary": found.report.as_json()})
+        return
+    render.sample(found)
+    for each in found.checks:
+        say("\n".join(check.checkup_lines(each, 0, told_only=True)) + "\n")
+    say("The same command without --sample goes on from there: these pairs are kept.")
+
+
+def run(
+    config: BuildConfig,
+    style: Style,
+    *,
+    fresh: bool = False,
+    log_file: Path | None = None,
+    quiet: bool,
+    debug: bool,
+) -> Report:
+    """Build, and show how it goes. Raises PsyctlError."""
+    from psyctl_core import api
+    from psyctl_core.cli import live
 
     with live.watching(style, quiet=quiet, debug=debug, log_file=log_file) as seen:
         report = api.build(config, fresh=fresh, progress=seen.told, tick=seen.told)
-        code = ExitCode.FEWER if report.short else ExitCode.DONE
-        seen.ended(code, report.as_json())
-    if as_json:
-        say_json(report.as_json())
+        seen.ended(ExitCode.FEWER if report.short else ExitCode.DONE, report.as_json())
+    return report
+
+
+def shown(reports: Sequence[Report], as_json: JsonValue, *, quiet: bool) -> None:
+    """Print what was done, as JSON where that is given, and leave with its exit code. Raises typer.Exit."""
+    from psyctl_core.cli import render
+
+    if as_json is not None:
+        say_json(as_json)
     else:
-        render.summary(report, quiet=quiet)
-    if code:
-        raise typer.Exit(code)
+        for report in reports:
+            render.summary(report, quiet=quiet)
+    if any(report.short for report in reports):
+        raise typer.Exit(ExitCode.FEWER)
 
 
 def with_parameters(

@@ -73,10 +73,10 @@ def command(registry: Registry) -> Callable[..., None]:
             )
         failed = any(checkup.count("fail") or (strict and checkup.count("look")) for checkup in found)
         if as_json:
-            say_json({"failed": failed, "datasets": [_as_json(checkup, worst) for checkup in found]})
+            say_json({"failed": failed, "datasets": [checkup_json(checkup, worst) for checkup in found]})
         else:
             for number, checkup in enumerate(found):
-                say("\n" * bool(number) + "\n".join(_lines(checkup, worst)))
+                say("\n" * bool(number) + "\n".join(checkup_lines(checkup, worst)))
         if failed:
             raise typer.Exit(ExitCode.CHECK_FAILED)
 
@@ -87,20 +87,27 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _lines(checkup: Checkup, worst: int) -> list[str]:
-    lines = [f"{checkup.trait}, {checkup.location}: {checkup.pairs} pair{'s' * (checkup.pairs != 1)}"]
+def checkup_lines(checkup: Checkup, worst: int, *, told_only: bool = False) -> list[str]:
+    """What a checkup found, as lines of text.
+
+    Args:
+        checkup: The checkup.
+        worst: How many of a check's worst pairs to show at most.
+        told_only: Leave out the checks that cannot tell; they are counted all the same.
+    """
+    found = [f"{checkup.trait}, {checkup.location}: {checkup.pairs} pair{'s' * (checkup.pairs != 1)}"]
     if checkup.unfinished:
-        lines.append(checkup.unfinished)
+        found.append(checkup.unfinished)
     if checkup.left_out:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in checkup.left_out.items())
-        lines.append(f"Rows left out: {sum(checkup.left_out.values())} ({reasons})")
+        found.append(f"Rows left out: {sum(checkup.left_out.values())} ({reasons})")
     width = max(len(result.check.name) for result in checkup.results) + 2
-    for result in checkup.results:
-        lines += _result_lines(result, worst, width)
+    for result in (each for each in checkup.results if not told_only or each.verdict != "cannot tell"):
+        found += _result_lines(result, worst, width)
     counts = ", ".join(f"{checkup.count(verdict)} {verdict}" for verdict in VERDICTS)
-    lines.append(f"{len(checkup.results)} check{'s' * (len(checkup.results) > 1)}: {counts}")
-    lines += dict.fromkeys(result.way_out for result in checkup.results if result.way_out)
-    return lines
+    found.append(f"{len(checkup.results)} check{'s' * (len(checkup.results) > 1)}: {counts}")
+    found += [] if told_only else dict.fromkeys(result.way_out for result in checkup.results if result.way_out)
+    return found
 
 
 def _result_lines(result: CheckResult, worst: int, width: int) -> list[str]:
@@ -129,7 +136,8 @@ def _cut(text: str) -> str:
     return line if cell_len(line) <= width else set_cell_size(line, width - 1).rstrip() + "…"
 
 
-def _as_json(checkup: Checkup, worst: int) -> dict[str, JsonValue]:
+def checkup_json(checkup: Checkup, worst: int) -> dict[str, JsonValue]:
+    """A checkup as JSON values, with at most so many of a check's worst pairs."""
     return {
         "trait": checkup.trait,
         "location": checkup.location,

@@ -1,15 +1,19 @@
-"""``psyctl doctor``: what is installed, what can answer here, and what is missing."""
+"""``psyctl doctor``: what is installed, what can be used here, and what is missing."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from psyctl_core._plugins.registry import Registry
+from psyctl_core.figures import counted
 from psyctl_core.terminal import say, say_json
+
+if TYPE_CHECKING:
+    from psyctl_core._engine.doctor import Health
 
 
 def command(registry: Registry) -> Callable[..., None]:
@@ -33,8 +37,16 @@ def command(registry: Registry) -> Callable[..., None]:
                 say(f"{each.state:<8} {each.about:<{width}}  {' '.join(each.text.split())}")
                 if each.mend and each.state != "ok":
                     say(f"{'':<8} {'':<{width}}  -> {each.mend}")
-            say("A backend can answer here." if found.can_run else "No backend can answer here: see the lines above.")
+            say(_verdict(found))
         if not found.can_run:
             raise typer.Exit(1)
 
     return doctor
+
+
+def _verdict(found: Health) -> str:
+    problems = sum(each.state == "problem" for each in found.symptoms)
+    rest = f" {counted(problems, 'problem')}: see the lines above." if problems else ""
+    if found.can_run:
+        return f"A backend can be used here.{rest}"
+    return f"No backend can be used here: see what stands behind -> at the backends.{rest}"

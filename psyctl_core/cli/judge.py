@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from psyctl_core._plugins.registry import Registry
 from psyctl_core._plugins.selection import Selection, choose, resolve
 from psyctl_core.cli.build import (
+    AsJson,
     Debug,
     JudgeBackend,
     LimitSamples,
+    LogFile,
     MaxCost,
     ProgressStyle,
     Quiet,
     component_parameters,
     run,
+    shown,
     with_parameters,
 )
 from psyctl_core.cli.completion import components
@@ -27,6 +30,7 @@ from psyctl_core.errors import UsageError
 from psyctl_core.terminal import ask_key, say
 
 if TYPE_CHECKING:
+    from psyctl_core import BuildConfig
     from psyctl_core._engine.labels import Pair
     from psyctl_core._engine.reading import StoredDataset
 
@@ -47,7 +51,9 @@ def command(registry: Registry) -> Callable[..., None]:
         check: Annotated[
             int | None, typer.Option("--check", help="Label so many pairs yourself, and see how far the judge agrees.")
         ] = None,
+        as_json: AsJson = False,
         progress: ProgressStyle = "auto",
+        log_file: LogFile = None,
         quiet: Quiet = False,
         debug: Debug = False,
         **flags: Any,
@@ -70,24 +76,22 @@ def command(registry: Registry) -> Callable[..., None]:
         for_backend = {judge_spellings[name]: value for name, value in typed.items() if name in judge_spellings}
         selection = choose(registry, {"judge": judge}, given, ["judge"])["judge"]
         backend = judge_backend_of(registry, judge_backend, for_backend)
-        for dataset in found:
-            _rejudge(registry, dataset, selection, backend, limit_samples, max_cost, progress, quiet=quiet, debug=debug)
+        jobs = [_job(registry, dataset, selection, backend, limit_samples, max_cost) for dataset in found]
+        reports = [run(job, progress, log_file=log_file, quiet=quiet, debug=debug) for job in jobs]
+        shown(reports, [report.as_json() for report in reports] if as_json else None, quiet=quiet)
 
     return with_parameters(judge_dataset, [*of_judges, *(p for p in of_backends if p.name not in spellings)])
 
 
-def _rejudge(
+def _job(
     registry: Registry,
     dataset: StoredDataset,
     selection: Selection,
     backend: Selection | None,
     limit: int | None,
     max_cost: float | None,
-    style: Literal["auto", "plain", "json"],
-    *,
-    quiet: bool,
-    debug: bool,
-) -> None:
+) -> BuildConfig:
+    """The job that judges a dataset into a new one. Raises UsageError and OutputError."""
     from psyctl_core import BuildConfig
     from psyctl_core._engine.rejudging import (
         RECORDED,
@@ -110,7 +114,7 @@ def _rejudge(
             "Say who answers it, such as --judge-model NAME or --judge-openrouter-model NAME.",
         )
     again = Rejudge(judge, choice.settings(identity=True), pairs)
-    config = BuildConfig(
+    return BuildConfig(
         pairs.trait,
         dataset.target.folder,
         {
@@ -123,8 +127,8 @@ def _rejudge(
         max_cost=max_cost,
         judge_backend=backend or Selection(RECORDED, instance=RecordedBackend(pairs)),
         gives_up=False,
+        notes=pairs.notes(),
     )
-    run(config, style, quiet=quiet, debug=debug)
 
 
 def _check(dataset: StoredDataset, count: int) -> None:

@@ -12,7 +12,7 @@ from psyctl_core._engine.personas import stored_personas
 from psyctl_core._engine.progress import in_parts, progress_of
 from psyctl_core._engine.status import RunStatus
 from psyctl_core._plugins.kinds import KINDS
-from psyctl_core.api import DatasetReport, Plan, Report
+from psyctl_core.api import DatasetReport, Plan, Report, Sample
 from psyctl_core.figures import counted, duration, money, number, per_cent, rate
 from psyctl_core.terminal import say, visible
 
@@ -33,6 +33,39 @@ def summary(report: Report, *, quiet: bool) -> None:
     print_rows([row for dataset in report.datasets for row in _dataset_rows(dataset, alone=len(report.datasets) == 1)])
     for line in [*_short_lines(report), *_next_steps(report)]:
         say(line)
+
+
+def sample(found: Sample) -> None:
+    """Print what a sample took, what became of its scenarios, and what the rest takes by that."""
+    report = found.report
+    print_rows(_run_rows(report))
+    print_table(
+        ("Trait", "Pairs", "Scenarios", "Accepted", "Positive longer", "Rejected"),
+        [_sampled_row(each, found.longer.get(each.trait, 0)) for each in report.datasets],
+    )
+    told = found.forecast
+    wanted = f"{'1,000 pairs' if found.limit is None else counted(found.limit, 'pair')} of each trait"
+    if told is None:
+        say(f"What {wanted} take cannot be told: no scenario gave a pair.\n")
+        return
+    tokens = f", {number(told.prompt_tokens)} tokens read and {number(told.completion_tokens)} generated"
+    cost = "none: it is computed here" if report.is_free else "not known: no answer told what it cost"
+    print_rows(
+        [
+            ("To come", f"{counted(told.pairs, 'pair')}, for {wanted}"),
+            ("Calls", f"about {number(told.requests)}{tokens if told.prompt_tokens else ''}"),
+            ("Money", cost if told.cost is None else f"about {money(told.cost)} more"),
+            ("Time", "not known" if told.seconds is None else f"about {duration(told.seconds)}, at the rate so far"),
+        ]
+    )
+
+
+def _sampled_row(dataset: DatasetReport, longer: int) -> tuple[str, ...]:
+    rejected = sum(dataset.rejected.values())
+    scenarios = dataset.pairs + rejected
+    accepted = per_cent(dataset.pairs, scenarios) if scenarios else "0%"
+    longer_share = per_cent(longer, dataset.pairs) if dataset.pairs else ""
+    return dataset.trait, number(dataset.pairs), number(scenarios), accepted, longer_share, _counts(dataset.rejected)
 
 
 def _run_rows(report: Report) -> list[tuple[str, str]]:
@@ -190,6 +223,8 @@ def _detail_rows(status: RunStatus) -> list[tuple[str, str]]:
         rows.append(("Rows skipped", _counts(statistics["skipped"])))
     failed = f", {number(statistics['failed_requests'])} failed" if statistics["failed_requests"] else ""
     rows.append(("Requests", f"{number(statistics['requests'])}{failed}"))
+    if servers := statistics.get("answered_by"):
+        rows.append(("Answered by", ", ".join(f"{name}: {number(count)}" for name, count in servers.items())))
     parts: list[tuple[str, str]] = [
         (kind.capitalize(), kind)
         for kind in KINDS
@@ -287,7 +322,7 @@ def _time(found: Plan) -> str:
         return "none"
     if found.seconds is not None:
         return f"about {duration(found.seconds)}, at the rate of the run so far"
-    return "not known before the first answers: --limit-samples 20 tells, and a higher limit goes on from there"
+    return "not known before the first answers: --sample 20 tells, and the run goes on from there"
 
 
 def _scenarios(found: Plan) -> str:

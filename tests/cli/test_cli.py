@@ -119,7 +119,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(psyctl, tmp_path):
     calls, money, time = done.stdout.splitlines()[:3]
     assert calls == "Calls  14 (10 for pairs, 4 for personas); more for each rejected pair"
     assert money == "Money  none: it is computed here"
-    assert time.startswith("Time   not known before the first answers: --limit-samples 20 tells")
+    assert time.startswith("Time   not known before the first answers: --sample 20 tells")
     assert "model=embedded" in done.stdout
     assert "Example request" not in done.stdout
     shown = psyctl(*command, "--show-prompts").stdout

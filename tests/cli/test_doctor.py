@@ -13,6 +13,7 @@ import pytest
 
 from psyctl_core._engine import doctor
 from psyctl_core._plugins.registry import discover
+from psyctl_core.cli.app import make_app
 
 KEY = "sk-or-v1-0123456789abcdef"
 BACKEND = """
@@ -190,5 +191,36 @@ def test_where_nothing_can_answer_the_doctor_says_so_by_its_exit_code(psyctl, tm
         (tmp_path / "site" / f"{name}.py").write_text("raise OSError('libc.so.9 is missing')")
     done = psyctl("doctor", PYTHONPATH=f"{tmp_path / 'site'}:{os.environ.get('PYTHONPATH', '')}")
     assert done.returncode == 1
-    assert "No backend can answer here" in done.stdout
+    assert "No backend can be used here" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+CHECKS = """
+from psyctl_core import Check, hookimpl
+
+@hookimpl
+def psyctl_dataset_checks():
+    return [Check("moon", "strange_check:moon", "The moon", "It is full.", look=0.5, extra="sky")]
+"""
+
+
+def test_checks_whose_extra_is_lacking_are_named_with_what_brings_it(install, tmp_path):
+    install("psyctl-moon", CHECKS, module="strange_check")
+    metadata = tmp_path / "site" / "psyctl_moon-1.0.dist-info" / "METADATA"
+    needed = "Provides-Extra: sky\nRequires-Dist: a-telescope>=2; extra == 'sky'\n"
+    metadata.write_text(metadata.read_text() + needed)
+    notes = [each for each in doctor._checks(discover()) if each.state == "note" and "moon" in each.text]
+    assert [(each.text, each.mend) for each in notes] == [
+        ("moon cannot tell anything here: a-telescope is not installed", "pip install 'psyctl-moon[sky]'")
+    ]
+
+
+def test_the_last_line_counts_the_problems(install, capsys, monkeypatch):
+    install("psyctl-broken", "import nothing_like_it\n")
+    monkeypatch.setattr(
+        doctor, "examine", lambda registry: doctor.Health(tuple(doctor._plugins(registry)), can_run=True)
+    )
+    make_app()(["doctor"], standalone_mode=False)
+    told = capsys.readouterr().out
+    assert told.splitlines()[-1] == "A backend can be used here. 1 problem: see the lines above."
+    assert "(1 parts)" not in told

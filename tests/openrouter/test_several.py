@@ -313,6 +313,7 @@ def test_three_servers_share_the_requests(connect, ask, three, caplog):
     assert sum(server.log.answered.total() for server in three) == 120
     assert all(server.log.answered.total() > 20 for server in three)
     assert max(server.log.most_in_flight for server in three) <= 4
+    assert backend.state().answered == {server.url: server.log.answered.total() for server in three}
     backend.close()
     each = [f"{server.url}: {server.log.answered.total()}" for server in three]
     assert told(caplog)[-1] == f"answered by {', '.join(each)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from psyctl_core import BackendError, Budget, ChatRequest, Completion, Message, PluginError, SourceError, Usage
@@ -147,3 +149,29 @@ def test_a_failed_answer_to_a_prompter_is_asked_again_by_the_next_process(setup)
     failing = setup(FakeBackend(answer=lambda request: Completion(request.id, "", "error", error="moderation")))
     assert failing.answerer.ask(asked(0)[0].request).error == "moderation"
     assert setup().answerer.ask(asked(0)[0].request).finish_reason == "stop"
+
+
+def test_no_thread_tells_what_is_older_than_what_was_told():
+    told, computed, go = [], threading.Event(), threading.Event()
+    usage = Usage()
+    meter = Meter([], None, usage, lambda progress: told.append(progress.answers))
+    now = meter.now
+
+    def held_up():
+        found = now()
+        if threading.current_thread() is first:
+            computed.set()
+            go.wait(10)
+        return found
+
+    meter.now = held_up
+    first, second = threading.Thread(target=meter.tell), threading.Thread(target=meter.tell)
+    first.start()
+    computed.wait(10)
+    usage.requests += 1
+    second.start()
+    second.join(0.05)
+    go.set()
+    for thread in (first, second):
+        thread.join()
+    assert told == [0, 1]

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from psyctl_core import ChatRequest, Completion, Message, OutputError
-from psyctl_core._store.journal import FILE, PERSONA, Journal
+from psyctl_core._store.journal import FILE, NEUTRAL_FILE, PERSONA, Journal
 from psyctl_core.records import Usage
 
 BACKEND = {"name": "fake", "model": "m"}
@@ -76,11 +76,31 @@ def test_a_partly_known_cost_is_booked_as_far_as_known(tmp_path):
     assert usage.likely_cost() == pytest.approx(4 / 3)
 
 
-def test_it_is_gone_when_the_run_is_complete(tmp_path):
+def test_it_is_gone_when_the_run_is_complete_but_for_the_neutral_answers(tmp_path):
     journal = Journal(tmp_path, BACKEND, Usage())
-    journal.put(REQUEST, 1, ANSWER)
+    with_trait = dataclasses.replace(REQUEST, id="1:openness", seed=8)
+    for request in (REQUEST, with_trait):
+        journal.put(request, 1, ANSWER)
+    journal.close(remove=True)
+    assert [path.name for path in tmp_path.iterdir()] == [NEUTRAL_FILE]
+    later = Journal(tmp_path / "another", BACKEND, Usage(), [tmp_path])
+    assert later.neutral(REQUEST) == ANSWER
+    assert later.neutral(with_trait) is None
+    assert later.usage() == Usage()
+
+
+def test_without_a_neutral_answer_nothing_is_left(tmp_path):
+    journal = Journal(tmp_path, BACKEND, Usage())
+    journal.put(dataclasses.replace(REQUEST, id="1:openness"), 1, ANSWER)
     journal.close(remove=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_neutral_answers_are_told_with_the_way_out(tmp_path):
+    (tmp_path / NEUTRAL_FILE).write_bytes(b"no database at all, " * 100)
+    with pytest.raises(OutputError, match=NEUTRAL_FILE) as caught:
+        Journal(tmp_path, BACKEND, Usage())
+    assert "delete it" in str(caught.value)
 
 
 def test_a_damaged_file_is_told_with_the_way_out(tmp_path):

@@ -481,3 +481,27 @@ def test_a_backend_that_tells_no_likelihoods_is_no_judge(run):
     judge = LikelihoodJudge(LikelihoodConfig(), Context())
     done = run(judge=judge, raises=BackendError)
     assert "could not score 20 pairs in a row" in str(done.error)
+
+
+def test_who_answered_stays_noted_in_what_is_judged_anew(run):
+    path = run(
+        limit_samples=8, judge="rubric", contrast="opposite", personas=2, prompter="static",
+        backend=FakeBackend(answer=both),
+    ).paths[0]  # fmt: skip
+    before = {row["id"]: row["metadata"] for row in rows(path)}
+    assert {(metadata["contrast"], metadata["persona"]) for metadata in before.values()} == {
+        ("opposite", 1), ("opposite", 2),
+    }  # fmt: skip
+    rejudge(str(path), "--rubric-positive", "30", "--rubric-difference", "5")
+    after = {row["id"]: row["metadata"] for row in rows(newest(path.parent))}
+    for id in before.keys() & after.keys():
+        assert after[id]["contrast"] == "opposite"
+        assert after[id]["persona"] == before[id]["persona"]
+    assert before.keys() & after.keys()
+
+
+def test_judging_anew_tells_programs_what_came_of_it(judged, capsys, tmp_path):
+    rejudge(str(judged), "--rubric-positive", "30", "--json", "--log-file", str(tmp_path / "judge.log"))
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["datasets"][0]["pairs"] == len(rows(newest(judged.parent)))
+    assert "Done" in (tmp_path / "judge.log").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given as examples
@@ -183,7 +184,8 @@ def test_the_command_reads_the_file(tmp_path, monkeypatch, capsys):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"positive": "A \ud83d loud one", "neutral": PLAIN}), encoding="utf-8")
     started = []
-    monkeypatch.setattr("psyctl_core.cli.build.run", lambda config, *_, **__: started.append(config))
+    monkeypatch.setattr("psyctl_core.cli.build.run", lambda config, *_, **__: started.append(config) or Mock())
+    monkeypatch.setattr("psyctl_core.cli.build.shown", lambda *_, **__: None)
     words = [
         "dataset.build.caa",
         "--model",

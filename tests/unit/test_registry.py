@@ -11,6 +11,7 @@ from psyctl_core import Component, Context, PluginError, UsageError, option
 from psyctl_core._plugins.flags import flags_of
 from psyctl_core._plugins.registry import BrokenPlugin, discover, make
 from psyctl_core._plugins.selection import choose
+from psyctl_core.options import settings
 
 
 def problems() -> dict[str, str]:
@@ -174,3 +175,13 @@ def test_a_distribution_can_be_switched_off_and_is_not_imported(install, monkeyp
     monkeypatch.setenv("PSYCTL_DISABLE_PLUGINS", "all")
     assert "switched off" in problems()["psyctl-mine"]
     assert discover().get("source", "starter")
+
+
+def test_no_address_is_kept_with_its_password():
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        address: str = option("", help="Where")
+
+    for identity in (False, True):
+        kept = settings(Config("https://me:secret@host:8000/v1,http://b/v1"), identity=identity)
+        assert kept == {"address": "https://***@host:8000/v1,http://b/v1"}

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from psyctl_core import Completion, OutputError, PluginError, UsageError
+from psyctl_core import BackendState, Completion, OutputError, PluginError, UsageError
+from psyctl_core._store import runs
 from psyctl_core.testing import FakeBackend, FakeSource
 from psyctl_core.testing.fakes import fake_answer
 
@@ -215,3 +216,46 @@ def test_an_output_that_is_a_file_is_told_before_anything_is_asked(run, tmp_path
     result = run(limit_samples=2, output=tmp_path / "taken", raises=OutputError)
     assert "Cannot write to the output folder" in str(result.error)
     assert result.backend.asked == []
+
+
+def test_damaged_rejects_are_said_once_and_half_a_line_is_not(run, caplog):
+    first = run(limit_samples=8, backend=FakeBackend(answer=sometimes))
+    rejects = first.paths[0].with_suffix(".run") / "rejects.jsonl"
+    lines = rejects.read_text(encoding="utf-8").splitlines()
+    rejects.write_text("\n".join([*lines, '{"place": 9, "id"']), encoding="utf-8")
+    run(limit_samples=12, backend=FakeBackend(answer=sometimes))
+    assert "rejects.jsonl" not in caplog.text
+    rejects.write_text("\n".join(["not json", *lines]) + "\n", encoding="utf-8")
+    assert len(list(runs.rejected_pairs(rejects.parent))) == len(list(runs.rejected_pairs(rejects.parent)))
+    assert caplog.text.count("cannot be read: what is there is left out") == 1
+    assert f"1 line in {rejects}" in caplog.text
+
+
+def test_what_each_server_answered_is_added_up_over_resumes(run):
+    class Two(FakeBackend):
+        def state(self):
+            first = len(self.answered) // 3
+            return BackendState(answered={"http://a": first, "http://b": len(self.answered) - first})
+
+    run(limit_samples=3, backend=Two())
+    more = run(limit_samples=6, backend=Two())
+    statistics = json.loads((more.paths[0].with_suffix(".run") / "run.json").read_text())["statistics"]
+    assert statistics["answered_by"] == {"http://a": 4, "http://b": 8}
+    assert sum(statistics["answered_by"].values()) == statistics["requests"]
+
+
+def test_what_was_rejected_after_the_last_checkpoint_is_counted_though_nothing_is_lacking(run):
+    first = run(limit_samples=12, backend=FakeBackend(answer=sometimes))
+    counted = first.report.datasets[0].rejected
+    assert sum(counted.values()) == 2
+    checkpoint = first.paths[0].with_suffix(".checkpoint.json")
+    run_file = first.paths[0].with_suffix(".run") / "run.json"
+    data = json.loads(run_file.read_text())
+    run_file.write_text(json.dumps({**data, "status": "running", "statistics": {**data["statistics"], "rejected": {}}}))
+    saved = json.loads(checkpoint.read_text())
+    saved |= {"num_generated": 3, "resume": {**saved["resume"], "place": 3, "accepted": 3, "rejected": {}}}
+    checkpoint.write_text(json.dumps(saved))
+    again = run(limit_samples=12, backend=FakeBackend(answer=sometimes))
+    assert again.backend.asked == []
+    assert again.report.datasets[0].rejected == counted
+    assert json.loads(run_file.read_text())["statistics"]["rejected"] == counted
