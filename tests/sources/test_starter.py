@@ -32,7 +32,7 @@ def test_every_row_is_a_scenario_and_reading_can_begin_anywhere():
     assert len({item.character for item in items}) > 280
 
 
-def test_who_is_there_is_named_in_the_scene_and_they_take_turns():
+def test_who_speaks_is_named_in_the_scene_and_they_take_turns():
     for row in ROWS:
         turns, speakers = row["dialogue"], row["speakers"]
         first, second = speakers[:2]
@@ -41,8 +41,8 @@ def test_who_is_there_is_named_in_the_scene_and_they_take_turns():
         assert 2 <= len(turns) <= 6, row
         assert all(turns), row
         assert 5 <= len(words(turns[0])) <= 40, row
-        assert 15 <= len(words(row["narrative"])) <= 60, row
-        assert all(name.split()[-1] in row["narrative"] for name in (first, second)), row
+        assert 8 <= len(words(row["narrative"])) <= 60, row
+        assert first.split()[-1] in row["narrative"], row
         assert row["narrative"].endswith((".", "!", "?")), row
         assert not re.search(r'["{}<>_]|  |\n', " ".join([row["narrative"], *turns])), row
 
@@ -64,10 +64,8 @@ def test_names_and_ties_are_evenly_spread():
     assert len({row["relation"] for row in ROWS}) >= 150
     asked = sum("?" in row["dialogue"][0] for row in ROWS) / len(ROWS)
     assert 0.3 < asked < 0.7  # where everybody is asked for a decision, most answers are "I'm not sure"
-    named_first = sum(
-        row["narrative"].find(row["speakers"][0]) < row["narrative"].find(row["speakers"][1]) for row in ROWS
-    )
-    assert named_first < 0.9 * len(ROWS)
+    unknown = [row for row in ROWS if row["speakers"][1].split()[-1] not in row["narrative"]]
+    assert 0.25 < len(unknown) / len(ROWS) < 0.75  # in SODA's rows, who answers is not in the scene in 7 of 10
 
 
 @pytest.mark.parametrize("count", [20, 100, 300, len(ROWS)])
