@@ -73,7 +73,7 @@ def test_any_source_is_shown(psyctl, install):
     assert done.returncode == 0, done.stderr
     for words in ("source 'mine' (from psyctl-mine 1.0)", "Good day 7", "1 (too shy: 1)"):
         assert words in done.stdout, words
-    assert "220 of many settings" in psyctl("source.preview", "--source", "starter").stdout
+    assert "319 of many settings" in psyctl("source.preview", "--source", "starter").stdout
 
 
 def test_the_source_that_the_how_to_shows_works_as_written(psyctl, install, tmp_path):
