@@ -112,13 +112,10 @@ def item_sets(what: Subject, named: Sequence[str], most: int) -> list[ItemSet]:
         UsageError: What was asked for is not there.
     """
     trait = what.vector.facts.trait
-    shipped = items.shipped(trait)
-    own = {each.name: each for each in items.questionnaire(trait)}
-    if shipped:
-        own["statements"] = shipped
+    own = {each.name: each for each in (*items.shipped(trait), *items.questionnaire(trait))}
     if what.held_out:
         own["pairs"] = items.pairs(what.held_out)
-    if not named and not shipped:
+    if not named and "statements" not in own:
         log.log(NOTICE, "There are no shipped statements of %s, but of: %s.", trait, ", ".join(items.TRAITS))
     found = []
     for name in dict.fromkeys(named or [name for name in OWN[:2] if name in own]):

@@ -133,15 +133,15 @@ def statements(found: Sequence[Statement], name: str) -> ItemSet:
     )
 
 
-def shipped(trait: str) -> ItemSet | None:
-    """The shipped statements of a trait, half of them of its opposite; ``None`` where there are none.
+def shipped(trait: str) -> list[ItemSet]:
+    """The set of the shipped statements of a trait, half of them of its opposite; none for other traits.
 
     They were written for psyctl, after no questionnaire and no evaluation.
     """
     name, sign = known(trait)
     rows = [row for row in _shipped() if row["trait"] == name]
     found = [Statement(row["statement"], sign if row["matches_trait"] else -sign) for row in rows]
-    return statements(found, "statements") if found else None
+    return [statements(found, "statements")] if found else []
 
 
 def questionnaire(trait: str) -> list[ItemSet]:

@@ -1,19 +1,20 @@
 """Which descriptions steer: every candidate's effect on the shipped statements, beside vectors of no use.
 
-``python tests/benchmarks/personas.py SODA.jsonl FOLDER [TRAIT ...]`` takes rows of SODA and an empty folder, or one that
-an earlier run left; what is there already is not made again. The candidates are the shipped descriptions and those in
-``persona_candidates.json``.
+``python tests/benchmarks/personas.py SODA.jsonl FOLDER [TRAIT ...]`` takes rows of SODA and an empty folder, or one
+that an earlier run left; answers that are there are not made again. The candidates are the shipped descriptions and
+those in ``persona_candidates.json``.
 
 1. All candidates of a trait answer the first scenes, as traits of one run that share the neutral answers.
 2. Each candidate's direction is the mean difference of the states at one block over the answers' tokens. Its effect is
    taken on every other pair of statements, to first order: the gradient of the statements' likelihoods times the
    direction, as long as it must be for the damage.
-3. The best candidate and the first shipped one answer other scenes. On these, and on the other statements, the effect
-   is told: neither the luck of the answers nor that of the statements that chose is in it.
-4. So are the effects of random directions, and of the directions of the same answers with half of the sides swapped.
+3. The candidate with the highest effect is told on the other statements, which did not choose it.
+4. So are vectors of no use, chosen likewise: of as many random directions the best, and the best of all candidates'
+   directions with half of the sides swapped, in the same scenes for all. So the luck of the best of several is in the
+   controls too.
 
 Measured to first order 40 controls cost nothing more than the gradient. The damage is half the Fisher information's
-quadratic form of the neutral text, with one drawn token for each position.
+quadratic form of the neutral text, with a drawn token at every other position.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -38,7 +40,6 @@ from psyctl_steering import items
 from psyctl_steering.controls import random_directions, shuffled_directions
 from psyctl_steering.damage import neutral_texts
 from psyctl_steering.figures import bootstrap, effect
-from psyctl_steering.items import Statement
 from psyctl_steering.measuring import CONTROLS, DAMAGE
 from psyctl_steering.passes import Text, common
 from psyctl_steering.steering import changed
@@ -46,8 +47,8 @@ from psyctl_steering.verdicts import verdict
 
 MODEL = "embedded"
 LAYER = "model.layers[18]"
-CHOOSING, REPORTING = 30, 70
-"""Scenes that choose, and others that are reported on."""
+SCENES = 45
+"""Scenes that every candidate answers."""
 
 SHIPPED = ("1", "2", "3", "4")
 """What the shipped descriptions are called here; all four dealt in turn are ``dealt``."""
@@ -71,34 +72,29 @@ def candidates(trait: str) -> dict[str, list[str]]:
     }
 
 
-def scenes(soda: Path, folder: Path) -> tuple[Path, Path]:
-    """Scenes that choose and others to report on, as files.
-
-    A row is read from its first turn on, and after all rows again from the second: then another speaker answers.
-    """
-    rows = [json.loads(line) for line in soda.read_text(encoding="utf-8").splitlines()]
-    later = [{**row, "dialogue": row["dialogue"][1:], "speakers": row["speakers"][1:]} for row in rows]
-    every = [json.dumps(row) + "\n" for row in (*rows, *later)]
-    files = folder / "choosing.jsonl", folder / "reporting.jsonl"
-    for file, some in zip(files, (every[:CHOOSING], every[CHOOSING : CHOOSING + REPORTING]), strict=True):
-        file.write_text("".join(some), encoding="utf-8")
-    return files
+def scenes(soda: Path, folder: Path) -> Path:
+    """The first rows of a file, as a file."""
+    with soda.open(encoding="utf-8") as rows:
+        text = "".join(islice(rows, SCENES))
+    file = folder / "scenes.jsonl"
+    file.write_text(text, encoding="utf-8")
+    return file
 
 
-def answered(trait: str, names: Sequence[str], scenes: Path, folder: Path) -> dict[str, list[CaaRecord]]:
-    """The pairs of each candidate, and those of the neutral descriptions, each against the first neutral one."""
+def answered(trait: str, scenes: Path, folder: Path) -> dict[str, list[CaaRecord]]:
+    """The pairs of each candidate against the first neutral description, by the candidate's name."""
     known = candidates(trait)
-    called = {name: f"{trait[:3]} by {name}" for name in names}
+    called = {name: f"{trait[:3]} by {name}" for name in known}
     build_caa(
         ",".join(called.values()),
         folder,
         backend=OpenVinoConfig(model=MODEL),
         source=SodaConfig(dataset=str(scenes)),
         prompter="static",
-        positive={called[name]: known[name] for name in names},
+        positive={called[name]: texts for name, texts in known.items()},
         neutral=KEYWORDS_AND_DESCRIPTIONS["neutral"][1],
     )
-    return {name: list(open_dataset(folder, trait=called[name])) for name in names}
+    return {name: list(open_dataset(folder, trait=called[name])) for name in known}
 
 
 def states_of(lent: LentModel, found: Mapping[str, Sequence[CaaRecord]]) -> States:
@@ -117,7 +113,7 @@ def states_of(lent: LentModel, found: Mapping[str, Sequence[CaaRecord]]) -> Stat
     return states
 
 
-class _Enough(Exception):
+class _Enough(Exception):  # noqa: N818
     """What is wanted has been read."""
 
 
@@ -200,30 +196,29 @@ class Damage:
                 likely = lent.model(torch.tensor([text.ids]), use_cache=False).logits[0].softmax(-1)
             for place, token in enumerate(torch.multinomial(likely, 1, generator=draw)[:, 0].tolist()):
                 texts.append(Text(text.ids[: place + 1], 0, ((token,),)))
-        self._scores = torch.cat([gradients(lent, [text]) for text in texts])
+        self._scores = gradients(lent, texts[::2])
 
     def length(self, units: torch.Tensor) -> torch.Tensor:
         """The lengths of directions of length 1, shape ``[directions, 1]``."""
         return (DAMAGE / ((units @ self._scores.T) ** 2).mean(1, keepdim=True).div(2)).sqrt()
 
 
-def differences(states: States, name: str) -> torch.Tensor:
-    """Scene by scene the candidate's state minus the neutral one, shape ``[scenes, hidden]``."""
-    neutral = states["neutral"]
-    return torch.stack([state - neutral[scene] for scene, state in states[name].items() if scene in neutral])
-
-
-def halves(found: Sequence[Statement]) -> tuple[list[int], list[int]]:
-    """The statements that choose and those that are reported on: every other one of the trait, with its opposite."""
-    return tuple([i for i in range(len(found)) if i // 2 % 2 == half] for half in (0, 1))  # type: ignore[return-value]
+def differences(states: States) -> dict[str, torch.Tensor]:
+    """By candidate its states minus the neutral ones, in the scenes that all have, shape ``[scenes, hidden]``."""
+    every = [scene for scene in states["neutral"] if all(scene in each for each in states.values())]
+    neutral = torch.stack([states["neutral"][scene] for scene in every])
+    return {
+        name: torch.stack([each[scene] for scene in every]) - neutral
+        for name, each in states.items()
+        if name != "neutral"
+    }
 
 
 class Trait:
     """A trait's statements, and the effects of directions on them."""
 
     def __init__(self, lent: LentModel, trait: str, damage: Damage) -> None:
-        items_of = items.shipped(trait)
-        assert items_of is not None
+        (items_of,) = items.shipped(trait)
         self._damage = damage
         self.signs = items_of.signs
         self._slopes = gradients(lent, [text for group in items_of.write(lent, "") for text in group])
@@ -240,19 +235,68 @@ class Trait:
         signs = [self.signs[i] for i in self.halves[half]]
         return [effect(row, signs) for row in self.values(directions, half)]
 
-    def told(self, found: torch.Tensor) -> dict[str, Any]:
-        """The effect of a candidate's differences on the statements that did not choose, beside its controls."""
-        mean = found.mean(0, keepdim=True)
-        (values,), signs = self.values(mean, 1), [self.signs[i] for i in self.halves[1]]
-        controls = {
-            "random": self.effects(random_directions(CONTROLS, mean.shape[1], 0), 1),
-            "label-shuffled": self.effects(shuffled_directions(CONTROLS, found, 0), 1),
-        }
+    def told(self, found: Mapping[str, torch.Tensor], name: str) -> dict[str, Any]:
+        """A candidate's effect on the statements that did not choose it, beside controls that were chosen likewise.
+
+        Args:
+            found: The candidates' differences by scene.
+            name: Which one.
+        """
+        (values,) = self.values(found[name].mean(0, keepdim=True), 1)
+        signs = [self.signs[i] for i in self.halves[1]]
         value, interval = effect(values, signs), bootstrap(values, signs, 0)
+        controls = self.controls(found)
         return {
-            "pairs": len(found),
+            "pairs": len(found[name]),
             "effect": value,
             "interval": interval,
             "controls": {kind: (fmean(each), stdev(each)) for kind, each in controls.items()},
             "verdict": verdict(value, interval, len(values), controls).word,
         }
+
+    def controls(self, found: Mapping[str, torch.Tensor]) -> dict[str, list[float]]:
+        """The effects of vectors of no use, of which the best on one half is told on the other, as with candidates."""
+        width = next(iter(found.values())).shape[1]
+        drawn = random_directions(CONTROLS * len(found), width, 0).split(CONTROLS)
+        swapped = [shuffled_directions(CONTROLS, each, 0) for each in found.values()]
+        return {
+            kind: [self._best(torch.stack(some)) for some in zip(*every, strict=True)]
+            for kind, every in (("random", drawn), ("label-shuffled", swapped))
+        }
+
+    def _best(self, directions: torch.Tensor) -> float:
+        chosen = max(range(len(directions)), key=self.effects(directions, 0).__getitem__)
+        return self.effects(directions, 1)[chosen]
+
+
+def measured(lent: LentModel, trait: str, damage: Damage, scenes: Path, folder: Path) -> dict[str, Any]:
+    """What each candidate does on the half that chooses, and what the best and the first do on the other one."""
+    states = states_of(lent, answered(trait, scenes, folder / trait))
+    return judged(Trait(lent, trait, damage), differences(states))
+
+
+def judged(trait: Trait, found: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """The effects on the half that chooses, the name of the best, and what it and the first do on the other half."""
+    tried = {name: trait.effects(each.mean(0, keepdim=True), 0)[0] for name, each in found.items()}
+    best = max(tried, key=lambda name: tried[name])
+    return {"tried": tried, "best": best, "told": {name: trait.told(found, name) for name in (SHIPPED[0], best)}}
+
+
+def main() -> None:
+    """Measure the traits that are named, or all."""
+    typed = argparse.ArgumentParser(description=__doc__)
+    typed.add_argument("soda", type=Path)
+    typed.add_argument("folder", type=Path)
+    typed.add_argument("traits", nargs="*", default=items.TRAITS)
+    given = typed.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    file = scenes(given.soda, given.folder)
+    with lent_model(MODEL, options={"dtype": "float32", "device": "cpu"}) as lent:
+        lent.model.requires_grad_(False)
+        damage = Damage(lent)
+        for trait in given.traits:
+            print(json.dumps({trait: measured(lent, trait, damage, file, given.folder)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

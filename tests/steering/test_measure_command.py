@@ -150,7 +150,7 @@ def test_what_makes_no_sense_is_told_before_a_model_is_loaded(tmp_path):
     with pytest.raises(UsageError, match="nothing to measure"):
         steering_measure("none")
     assert command_measure.NOT_WORKING == 3
-    own = [items.shipped("Openness"), *items.questionnaire("Openness")]
+    own = [*items.shipped("Openness"), *items.questionnaire("Openness")]
     assert set(command_measure.OWN) == {"pairs", *(each.name for each in own)}
 
 
