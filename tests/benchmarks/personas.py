@@ -279,7 +279,7 @@ def judged(trait: Trait, found: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """The effects on the half that chooses, the name of the best, and what it and the first do on the other half."""
     tried = {name: trait.effects(each.mean(0, keepdim=True), 0)[0] for name, each in found.items()}
     best = max(tried, key=lambda name: tried[name])
-    return {"tried": tried, "best": best, "told": {name: trait.told(found, name) for name in (SHIPPED[0], best)}}
+    return {"tried": tried, "best": best, "told": {name: trait.told(found, name) for name in dict.fromkeys([SHIPPED[0], best])}}
 
 
 def main() -> None:
