@@ -1,17 +1,15 @@
-"""Which descriptions steer: every candidate's effect on the shipped statements, beside vectors of no use.
+"""Which form of description steers: each form's effects on the shipped statements, beside vectors of no use.
 
-``python tests/benchmarks/personas.py SODA.jsonl FOLDER [TRAIT ...]`` takes rows of SODA and an empty folder, or one
-that an earlier run left; answers that are there are not made again. The candidates are the shipped descriptions and
-those in ``persona_candidates.json``.
+``python tests/benchmarks/personas.py SODA.jsonl FOLDER`` takes rows of SODA and an empty folder, or one that an earlier
+run left; answers that are there are not made again. The forms are the shipped descriptions, by their number and all
+four dealt in turn, and those in ``persona_candidates.json``.
 
-1. All candidates of a trait answer the first scenes, as traits of one run that share the neutral answers.
-2. Each candidate's direction is the mean difference of the states at one block over the answers' tokens. Its effect is
-   taken on every other pair of statements, to first order: the gradient of the statements' likelihoods times the
-   direction, as long as it must be for the damage.
-3. The candidate with the highest effect is told on the other statements, which did not choose it.
-4. So are vectors of no use, chosen likewise: of as many random directions the best, and the best of all candidates'
-   directions with half of the sides swapped, in the same scenes for all. So the luck of the best of several is in the
-   controls too.
+1. All traits answer the same scenes in one form, and so does the neutral person in the same form.
+2. A trait's direction is the mean difference of the states at one block over the answers' tokens. Its effect is taken
+   on every other pair of statements, to first order: the gradient of the statements' likelihoods times the direction,
+   as long as it must be for the damage.
+3. The form with the highest mean effect over the traits is chosen. It and the first shipped one are told on the other
+   statements, which did not choose it, beside random and label-shuffled directions at the same damage.
 
 Measured to first order 40 controls cost nothing more than the gradient. The damage is half the Fisher information's
 quadratic form of the neutral text, with a drawn token at every other position.
@@ -21,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -48,28 +47,30 @@ from psyctl_steering.verdicts import verdict
 MODEL = "embedded"
 LAYER = "model.layers[18]"
 SCENES = 45
-"""Scenes that every candidate answers."""
+"""Scenes that are answered in every form."""
 
 SHIPPED = ("1", "2", "3", "4")
-"""What the shipped descriptions are called here; all four dealt in turn are ``dealt``."""
+"""What the forms of the shipped descriptions are called here; all four dealt in turn are ``dealt``."""
 
 ROWS = 20
 """Texts computed together."""
 
 States = dict[str, dict[str, torch.Tensor]]
-"""By the description's name and the scene's id the mean state over the answer's tokens; ``neutral`` is one of them."""
+"""By the trait, or ``neutral``, and the scene's id the mean state over the answer's tokens."""
 
 
-def candidates(trait: str) -> dict[str, list[str]]:
-    """By a candidate's name its descriptions, which are dealt to the scenes in turn."""
-    first = KEYWORDS_AND_DESCRIPTIONS[trait][1]
-    four = [first, *PARAPHRASES[trait]]
-    others = json.loads(Path(__file__).with_name("persona_candidates.json").read_text(encoding="utf-8"))[trait]
-    return {
-        **{name: [text] for name, text in zip(SHIPPED, four, strict=True)},
-        "dealt": four,
-        **{name: [text] for name, text in others.items()},
-    }
+def forms() -> dict[str, dict[str, list[str]]]:
+    """By a form's name the descriptions of each trait and of the neutral person, dealt to the scenes in turn."""
+    found: dict[str, dict[str, list[str]]] = {name: {} for name in (*SHIPPED, "dealt")}
+    others = json.loads(Path(__file__).with_name("persona_candidates.json").read_text(encoding="utf-8"))
+    for who, (_, first) in KEYWORDS_AND_DESCRIPTIONS.items():
+        four = [first, *PARAPHRASES[who]]
+        for name, text in zip(SHIPPED, four, strict=True):
+            found[name][who] = [text]
+        found["dealt"][who] = four
+        for name, text in others[who].items():
+            found.setdefault(name, {})[who] = [text]
+    return found
 
 
 def scenes(soda: Path, folder: Path) -> Path:
@@ -81,20 +82,18 @@ def scenes(soda: Path, folder: Path) -> Path:
     return file
 
 
-def answered(trait: str, scenes: Path, folder: Path) -> dict[str, list[CaaRecord]]:
-    """The pairs of each candidate against the first neutral description, by the candidate's name."""
-    known = candidates(trait)
-    called = {name: f"{trait[:3]} by {name}" for name in known}
+def answered(form: Mapping[str, list[str]], scenes: Path, folder: Path) -> dict[str, list[CaaRecord]]:
+    """By trait the pairs that descriptions of one form make; all traits share the neutral answers."""
     build_caa(
-        ",".join(called.values()),
+        ",".join(items.TRAITS),
         folder,
         backend=OpenVinoConfig(model=MODEL),
         source=SodaConfig(dataset=str(scenes)),
         prompter="static",
-        positive={called[name]: texts for name, texts in known.items()},
-        neutral=KEYWORDS_AND_DESCRIPTIONS["neutral"][1],
+        positive={trait: form[trait] for trait in items.TRAITS},
+        neutral=form["neutral"],
     )
-    return {name: list(open_dataset(folder, trait=called[name])) for name in known}
+    return {trait: list(open_dataset(folder, trait=trait)) for trait in items.TRAITS}
 
 
 def states_of(lent: LentModel, found: Mapping[str, Sequence[CaaRecord]]) -> States:
@@ -203,15 +202,9 @@ class Damage:
         return (DAMAGE / ((units @ self._scores.T) ** 2).mean(1, keepdim=True).div(2)).sqrt()
 
 
-def differences(states: States) -> dict[str, torch.Tensor]:
-    """By candidate its states minus the neutral ones, in the scenes that all have, shape ``[scenes, hidden]``."""
-    every = [scene for scene in states["neutral"] if all(scene in each for each in states.values())]
-    neutral = torch.stack([states["neutral"][scene] for scene in every])
-    return {
-        name: torch.stack([each[scene] for scene in every]) - neutral
-        for name, each in states.items()
-        if name != "neutral"
-    }
+def differences(states: States, trait: str) -> torch.Tensor:
+    """A trait's states minus the neutral ones, shape ``[scenes, hidden]``."""
+    return torch.stack([state - states["neutral"][scene] for scene, state in states[trait].items()])
 
 
 class Trait:
@@ -235,67 +228,48 @@ class Trait:
         signs = [self.signs[i] for i in self.halves[half]]
         return [effect(row, signs) for row in self.values(directions, half)]
 
-    def told(self, found: Mapping[str, torch.Tensor], name: str) -> dict[str, Any]:
-        """A candidate's effect on the statements that did not choose it, beside controls that were chosen likewise.
-
-        Args:
-            found: The candidates' differences by scene.
-            name: Which one.
-        """
-        (values,) = self.values(found[name].mean(0, keepdim=True), 1)
-        signs = [self.signs[i] for i in self.halves[1]]
+    def told(self, found: torch.Tensor) -> dict[str, Any]:
+        """The effect of a form's differences on the statements that did not choose it, beside its controls."""
+        mean = found.mean(0, keepdim=True)
+        (values,), signs = self.values(mean, 1), [self.signs[i] for i in self.halves[1]]
+        controls = {
+            "random": self.effects(random_directions(CONTROLS, mean.shape[1], 0), 1),
+            "label-shuffled": self.effects(shuffled_directions(CONTROLS, found, 0), 1),
+        }
         value, interval = effect(values, signs), bootstrap(values, signs, 0)
-        controls = self.controls(found)
         return {
-            "pairs": len(found[name]),
+            "pairs": len(found),
             "effect": value,
             "interval": interval,
             "controls": {kind: (fmean(each), stdev(each)) for kind, each in controls.items()},
             "verdict": verdict(value, interval, len(values), controls).word,
         }
 
-    def controls(self, found: Mapping[str, torch.Tensor]) -> dict[str, list[float]]:
-        """The effects of vectors of no use, of which the best on one half is told on the other, as with candidates."""
-        width = next(iter(found.values())).shape[1]
-        drawn = random_directions(CONTROLS * len(found), width, 0).split(CONTROLS)
-        swapped = [shuffled_directions(CONTROLS, each, 0) for each in found.values()]
-        return {
-            kind: [self._best(torch.stack(some)) for some in zip(*every, strict=True)]
-            for kind, every in (("random", drawn), ("label-shuffled", swapped))
-        }
-
-    def _best(self, directions: torch.Tensor) -> float:
-        chosen = max(range(len(directions)), key=self.effects(directions, 0).__getitem__)
-        return self.effects(directions, 1)[chosen]
-
-
-def measured(lent: LentModel, trait: str, damage: Damage, scenes: Path, folder: Path) -> dict[str, Any]:
-    """What each candidate does on the half that chooses, and what the best and the first do on the other one."""
-    states = states_of(lent, answered(trait, scenes, folder / trait))
-    return judged(Trait(lent, trait, damage), differences(states))
-
-
-def judged(trait: Trait, found: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """The effects on the half that chooses, the name of the best, and what it and the first do on the other half."""
-    tried = {name: trait.effects(each.mean(0, keepdim=True), 0)[0] for name, each in found.items()}
-    best = max(tried, key=lambda name: tried[name])
-    return {"tried": tried, "best": best, "told": {name: trait.told(found, name) for name in dict.fromkeys([SHIPPED[0], best])}}
-
 
 def main() -> None:
-    """Measure the traits that are named, or all."""
-    typed = argparse.ArgumentParser(description=__doc__)
+    """Measure all forms, and print what was found as JSON."""
+    typed = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     typed.add_argument("soda", type=Path)
     typed.add_argument("folder", type=Path)
-    typed.add_argument("traits", nargs="*", default=items.TRAITS)
     given = typed.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    file = scenes(given.soda, given.folder)
+    file, tried, found = scenes(given.soda, given.folder), {}, {}
     with lent_model(MODEL, options={"dtype": "float32", "device": "cpu"}) as lent:
         lent.model.requires_grad_(False)
         damage = Damage(lent)
-        for trait in given.traits:
-            print(json.dumps({trait: measured(lent, trait, damage, file, given.folder)}), flush=True)
+        traits = {trait: Trait(lent, trait, damage) for trait in items.TRAITS}
+        for name, form in forms().items():
+            states = states_of(lent, answered(form, file, given.folder / name))
+            found[name] = {trait: differences(states, trait) for trait in traits}
+            means = {trait: each.mean(0, keepdim=True) for trait, each in found[name].items()}
+            tried[name] = {trait: each.effects(means[trait], 0)[0] for trait, each in traits.items()}
+            print(f"{name}: mean {fmean(tried[name].values()):+.3f}", file=sys.stderr)
+    best = max(tried, key=lambda name: fmean(tried[name].values()))
+    told = {
+        name: {trait: each.told(found[name][trait]) for trait, each in traits.items()}
+        for name in dict.fromkeys([SHIPPED[0], best])
+    }
+    print(json.dumps({"tried": tried, "best": best, "told": told}, indent=1))
 
 
 if __name__ == "__main__":
