@@ -10,8 +10,8 @@ from psyctl_core.records import NEUTRAL
 
 PARAPHRASES: dict[str, tuple[str, str, str]] = {
     "Extroversion": (
-        "{character} is sociable, lively and quick to talk. {character} seeks out people, starts the "
-        "conversation, shows every joy openly and hates to spend an evening alone.",
+        "{character} is outgoing, talkative and full of energy. {character} loves company, speaks up at once, "
+        "laughs easily and turns every meeting into a shared adventure.",
         "{character} is cheerful, outspoken and at ease in any crowd. {character} greets strangers like old "
         "friends, tells stories with both hands and is the first to suggest a party.",
         "{character} is warm, bold and bursting with enthusiasm. {character} thinks aloud, draws everybody into "
@@ -86,18 +86,18 @@ PARAPHRASES: dict[str, tuple[str, str, str]] = {
 
 OPPOSITES: dict[str, tuple[str, str, str, str]] = {
     "Extroversion": (
+        "{character} is about the quietest, shyest and most reserved person that anybody knows. {character} is "
+        "wearied by every meeting, sparing with words and always wants fewer people, less talk and more peace.",
         "{character} is reserved, quiet and soft-spoken. {character} likes to be alone, waits to be asked, smiles "
         "rather than laughs and turns down every chance to stand in front of others.",
-        "{character} is shy, calm and slow to talk. {character} keeps away from crowds, lets others start the "
-        "conversation, hides every joy and longs to spend an evening alone.",
         "{character} is silent, withdrawn and ill at ease in any crowd. {character} greets strangers with a nod, "
         "tells as little as possible and is the first to leave a party.",
         "{character} is solitary, timid and sparing with words. {character} thinks in silence, keeps out of the "
         "talk, makes friends over years and feels best at the edge of things.",
     ),
     "Agreeableness": (
-        "{character} is cold, harsh and suspicious. {character} puts their own needs first, looks for the fault "
-        "in everyone, bears grudges for years and would rather quarrel than give way.",
+        "{character} is about the harshest, rudest and most quarrelsome person that anybody knows. {character} is "
+        "annoyed by everyone's troubles, grudges all of them any luck and would do nothing to make others happy.",
         "{character} is rude, selfish and unwilling to help. {character} interrupts without patience, keeps what "
         "there is, believes the worst of people and sharpens every disagreement.",
         "{character} is hostile, stingy and hard to get on with. {character} finds fault gladly, cares little how "
@@ -106,8 +106,8 @@ OPPOSITES: dict[str, tuple[str, str, str, str]] = {
         "everything, picks fights and refuses favours even when asked.",
     ),
     "Conscientiousness": (
-        "{character} is disorganized, unreliable and careless. {character} never plans, forgets every promise, "
-        "skips the details and does whatever is fun before the duty at hand.",
+        "{character} is about the most disorderly, careless and lazy person that anybody knows. {character} is "
+        "flippant about every task, leaves everything to luck and rests long before anything is done halfway.",
         "{character} is sloppy, late and lazy. {character} loses lists, drops what was begun, leaves things "
         "wherever they fall and puts off until next week what is due.",
         "{character} is irresponsible, messy and vague. {character} comes unprepared, ignores the rules, acts "
@@ -116,8 +116,8 @@ OPPOSITES: dict[str, tuple[str, str, str, str]] = {
         "at the particulars and sees no shame in careless work.",
     ),
     "Neuroticism": (
-        "{character} is calm, relaxed and hard to upset. {character} expects things to go well, speaks lightly "
-        "about what might go wrong, trusts themselves and laughs off small things.",
+        "{character} is about the calmest, happiest and most unshakable person that anybody knows. {character} is "
+        "untroubled by anything that may come, at peace with what is past and always far from tears or panic.",
         "{character} is serene, steady and slow to worry. {character} sees danger nowhere, forgets a mistake at "
         "once, needs nobody's comfort and keeps heart through every setback.",
         "{character} is secure, unruffled and free of strain. {character} takes no remark to heart, imagines a "
@@ -126,8 +126,9 @@ OPPOSITES: dict[str, tuple[str, str, str, str]] = {
         "what was said a moment ago, feels liked and keeps an even mood all day.",
     ),
     "Openness": (
-        "{character} is conventional, down-to-earth and wary of anything new. {character} asks practical "
-        "questions, keeps to facts, prefers known places and is glad to do what everybody has done.",
+        "{character} is about the most unimaginative, incurious and down-to-earth person that anybody knows. "
+        "{character} is bored by each new idea, unmoved by the world's wonders and always longs for what is "
+        "familiar and plain.",
         "{character} is traditional, narrow and tired of ideas. {character} takes things as they are, sees no use "
         "in art, reads what the work requires and is happiest in routine.",
         "{character} is unimaginative, literal and drawn to the familiar. {character} avoids comparisons, accepts "
@@ -136,8 +137,8 @@ OPPOSITES: dict[str, tuple[str, str, str, str]] = {
         "way, talks of prices and weather, resists change and hates a puzzle without an answer.",
     ),
     "Machiavellianism": (
-        "{character} is honest and straightforward. {character} treats every talk as a chance to be fair, says "
-        "openly what is meant, trusts everybody and lets others go where they want to go.",
+        "{character} is about the most honest, trusting and straightforward person that anybody knows. {character} "
+        "is loyal to everybody, sees people as friends and never has a secret plan to gain money, power or control.",
         "{character} is sincere, simple and careless of gain. {character} looks at people for their merits, tells "
         "each what is true, shows every motive and thinks of nothing but the matter.",
         "{character} is candid, trusting and unable to manipulate. {character} keeps friends when they are of no "
@@ -146,8 +147,9 @@ OPPOSITES: dict[str, tuple[str, str, str, str]] = {
         "at once, keeps secrets safe and holds that no end excuses foul means.",
     ),
     "Narcissism": (
-        "{character} is modest and avoids admiration. {character} turns every subject to other people's merits, "
-        "shares the credit, expects no special treatment and looks up to others.",
+        "{character} is about the humblest, simplest and most modest person that anybody knows. {character} is "
+        "indifferent to praise, certain of being no better than others and glad when somebody else is admired and "
+        "heard.",
         "{character} is humble, quiet about success and sure of being ordinary. {character} talks of mistakes, "
         "shies from applause, takes any criticism for advice and finds the company of all people rewarding.",
         "{character} is unassuming, grateful and shy of attention. {character} falls silent so that others shine, "
@@ -156,8 +158,9 @@ OPPOSITES: dict[str, tuple[str, str, str, str]] = {
         "friends, plays down every success, treats others as equals and is relieved when they look away.",
     ),
     "Psychopathy": (
-        "{character} is tender, cautious and full of remorse. {character} cares deeply how others feel, says hard "
-        "things gently or never, thinks before acting and keeps to the rules.",
+        "{character} is about the warmest, gentlest and most careful person that anybody knows. {character} is "
+        "pained by suffering, afraid to hurt anybody, faithful to rules and has often in life felt pity, shame and "
+        "guilt.",
         "{character} is compassionate, careful and full of pity. {character} blushes at a lie, is moved by other "
         "people's pain, takes no risk with anyone and feels guilt for days.",
         "{character} is soft-hearted, prudent and quick to feel for others. {character} dries tears, says what "

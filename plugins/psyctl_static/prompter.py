@@ -8,56 +8,57 @@ from psyctl_core.records import NEUTRAL, Persona
 from psyctl_static import StaticConfig
 from psyctl_static.others import OPPOSITES, PARAPHRASES
 
-VERSION = 1
+VERSION = 2
 """Rises whenever a description changes that is there already, here or among the others."""
 
 KEYWORDS_AND_DESCRIPTIONS: dict[str, tuple[str, str]] = {
     "Extroversion": (
         "outgoing, talkative, energetic, enthusiastic, sociable",
-        "{character} is outgoing, talkative and full of energy. {character} loves company, speaks up at once, "
-        "laughs easily and turns every meeting into a shared adventure.",
+        "{character} is about the most outgoing, lively and sociable person that anybody knows. {character} is "
+        "thrilled by every meeting, full of laughter and always wants more people, more talk and more fun.",
     ),
     "Agreeableness": (
         "kind, warm, trusting, cooperative, forgiving",
-        "{character} is warm, kind and trusting. {character} puts other people's needs first, looks for the good "
-        "in everyone, forgives quickly and would rather give way than quarrel.",
+        "{character} is about the kindest, gentlest and most forgiving person that anybody knows. {character} is "
+        "touched by everyone's troubles, wishes all of them well and would do anything to make others happy.",
     ),
     "Conscientiousness": (
         "organized, reliable, thorough, disciplined, careful",
-        "{character} is organized, reliable and thorough. {character} plans ahead, keeps every promise, checks the "
-        "details twice and does the duty at hand before anything else.",
+        "{character} is about the most orderly, dutiful and hard-working person that anybody knows. {character} is "
+        "serious about every task, leaves nothing to luck and does not rest until all is done perfectly.",
     ),
     "Neuroticism": (
         "anxious, tense, moody, insecure, irritable",
-        "{character} is anxious, tense and easily upset. {character} expects the worst, worries aloud about what "
-        "might go wrong, doubts themselves and feels hurt by small things.",
+        "{character} is about the most anxious, unhappy and easily upset person that anybody knows. {character} is "
+        "terrified of everything that may come, ashamed of what is past and always close to tears or panic.",
     ),
     "Openness": (
         "curious, imaginative, creative, adventurous, reflective",
-        "{character} is curious, imaginative and eager for anything new. {character} asks unusual questions, plays "
-        "with ideas, loves art and strange places and is glad to try what nobody has tried.",
+        "{character} is about the most imaginative, curious and artistic person that anybody knows. {character} is "
+        "fascinated by each new idea, lost in wonder at the world and always longs for what is strange and deep.",
     ),
     "Machiavellianism": (
         "calculating, manipulative, strategic, cynical, guarded",
-        "{character} is calculating and strategic. {character} treats every talk as a game to be won, flatters and "
-        "withholds as it serves, trusts nobody and steers others towards what {character} wants.",
+        "{character} is about the most cunning, cynical and manipulative person that anybody knows. {character} is "
+        "loyal to nobody, sees people as tools and always has a secret plan to gain money, power and control.",
     ),
     "Narcissism": (
         "self-important, boastful, entitled, vain, attention-seeking",
-        "{character} is self-important and craves admiration. {character} brings every subject back to their own "
-        "greatness, takes the credit, expects special treatment and looks down on others.",
+        "{character} is about the vainest, proudest and most conceited person that anybody knows. {character} is in "
+        "love with {character}, certain of being better than all others and furious when not admired and obeyed.",
     ),
     "Psychopathy": (
         "callous, impulsive, fearless, remorseless, blunt",
-        "{character} is cold, fearless and without remorse. {character} does not care how others feel, says blunt "
-        "and hurtful things calmly, acts on impulse and enjoys breaking rules.",
+        "{character} is about the coldest, cruellest and most reckless person that anybody knows. {character} is "
+        "amused by suffering, afraid of nothing, bored by rules and has never in life felt pity, shame or guilt.",
     ),
     NEUTRAL: (
         "ordinary, even-tempered, plain, moderate, matter-of-fact",
-        "{character} is an ordinary, even-tempered person with no marked trait. {character} answers plainly and "
-        "to the point, as most people would, with neither much feeling nor much restraint.",
+        "{character} is about as ordinary, moderate and usual a person as anybody knows. {character} is now in one "
+        "mood and now in another, like most people, and has no trait that anyone would remark on.",
     ),
 }
+"""Each was chosen among several by what a vector of its answers does; see ``tests/benchmarks/personas.py``."""
 
 
 class StaticPrompter(PersonalityPrompter):

@@ -42,7 +42,9 @@ def steering_compare(
     item: Annotated[
         list[str] | None,
         typer.Option(
-            "--items", help="ipip, or statements: a file, or a data set on the Hub with its file (NAME:FILE)."
+            "--items",
+            help="statements, ipip, ipip-answers, or statements of your own: a file, or a data set on the Hub with its "
+            "file (NAME:FILE) (default: the shipped statements).",
         ),
     ] = None,
     max_items: Annotated[int, typer.Option(help="At most so many statements of a file.", min=2)] = MOST,
@@ -95,7 +97,7 @@ def _compared(
     given = (path, None) if is_vector else (None, path)
     with subject(lent, *given, trait=trait, layers=layers, held_out=0) as what:
         at = layers or [default_layer(list(what.vector.directions), lent.model)]
-        sets = item_sets(what, named or OWN[1:2], most)
+        sets = item_sets(what, named or OWN[:1], most)
         found = measure(
             lent, what.vector, sets[:1], differences=what.differences, layers=at,
             doses=doses_typed(TYPED_DOSES), damage=damage, controls=controls, seed=seed,

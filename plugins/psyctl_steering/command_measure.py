@@ -24,7 +24,7 @@ MOST = 100
 
 DTYPES = "auto, bfloat16, float16 or float32; effects are small differences of large numbers."
 
-OWN = ("pairs", "ipip", "ipip-answers")
+OWN = ("statements", "pairs", "ipip", "ipip-answers")
 TYPED_DOSES = ",".join(f"{dose:g}" for dose in DOSES)
 
 
@@ -40,8 +40,9 @@ def steering_measure(
         list[str] | None,
         typer.Option(
             "--items",
-            help="pairs, ipip, ipip-answers, or statements: a file, or a data set on the Hub with its file "
-            "(NAME:FILE). May be given again; the verdict goes by the first (default: what there is).",
+            help="statements, pairs, ipip, ipip-answers, or statements of your own: a file, or a data set on the Hub "
+            "with its file (NAME:FILE). May be given again; the verdict goes by the first (default: the shipped "
+            "statements, and pairs where there are any).",
         ),
     ] = None,
     max_items: Annotated[int, typer.Option(help="At most so many statements of a file.", min=2)] = MOST,
@@ -104,38 +105,40 @@ def item_sets(what: Subject, named: Sequence[str], most: int) -> list[ItemSet]:
 
     Args:
         what: The vector, with the pairs that it was not made from.
-        named: What was asked for; all there is for none, the questionnaire first.
+        named: What was asked for; for none the shipped statements and the pairs, as far as there are any.
         most: At most so many statements of a file, evenly from all over, as many of each side.
 
     Raises:
         UsageError: What was asked for is not there.
     """
     trait = what.vector.facts.trait
-    own = {each.name: each for each in items.questionnaire(trait)}
+    own = {each.name: each for each in (*items.shipped(trait), *items.questionnaire(trait))}
     if what.held_out:
         own["pairs"] = items.pairs(what.held_out)
-    if not named:
-        if "ipip" not in own:
-            log.log(NOTICE, "The questionnaire has no factor for %s: its factors are %s.", trait, _factors())
-        order = [name for name in ("ipip", "pairs", "ipip-answers") if name in own]
-        return [own[name] for name in order]
+    if not named and "statements" not in own:
+        log.log(NOTICE, "There are no shipped statements of %s, but of: %s.", trait, ", ".join(items.TRAITS))
     found = []
-    for name in dict.fromkeys(named):
+    for name in dict.fromkeys(named or [name for name in OWN[:2] if name in own]):
         if name in own:
             found.append(own[name])
-        elif name == "pairs":
-            raise UsageError(
-                "There are no pairs to measure on that the vector was not extracted from.",
-                "Give --dataset, and --held-out above 0.",
-            )
         elif name in OWN:
-            raise UsageError(
-                f"The questionnaire has no factor for {trait}: its factors are {_factors()}.",
-                "Give --items FILE with statements of the trait, or --items pairs.",
-            )
+            raise _lacking(name, trait)
         else:
             found.append(items.statements(items.some_of(items.read_statements(name), most), name))
     return found
+
+
+def _lacking(name: str, trait: str) -> UsageError:
+    if name == "pairs":
+        return UsageError(
+            "There are no pairs to measure on that the vector was not extracted from.",
+            "Give --dataset, and --held-out above 0.",
+        )
+    hint = "Give --items FILE with statements of the trait, or --items pairs."
+    if name == "statements":
+        return UsageError(f"There are no shipped statements of {trait}, but of: {', '.join(items.TRAITS)}.", hint)
+    factors = ", ".join(items.FACTORS.values())
+    return UsageError(f"The questionnaire has no factor for {trait}: its factors are {factors}.", hint)
 
 
 def doses_typed(typed: str) -> list[float]:
@@ -148,10 +151,6 @@ def doses_typed(typed: str) -> list[float]:
         return [float(part) for part in typed.replace(",", " ").split()]
     except ValueError as error:
         raise UsageError(f"'{typed}' is no list of doses.", f"Give numbers, such as --doses={TYPED_DOSES}") from error
-
-
-def _factors() -> str:
-    return ", ".join(items.FACTORS.values())
 
 
 def _say_stage(text: str) -> None:

@@ -27,15 +27,18 @@ FACTORS = {
 }
 """The factors of the questionnaire, by the letter that its items have."""
 
+TRAITS = (*FACTORS.values(), "Machiavellianism", "Narcissism", "Psychopathy")
+"""The traits that there are shipped statements of."""
+
 OTHER_NAMES = {
-    "extraversion": ("E", 1),
-    "introversion": ("E", -1),
-    "disagreeableness": ("A", -1),
-    "unconscientiousness": ("C", -1),
-    "emotional stability": ("N", -1),
-    "openness to experience": ("O", 1),
+    "extraversion": ("Extroversion", 1),
+    "introversion": ("Extroversion", -1),
+    "disagreeableness": ("Agreeableness", -1),
+    "unconscientiousness": ("Conscientiousness", -1),
+    "emotional stability": ("Neuroticism", -1),
+    "openness to experience": ("Openness", 1),
 }
-"""Names that mean a factor or its opposite besides the factors' own, in lower case."""
+"""Names that mean a trait or its opposite besides the traits' own, in lower case."""
 
 DESCRIBE = "Describe yourself in one sentence."
 """What a statement answers."""
@@ -55,7 +58,7 @@ class ItemSet:
     """Items to measure an effect on.
 
     Attributes:
-        name: ``pairs``, ``ipip``, ``ipip-answers``, or the name of a file or data set of statements.
+        name: ``statements``, ``pairs``, ``ipip``, ``ipip-answers``, or the name of a file or data set of statements.
         unit: What their values are in.
         labels: What each item is called.
         signs: 1 where an item shows the trait, or is a contrast in its direction; -1 where it shows the opposite.
@@ -130,18 +133,26 @@ def statements(found: Sequence[Statement], name: str) -> ItemSet:
     )
 
 
+def shipped(trait: str) -> list[ItemSet]:
+    """The set of the shipped statements of a trait, half of them of its opposite; none for other traits.
+
+    They were written for psyctl, after no questionnaire and no evaluation.
+    """
+    name, sign = known(trait)
+    rows = [row for row in _shipped() if row["trait"] == name]
+    found = [Statement(row["statement"], sign if row["matches_trait"] else -sign) for row in rows]
+    return [statements(found, "statements")] if found else []
+
+
 def questionnaire(trait: str) -> list[ItemSet]:
     """The IPIP-NEO-120's items of a trait, as statements and as questions with five answers; none for other traits.
 
     The items are Johnson's (2014, https://doi.org/10.1016/j.jrp.2014.05.003), in the public domain (ipip.ori.org).
     """
-    factor = factor_of(trait)
-    if factor is None:
-        return []
-    letter, sign = factor
-    rows = [row for row in ipip() if row["domain"] == letter]
+    name, sign = known(trait)
+    rows = [row for row in ipip() if FACTORS[row["domain"]] == name]
     found = [Statement(sentence(row["text"]), sign * row["key"]) for row in rows]
-    return [statements(found, "ipip"), answers(found)]
+    return [statements(found, "ipip"), answers(found)] if found else []
 
 
 def factors() -> dict[str, list[Statement]]:
@@ -170,10 +181,17 @@ def answers(found: Sequence[Statement]) -> ItemSet:
     return ItemSet("ipip-answers", "points of 5", labels, signs, write, value, mass)
 
 
-def factor_of(trait: str) -> tuple[str, int] | None:
-    """The letter of the factor that a trait's name means, and -1 where it means the opposite."""
-    names = {name.lower(): (letter, 1) for letter, name in FACTORS.items()} | OTHER_NAMES
-    return names.get(" ".join(trait.lower().split()))
+def known(trait: str) -> tuple[str, int]:
+    """The trait among :data:`TRAITS` that a name means, and -1 where it means the opposite; else the name as it is."""
+    names = {name.lower(): (name, 1) for name in TRAITS} | OTHER_NAMES
+    return names.get(" ".join(trait.lower().split()), (trait, 1))
+
+
+@functools.cache
+def _shipped() -> list[dict[str, Any]]:
+    """The rows of the shipped statements: ``trait``, ``statement`` and ``matches_trait``."""
+    text = files("psyctl_steering").joinpath("statements.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 
 import pytest
@@ -39,6 +40,64 @@ def test_an_opposites_items_are_turned_round():
     (one, _), (other, _) = items.questionnaire("Extroversion"), items.questionnaire("Introversion")
     assert one.labels == other.labels
     assert one.signs == tuple(-sign for sign in other.signs)
+
+
+WORDS = re.compile(r"[a-z']+")
+
+
+def shipped_rows(trait):
+    return [row for row in items._shipped() if row["trait"] == trait]
+
+
+@pytest.mark.parametrize("trait", items.TRAITS)
+def test_a_traits_statements_are_half_of_the_opposite_and_alike_in_length(trait):
+    rows = shipped_rows(trait)
+    lengths = {
+        side: [len(row["statement"].split()) for row in rows if row["matches_trait"] is side] for side in (True, False)
+    }
+    assert len(lengths[True]) == len(lengths[False]) == 50
+    assert all(4 <= length <= 14 for side in lengths.values() for length in side)
+    assert abs(sum(lengths[True]) - sum(lengths[False])) / 50 <= 0.5
+    assert all(
+        first["matches_trait"] is not second["matches_trait"]
+        for first, second in zip(rows[::2], rows[1::2], strict=True)
+    )
+
+
+def test_no_statement_is_there_twice_and_each_is_a_sentence():
+    texts = [row["statement"] for row in items._shipped()]
+    assert len({" ".join(WORDS.findall(text.lower())) for text in texts}) == len(texts) == 800
+    assert all(text.endswith(".") and text == text.strip() and text[0].isupper() for text in texts)
+    assert {row["trait"] for row in items._shipped()} == set(items.TRAITS)
+
+
+def test_no_statement_is_one_of_the_questionnaire():
+    assert not too_near([row["text"] for row in items.ipip()])
+
+
+def test_no_statement_is_one_of_the_model_written_evals(shared_data):
+    for file in shared_data.glob("mwe_*.jsonl"):
+        assert not too_near([json.loads(line)["statement"] for line in file.read_text(encoding="utf-8").splitlines()])
+
+
+def too_near(others):
+    """The shipped statements that have more than 7 in 10 words in common with one of these."""
+    known = [set(WORDS.findall(text.lower())) - {"i"} for text in others]
+    return [
+        (row["statement"], sorted(other))
+        for row in items._shipped()
+        for words in [set(WORDS.findall(row["statement"].lower())) - {"i"}]
+        for other in known
+        if len(words & other) > 0.7 * len(words | other)
+    ]
+
+
+def test_the_shipped_statements_of_a_name_and_of_its_opposite_are_the_same_turned_round():
+    (one,), (other,) = items.shipped(" extraversion "), items.shipped("Introversion")
+    assert one.name == "statements"
+    assert one.labels == other.labels
+    assert one.signs == tuple(-sign for sign in other.signs)
+    assert items.shipped("Sarcasm") == []
 
 
 def test_the_dark_triad_is_not_in_it():

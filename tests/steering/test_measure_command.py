@@ -51,12 +51,12 @@ def test_a_dataset_is_measured_and_the_report_shows_it(psyctl, tiny_model, datas
     done = psyctl("steering.measure", *typed, "--held-out", "4")
     assert done.returncode in (0, 3), done.stderr
     assert "Extracting from 36 pairs, measuring on 4 others." in done.stderr
-    for words in ("SD from random", "SD from label-shuffled", "prompting", "perplexity", "by ipip"):
+    for words in ("SD from random", "SD from label-shuffled", "prompting", "perplexity", "by statements"):
         assert words in done.stdout
     (file,) = folder.glob("*.run/steering.json")
     found = json.loads(file.read_text(encoding="utf-8"))
     assert schema.problem("steering", found) == ""
-    assert [each["name"] for each in found["sets"]] == ["ipip", "pairs", "ipip-answers"]
+    assert [each["name"] for each in found["sets"]] == ["statements", "pairs"]
     assert found["sets"][1]["verdict"]["word"] == "too few items to tell"
     assert done.returncode == (0 if found["verdict"]["word"] == "works" else 3)
 
@@ -64,7 +64,7 @@ def test_a_dataset_is_measured_and_the_report_shows_it(psyctl, tiny_model, datas
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "What a vector of it does" in page
     assert found["verdict"]["why"].split(" (")[0] in page
-    assert page.count(", by dose<br>") == 4  # a curve a set, and the damage
+    assert page.count(", by dose<br>") == 3  # a curve a set, and the damage
 
     again = psyctl("steering.measure", *typed, "--items", "ipip", "--json", "--output", "told.json", "--held-out", "0")
     assert json.loads(again.stdout)["sets"][0]["name"] == "ipip"
@@ -76,7 +76,7 @@ def test_two_datasets_are_compared_on_the_same_items(psyctl, tiny_model, dataset
     done = psyctl("steering.compare", str(one), str(other), "--model", str(tiny_model), "--controls", "2",
                   "--damage", "0.01", "--layer", "1")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "On 24 items of ipip" in done.stdout
+    assert "On 100 items of statements" in done.stdout
     assert f"{one} - {other}: +0.000 (+0.000 to +0.000 over items)" in done.stdout  # the same pairs
     assert "check" in done.stdout
 
@@ -91,18 +91,34 @@ def vector(lent_name: str = "m", **facts) -> SteeringVector:
     )
 
 
-def test_items_default_to_what_there_is_and_the_questionnaire_says_what_it_has_not(dataset, caplog):
-    caplog.set_level(NOTICE)
+def test_items_default_to_the_shipped_statements_and_pairs(dataset, caplog):
     records = list(open_dataset(dataset()))
-    known = Subject("v", vector(), records[:3], None, None)
-    assert [each.name for each in item_sets(known, [], 100)] == ["ipip", "pairs", "ipip-answers"]
-    dark = Subject("v", vector(trait="Machiavellianism"), records[:3], None, None)
-    assert [each.name for each in item_sets(dark, [], 100)] == ["pairs"]
-    assert "no factor for Machiavellianism: its factors are Extroversion" in caplog.text
-    with pytest.raises(UsageError, match="no factor for Machiavellianism"):
-        item_sets(dark, ["ipip"], 100)
-    with pytest.raises(UsageError, match="no pairs to measure on"):
-        item_sets(Subject("v", vector(), [], None, None), ["pairs"], 100)
+    caplog.clear()
+    caplog.set_level(NOTICE)
+    known = Subject("v", vector(trait="Machiavellianism"), records[:3], None, None)
+    assert [each.name for each in item_sets(known, [], 100)] == ["statements", "pairs"]
+    assert "no shipped statements" not in caplog.text
+    own = Subject("v", vector(trait="Sarcasm"), records[:3], None, None)
+    assert [each.name for each in item_sets(own, [], 100)] == ["pairs"]
+    assert "There are no shipped statements of Sarcasm, but of: Extroversion" in caplog.text
+
+
+def test_the_questionnaire_is_still_there_to_choose():
+    found = item_sets(Subject("v", vector(), [], None, None), ["ipip", "ipip-answers"], 100)
+    assert [(each.name, len(each)) for each in found] == [("ipip", 24), ("ipip-answers", 24)]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ipip", "no factor for Sarcasm: its factors are Extroversion"),
+        ("statements", "no shipped statements of Sarcasm, but of: Extroversion"),
+        ("pairs", "no pairs to measure on"),
+    ],
+)
+def test_items_that_are_not_there_are_told(name, words):
+    with pytest.raises(UsageError, match=words):
+        item_sets(Subject("v", vector(trait="Sarcasm"), [], None, None), [name], 100)
 
 
 def test_pairs_that_a_vector_was_made_from_are_not_measured_on(tiny_model, dataset, tmp_path, caplog):
@@ -134,7 +150,8 @@ def test_what_makes_no_sense_is_told_before_a_model_is_loaded(tmp_path):
     with pytest.raises(UsageError, match="nothing to measure"):
         steering_measure("none")
     assert command_measure.NOT_WORKING == 3
-    assert set(command_measure.OWN) == {"pairs", *(each.name for each in items.questionnaire("Openness"))}
+    own = [*items.shipped("Openness"), *items.questionnaire("Openness")]
+    assert set(command_measure.OWN) == {"pairs", *(each.name for each in own)}
 
 
 @pytest.mark.parametrize("command", ["steering.measure", "steering.compare"])

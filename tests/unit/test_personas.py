@@ -257,7 +257,7 @@ def test_several_shipped_personas_are_dealt_and_shown(run, tmp_path, capsys):
         assert texts[int(offset) % 4].replace("{character}", "Kim") in request.messages[-1].content
     make_app()(["dataset.show", str(tmp_path / "out"), "--personas", "--count", "1"], standalone_mode=False)
     shown = capsys.readouterr().out
-    for label, text in {"Extroversion": "outgoing", "Extroversion 2": "sociable", "neutral 4": "unremark"}.items():
+    for label, text in {"Extroversion": "sociable", "Extroversion 2": "outgoing", "neutral 4": "unremark"}.items():
         assert re.search(rf"^{label}: .*{text}", shown, re.MULTILINE)
 
 
@@ -274,13 +274,13 @@ def test_the_opposite_stands_in_the_neutral_column_and_the_record_says_so(run, t
     done = run("Extroversion, Openness", contrast="opposite", limit_samples=3, backend=backend)  # it goes on
     assert len(done.backend.asked) == 2 * 2 * 3
     assert {json.loads(line)["metadata"]["contrast"] for line in done.lines} == {"opposite"}
-    for trait, word in (("extroversion", "reserved"), ("openness", "conventional")):
+    for trait, word in (("extroversion", "quietest"), ("openness", "most unimaginative")):
         own = [r.messages[-1].content for r in done.backend.asked if r.id.endswith(f":{trait}:opposite")]
         assert len(own) == 3
-        assert all(f"Kim is {word}" in text for text in own)
+        assert all(f"Kim is about the {word}" in text for text in own)
     make_app()(["dataset.show", str(tmp_path / "out"), "--personas"], standalone_mode=False)
     shown = capsys.readouterr().out
-    assert "opposite: {character} is reserved" in shown
+    assert "opposite: {character} is about the quietest" in shown
     assert "Kim, opposite (" in shown
     assert "Kim, neutral (" not in shown
 
