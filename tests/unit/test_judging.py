@@ -72,11 +72,11 @@ def rejects(path) -> list[dict]:
 
 
 def test_which_pairs_are_accepted_is_exactly_what_the_scores_say(run):
-    done = run(limit_samples=20, judge=rubric(), backend=FakeBackend(answer=both))
+    done = run(limit_samples=60, judge=rubric(), backend=FakeBackend(answer=both))
     records = [json.loads(line) for line in done.lines]
-    assert len(records) == 20
+    assert len(records) == 60
     rejected = rejects(done.paths[0])
-    assert len(rejected) > 20
+    assert len(rejected) > 60
     for row in [*records, *rejected]:
         positive, neutral = digit_of(row["positive_text"]) / 9 * 100, digit_of(row["neutral_text"]) / 9 * 100
         scores = row["metadata"]["judge"]["scores"]
