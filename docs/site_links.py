@@ -1,11 +1,13 @@
-"""Takes into the documentation site what pages link to outside of docs/, and turns those links.
+"""Makes pages that are written for a checkout into pages of the documentation site.
 
-The pages are written to be read in a checkout, where README.md and the schemas lie beside docs/. MkDocs
-calls these functions (https://www.mkdocs.org/user-guide/configuration/#hooks).
+In a checkout README.md and the schemas lie beside docs/: they are taken in, and links to them turned. Docstrings keep
+their roles for who reads the code, and tables get what they need to be read on a phone. MkDocs calls these functions
+(https://www.mkdocs.org/user-guide/configuration/#hooks).
 """
 
 from __future__ import annotations
 
+import html
 import posixpath
 import re
 from pathlib import Path
@@ -19,6 +21,7 @@ OUTSIDE = {
     "CONTRIBUTING.md": "project/contributing.md",
     "CHANGELOG.md": "project/changelog.md",
     "LICENSE": "project/LICENSE.txt",
+    "CITATION.cff": "project/CITATION.cff.txt",
     "constraints.txt": "project/constraints.txt",
     "Makefile": "project/Makefile.txt",
     **{f"schemas/{path.name}": f"schemas/{path.name}" for path in ROOT.glob("schemas/*.json")},
@@ -28,6 +31,11 @@ OUTSIDE = {
 FETCHED = "https://unpkg.com/iframe-worker/shim"
 """What the theme's offline plugin asks for."""
 
+PICTURE = re.compile(r'((?:src|srcset)=")docs/')
+ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):<code>(?:~(?:\w+\.)*)?([^<]+)</code>")
+"""A Sphinx role around a name, of which ``~`` hides the modules."""
+
+TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 LINK = re.compile(r"(\]\()(?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?(\))")
 
 
@@ -48,7 +56,26 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         uri = OUTSIDE.get(path, path.removeprefix("docs/"))
         return f"{match[1]}{posixpath.relpath(uri, posixpath.dirname(here) or '.')}{match[3] or ''}{match[4]}"
 
+    markdown = PICTURE.sub(lambda match: match[1] + posixpath.relpath(".", posixpath.dirname(here) or ".") + "/", markdown)
     return LINK.sub(turned, markdown).replace("```python-file", "```python")
+
+
+def on_page_content(output: str, **_: Any) -> str:
+    """Show a docstring's roles as the names they are about, and have each cell say what its column is."""
+    return TABLE.sub(lambda match: labelled(match[0]), ROLE.sub(r"<code>\1</code>", output))
+
+
+def labelled(table: str) -> str:
+    """A table whose cells carry their columns' names, for site.css to show where a phone has no room for columns."""
+    heads = [html.unescape(re.sub("<[^>]+>", "", head)) for head in re.findall(r"<th[^>]*>(.*?)</th>", table, re.DOTALL)]
+    if len(heads) < 3:
+        return table
+    head, _, body = table.partition("<tbody>")
+    rows = body.split("</tr>")
+    for at, row in enumerate(rows):
+        names = iter(heads)
+        rows[at] = re.sub("<td", lambda _, names=names: f'<td data-column="{html.escape(next(names))}"', row)
+    return head + "<tbody>" + "</tr>".join(rows)
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
