@@ -8,6 +8,7 @@ their roles for who reads the code, and tables get what they need to be read on 
 from __future__ import annotations
 
 import html
+import os
 import posixpath
 import re
 from pathlib import Path
@@ -36,6 +37,10 @@ ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):<code>(?:~(?:\w+\.)*)
 """A Sphinx role around a name, of which ``~`` hides the modules."""
 
 TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+COLAB = "https://colab.research.google.com/github/"
+REPOSITORY = os.environ.get("GITHUB_REPOSITORY", "")
+"""``OWNER/NAME``, where the site is built by a workflow. The pages themselves do not know where they are kept."""
+
 LINK = re.compile(r"(\]\()(?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?(\))")
 
 
@@ -57,6 +62,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return f"{match[1]}{posixpath.relpath(uri, posixpath.dirname(here) or '.')}{match[3] or ''}{match[4]}"
 
     markdown = PICTURE.sub(lambda match: match[1] + posixpath.relpath(".", posixpath.dirname(here) or ".") + "/", markdown)
+    if REPOSITORY:
+        markdown = markdown.replace(f"({COLAB})", f"({COLAB}{REPOSITORY}/blob/main/docs/tutorial/notebook.ipynb)")
     return LINK.sub(turned, markdown).replace("```python-file", "```python")
 
 
