@@ -97,7 +97,8 @@ docs: $(VENV)/docs.done ## Build the documentation site into site/
 	@echo 'Read it with: $(BIN)/python -m http.server --directory site'
 
 docs-version: $(VENV)/docs.done ## Commit the site as version DOCS_VERSION to the branch gh-pages, beside the others
-	NO_MKDOCS_2_WARNING=1 DOCS_VERSIONED=mike $(BIN)/mike deploy --update-aliases $(DOCS_VERSION) $(DOCS_ALIAS)
+	NO_MKDOCS_2_WARNING=1 DOCS_VERSIONED=mike PATH="$(abspath $(BIN)):$$PATH" \
+		mike deploy --update-aliases $(DOCS_VERSION) $(DOCS_ALIAS)
 	@# Readers land on the latest release, or before there is one on what was just built.
 	$(BIN)/mike set-default $$($(BIN)/mike list latest >/dev/null 2>&1 && echo latest || echo $(DOCS_VERSION))
 

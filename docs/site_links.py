@@ -37,6 +37,7 @@ ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):<code>(?:~(?:\w+\.)*)
 """A Sphinx role around a name, of which ``~`` hides the modules."""
 
 TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+SEARCH = 'data-md-component="search" role="dialog"'
 COLAB = "https://colab.research.google.com/github/"
 REPOSITORY = os.environ.get("GITHUB_REPOSITORY", "")
 """``OWNER/NAME``, where the site is built by a workflow. The pages themselves do not know where they are kept."""
@@ -61,7 +62,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         uri = OUTSIDE.get(path, path.removeprefix("docs/"))
         return f"{match[1]}{posixpath.relpath(uri, posixpath.dirname(here) or '.')}{match[3] or ''}{match[4]}"
 
-    markdown = PICTURE.sub(lambda match: match[1] + posixpath.relpath(".", posixpath.dirname(here) or ".") + "/", markdown)
+    markdown = PICTURE.sub(
+        lambda match: match[1] + posixpath.relpath(".", posixpath.dirname(here) or ".") + "/", markdown
+    )
     if REPOSITORY:
         markdown = markdown.replace(f"({COLAB})", f"({COLAB}{REPOSITORY}/blob/main/docs/tutorial/notebook.ipynb)")
     return LINK.sub(turned, markdown).replace("```python-file", "```python")
@@ -74,7 +77,9 @@ def on_page_content(output: str, **_: Any) -> str:
 
 def labelled(table: str) -> str:
     """A table whose cells carry their columns' names, for site.css to show where a phone has no room for columns."""
-    heads = [html.unescape(re.sub("<[^>]+>", "", head)) for head in re.findall(r"<th[^>]*>(.*?)</th>", table, re.DOTALL)]
+    heads = [
+        html.unescape(re.sub("<[^>]+>", "", head)) for head in re.findall(r"<th[^>]*>(.*?)</th>", table, re.DOTALL)
+    ]
     if len(heads) < 3:
         return table
     head, _, body = table.partition("<tbody>")
@@ -86,8 +91,9 @@ def labelled(table: str) -> str:
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
-    """Have pages opened from the file system search with a script of the site's own, not one fetched from elsewhere."""
+    """Name the theme's search, and have it run in pages opened from the file system by a script of the site's own."""
     here = posixpath.dirname(page.file.dest_uri) or "."
+    output = output.replace(SEARCH, f'{SEARCH} aria-label="Search"')
     return output.replace(FETCHED, posixpath.relpath("assets/search-from-files.js", here))
 
 
