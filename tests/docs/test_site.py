@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -19,17 +17,28 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def site(root, tmp_path_factory) -> Path:
-    """The site as `make docs` builds it."""
-    folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
-        cwd=root, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "WARNING" not in done.stderr
-    return folder
+@pytest.mark.skipif(importlib.util.find_spec("mike") is None, reason="the extra 'docs' is not installed")
+@pytest.mark.skipif(not all(map(shutil.which, ("git", "make"))), reason="git or make is not there")
+def test_each_version_has_a_folder_of_its_own(root, tmp_path):
+    copy = tmp_path / "copy"
+    left_out = shutil.ignore_patterns(".*", "site", "tests", "build", "dist", "demo-output", "__pycache__")
+    shutil.copytree(root, copy, ignore=left_out)
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("git", "init", "-q")
+    run("git", "config", "user.name", "A test")
+    run("git", "config", "user.email", "test@example.org")
+    run("git", "commit", "-q", "--allow-empty", "-m", "What is built")
+    make = ("make", "docs-version", f"VENV={sys.prefix}", "--old-file", f"{sys.prefix}/docs.done")
+    for version in (["DOCS_VERSION=main"], ["DOCS_VERSION=0.1.0", "DOCS_ALIAS=latest"], ["DOCS_VERSION=main"]):
+        run(*make, *version)
+    assert {"0.1.0", "latest", "main", "versions.json"} <= set(run("git", "ls-tree", "--name-only", "gh-pages").split())
+    assert "latest/" in run("git", "show", "gh-pages:index.html")
+    assert '"version": {"provider": "mike"}' in run("git", "show", "gh-pages:0.1.0/index.html")
 
 
 def test_its_index_knows_what_the_pages_say(site):
@@ -39,6 +48,7 @@ def test_its_index_knows_what_the_pages_say(site):
     api = (site / "reference" / "api.html").read_text(encoding="utf-8")
     assert "build_caa" in api
     assert "SourceContract" in api
+    assert not re.search(r":(class|func|meth|data):", api)
     fetched = re.compile("fonts.googleapis|unpkg.com/iframe")
     assert not [page for page in site.rglob("*.html") if fetched.search(page.read_text(encoding="utf-8"))]
 

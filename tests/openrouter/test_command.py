@@ -81,7 +81,7 @@ def test_two_hundred_pairs_while_a_quarter_of_the_requests_fails(build, serve, t
 @pytest.mark.parametrize(
     ("script", "arguments", "code", "words"),
     [
-        ({"key": "another"}, (), 1, "Give a valid one with --openrouter-api-key"),
+        ({"key": "another"}, (), 1, "Set OPENROUTER_API_KEY, or --openrouter-api-key, to a valid one"),
         ({"credit": 0.0}, (), 75, "is used up"),
         ({}, ("--openrouter-model", "qwen/qwen3-next-80b-a3b-instrct"), 1, "qwen/qwen3-next-80b-a3b-instruct"),
     ],

@@ -58,6 +58,18 @@ def test_a_workflow_may_only_read_unless_it_says_otherwise(path):
     assert read(path)["permissions"] == {"contents": "read"}
 
 
+def test_the_site_is_published_from_main_and_from_each_release():
+    workflow = read(ROOT / ".github" / "workflows" / "docs.yml")
+    assert workflow[True]["push"] == {"branches": ["main"], "tags": ["v*"]}  # `on` is a truth value in YAML 1.1
+    assert workflow["jobs"]["publish"]["permissions"] == {"contents": "write"}
+    lines = steps(workflow)
+    assert "make docs" in lines
+    assert [line for line in lines if "docs-version" in line] == [
+        'make docs-version DOCS_VERSION="${GITHUB_REF_NAME#v}" DOCS_ALIAS=latest',
+        "make docs-version DOCS_VERSION=main",
+    ]
+
+
 def test_the_matrix_begins_with_the_lowest_python():
     matrix = read(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]["quick"]["strategy"]["matrix"]
     assert f">={matrix['python'][0]}" == importlib_metadata.metadata("psyctl")["Requires-Python"]

@@ -392,6 +392,15 @@ def test_a_folder_of_files_that_are_conversations(tmp_path, read, source):
     assert source(tmp_path).total() == 3
 
 
+def test_rows_that_may_be_scenes_of_their_own_are_told_the_option(tmp_path, read, source, jsonl):
+    rows = [{"situation": f"{LANTERN} It is day {n}.", "person": name, "said": f"Who did this {n}?"}
+            for n, name in enumerate(("Vera", "Olaf", "Vera", "Olaf"))]  # fmt: skip
+    path = jsonl(rows, "rows.jsonl")
+    option = "situation=situation,character=person,line=said"
+    assert f"give --columns {option}" in source(path).describe()["How sure"]
+    assert [item.character for item in read(path, columns=option)] == ["Vera", "Olaf", "Vera", "Olaf"]
+
+
 def test_a_file_of_turns_alone_is_one_conversation(tmp_path, read, source, jsonl):
     turns = [("Vera", LANTERN), ("Olaf", "No."), ("Vera", "Hm."), ("Olaf", "Oh.")]
     for number in range(2):

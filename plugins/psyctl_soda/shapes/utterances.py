@@ -85,13 +85,15 @@ def _match(sample: Sample, group: str, keys: Keys) -> Match:
     )
     why = f"{of}, and '{keys.text}' has its words{order}"
     columns = used("" if group == FILE else group, *keys.order.keys, keys.speaker, keys.flag, keys.text, scene)
-    return Match(NAME, why, columns, read, group, _doubts(sample, group, keys))
+    return Match(NAME, why, columns, read, group, _doubts(sample, group, keys, scene))
 
 
-def _doubts(sample: Sample, group: str, keys: Keys) -> tuple[str, ...]:
+def _doubts(sample: Sample, group: str, keys: Keys, scene: str) -> tuple[str, ...]:
     found = []
     if group == FILE:
-        found.append("no column tells one conversation from the next: each file is taken for one")
+        apart = f"--columns situation={scene},character={keys.speaker},line={keys.text}"
+        way_out = f"; if each row is a scene of its own, give {apart}" if scene and keys.speaker else ""
+        found.append(f"no column tells one conversation from the next: each file is taken for one{way_out}")
     elif _come_back(sample, group):
         found.append(f"a conversation's rows do not stand together: '{group}' comes again after others")
     if keys.guessed:

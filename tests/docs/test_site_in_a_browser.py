@@ -1,0 +1,117 @@
+"""Every page of the site in a real browser: its width, what axe-core says of it, and what is fetched."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+KINDS = (
+    "index.html", "tutorial/first-dataset.html", "how-to/overnight.html", "reference/plugins/psyctl_hf.html",
+    "reference/errors.html", "explanation/quality.html", "project/about.html",
+)  # fmt: skip
+"""A page of each kind, for axe-core, which takes its time."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium here")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, site) -> Iterator[Any]:
+    """Opens pages one after the other in one window; in the end nothing may have been asked from outside the site."""
+    asked, contexts = [], []
+
+    def window(width: int, height: int = 800, scheme: str = "light") -> Any:
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        return page
+
+    yield window
+    for context in contexts:
+        context.close()
+    assert [url for url in asked if not url.startswith((site.as_uri(), "data:"))] == []
+
+
+def names(site: Path) -> list[str]:
+    return [path.relative_to(site).as_posix() for path in sorted(site.rglob("*.html")) if path.name != "404.html"]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_page_scrolls_sideways(opened, site, width):
+    page = opened(width)
+    wide = {}
+    for name in names(site):
+        page.goto((site / name).as_uri())
+        if (found := page.evaluate("document.documentElement.scrollWidth")) > width:
+            wide[name] = found
+    assert wide == {}
+
+
+def test_on_a_phone_nothing_within_a_page_scrolls_sideways_but_long_code(opened, site):
+    page = opened(390)
+    script = """() => [...document.querySelectorAll('.md-content *')]
+        .filter(it => it.clientWidth && it.scrollWidth > it.clientWidth + 1 && it.closest('table'))
+        .map(it => it.textContent.slice(0, 60))"""
+    wide = {}
+    for name in (
+        "reference/cli.html",
+        "reference/plugins/psyctl_openrouter.html",
+        "reference/plugins/psyctl_check.html",
+    ):
+        page.goto((site / name).as_uri())
+        if found := page.evaluate(script):
+            wide[name] = found
+    assert wide == {}
+
+
+def test_the_first_page_shows_a_pair_a_command_and_the_report_within_one_screen(opened, site):
+    page = opened(1280, 800)
+    page.goto((site / "index.html").as_uri())
+    for what in ("blockquote", "pre", "picture img"):
+        box = page.locator(what).first.bounding_box()
+        assert box["y"] + box["height"] <= 800, what
+    assert page.evaluate("document.querySelector('picture img').naturalWidth") == 1000
+    page = opened(390, 844, "dark")
+    page.goto((site / "index.html").as_uri())
+    box = page.locator("picture img").first.bounding_box()
+    assert box["y"] + box["height"] <= 1.1 * 844
+    assert "report-dark" in page.evaluate("document.querySelector('picture img').currentSrc")
+
+
+def test_each_page_leads_to_the_one_before_and_the_one_after(opened, site):
+    page = opened(1280)
+    page.goto((site / "tutorial" / "first-vector.html").as_uri())
+    footer = page.locator(".md-footer")
+    assert footer.get_by_label("Previous: About").or_(footer.get_by_label("Previous: First dataset")).count() == 1
+    assert footer.get_by_label("Next: In a notebook").count() == 1
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_axe_finds_nothing_serious(opened, site, width, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed").Axe()
+    page = opened(width, scheme=scheme)
+    told = []
+    for name in KINDS:
+        page.goto((site / name).as_uri())
+        for found in axe.run(page).response["violations"]:
+            if found["impact"] in ("serious", "critical"):
+                told.append((name, found["id"], len(found["nodes"]), found["nodes"][0]["html"][:200]))
+    assert told == []
