@@ -81,7 +81,7 @@ OTHERS_OPTIONS = (
     "--tensor-parallel-size",  # vllm serve
     "--user", "--signal", "--requeue", "--ntasks-per-node", "--gpus-per-node", "--open-mode",  # systemctl and sbatch
     "--overlap",  # srun
-    "--head", "--port", "--address", "--num-cpus", "--num-gpus", "--generate", "--repo-type",  # ray, hf
+    "--head", "--address", "--block", "--num-cpus", "--num-gpus", "--generate", "--repo-type",  # ray, hf
     "--chats-path", "--file", "--diary-path", "--diary-shout", "--no-diary-shout", "--diary-tone", "--situations-path",
     "--something-path", "--sqlite-table",  # the example plugins
     "--judge-",  # before a backend's option
