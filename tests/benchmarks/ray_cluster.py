@@ -1,8 +1,10 @@
 """A stranger's backend that takes 0.2 s for 16 requests, on a local Ray cluster of four nodes with 1 to 8 workers.
 
 "seconds" are those of the whole command, "answering" those from the first request asked to the last one answered, by
-the backend's own log. "growth" is how many times faster that is than one worker, "share" that of as many times as there
-are workers. All datasets must be equal byte for byte. The nodes and their workers share this machine's cores.
+the backend's own log. "requests/s" adds up what each worker answered, by the time from its own first request to the
+end: workers that share two cores begin one after the other, which machines of their own do not. "growth" is how many
+times more that is than with one worker, "share" that of as many times as there are workers. All datasets must be equal
+byte for byte.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from throughput import scenarios
@@ -24,8 +27,8 @@ PAIRS = 1_000 if SHORT else 4_573
 WORKERS = (1, 2, 4, 8)
 
 
-def build(folder: Path, name: str, site: Path, *options: str) -> tuple[float, float, bytes]:
-    """Seconds of the whole command and of the answering, and the dataset, of one run."""
+def build(folder: Path, name: str, site: Path, *options: str) -> tuple[dict[str, float], bytes]:
+    """What one run took and how fast it was, and its dataset."""
     log = folder / f"{name}.log"
     command = [
         sys.executable, "-c", "from psyctl_core.cli import main; main()", "dataset.build.caa", "--quiet",
@@ -34,12 +37,25 @@ def build(folder: Path, name: str, site: Path, *options: str) -> tuple[float, fl
         "--output", str(folder / name), *options,
     ]  # fmt: skip
     began = time.perf_counter()
-    subprocess.run(command, check=True, env=cluster.environment(site))
+    subprocess.run(command, check=True, env=cluster.environment(site), stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - began
-    lines = [line.split() for line in log.read_text(encoding="utf-8").splitlines()]
-    times = [float(words[-1]) for words in lines if words[0] != "started"]
     (dataset,) = (folder / name).rglob("caa_dataset_*.jsonl")
-    return seconds, max(times) - min(times), dataset.read_bytes()
+    return {"seconds": seconds, **_log_of(log)}, dataset.read_bytes()
+
+
+def _log_of(log: Path) -> dict[str, float]:
+    """How long the backend's processes answered, and how many requests a second all together."""
+    asked: dict[str, float] = {}
+    answered: Counter[str] = Counter()
+    end = 0.0
+    for what, process, *_, seconds in map(str.split, log.read_text(encoding="utf-8").splitlines()):
+        if what == "asked":
+            asked.setdefault(process, float(seconds))
+        elif what == "answered":
+            answered[process] += 1
+            end = max(end, float(seconds))
+    rate = sum(answered[process] / (end - first) for process, first in asked.items())
+    return {"answering": end - min(asked.values()), "requests/s": rate}
 
 
 def measure() -> list[dict[str, object]]:
@@ -49,20 +65,21 @@ def measure() -> list[dict[str, object]]:
         folder = Path(name)
         scenarios(folder / "scenarios.jsonl", PAIRS + PAIRS // 10)
         site = cluster.installed(folder)
-        seconds, answering, expected = build(folder, "local", site)
-        rows.append({"workers": "without Ray", "requests": 2 * PAIRS, **_times(seconds, answering)})
+        found, expected = build(folder, "local", site)
+        rows.append({"workers": "without Ray", "requests": 2 * PAIRS, **_rounded(found)})
         with cluster.running(4, 2, site) as address:
+            one = 0.0
             for workers in WORKERS:
                 options = ("--runner", "ray", "--ray-address", address, "--ray-workers", str(workers))
-                seconds, answering, dataset = build(folder, str(workers), site, *options)
+                found, dataset = build(folder, str(workers), site, *options)
                 assert dataset == expected, f"{workers} workers made another dataset"
-                if workers == 1:
-                    one = answering
-                growth = {"growth": round(one / answering, 2), "share": round(one / answering / workers, 3)}
-                rows.append({"workers": workers, "requests": 2 * PAIRS, **_times(seconds, answering), **growth})
+                one = one or found["requests/s"]
+                growth = found["requests/s"] / one
+                row = {"workers": workers, "requests": 2 * PAIRS, **_rounded(found)}
+                rows.append({**row, "growth": round(growth, 2), "share": round(growth / workers, 3)})
                 print(rows[-1], flush=True)
     return rows
 
 
-def _times(seconds: float, answering: float) -> dict[str, object]:
-    return {"seconds": round(seconds, 1), "answering": round(answering, 1), "requests/s": round(2 * PAIRS / answering)}
+def _rounded(found: dict[str, float]) -> dict[str, object]:
+    return {what: round(value, 1) for what, value in found.items()}
