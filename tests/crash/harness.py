@@ -22,7 +22,8 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -319,6 +320,97 @@ def crash_local(kills: int, seed: int, model: str = "embedded", pairs: int = 12)
     return _crash(arguments, kills, 0, seed, answered=dict, reset=lambda: None)
 
 
+def crash_ray(kills: int, seed: int, pairs: int = 60) -> Outcome:
+    """Kill workers and the driver of runs on a Ray cluster, with a stranger's backend that logs what it was asked."""
+    sys.path.append(str(HERE))
+    import cluster
+
+    chance = random.Random(seed)
+    victims = [chance.choice(("worker", "worker", "driver")) for _ in range(kills)]
+    outcome = Outcome()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        site = cluster.installed(folder)
+        arguments = (
+            "--source", "starter", "--prompter", "static", "--personality", THREE_TRAITS, "--limit-samples", str(pairs),
+            "--backend", "sleepy", "--sleepy-seconds", "0.1", "--sleepy-together", "4", "--sleepy-log",
+        )  # fmt: skip
+        environment = cluster.environment(site)
+        subprocess.run(psyctl([*arguments, str(folder / "log")], folder / "whole"), env=environment, check=True)
+        expected = dataset(folder / "whole")
+        with cluster.running(3, 1, site) as address:
+            while victims:
+                series = f"series {outcome.series}"
+                log, output = folder / f"{series}.log", folder / series
+                more = [str(log), "--runner", "ray", "--ray-address", address, "--ray-workers", "3"]
+                more += ["--ray-spool", str(folder / f"{series} spool")]
+                outcome.kills += _ray_series([*arguments, *more], output, log, environment, chance, victims)
+                outcome.series += 1
+                again = asked_again(log.read_text(encoding="utf-8").splitlines())
+                outcome.asked_again += again
+                if again:
+                    outcome.paid_twice.append(f"{series}: {again} answered requests were asked again")
+                if dataset(output) != expected:
+                    outcome.different.append(series)
+    return outcome
+
+
+def _ray_series(
+    arguments: Sequence[str],
+    output: Path,
+    log: Path,
+    environment: Mapping[str, str],
+    chance: random.Random,
+    victims: list[str],
+) -> int:
+    """Run a command to its end, and meanwhile kill what is next in ``victims``, which is taken off; gives how many."""
+    kills = 0
+    while True:
+        process = subprocess.Popen(
+            psyctl(arguments, output), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        killed = False
+        while process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(chance.uniform(0.2, 3.0) if victims and not killed else None)
+            if process.poll() is None and (pid := process.pid if victims[-1] == "driver" else _a_worker(log, chance)):
+                killed = victims.pop() == "driver"
+                os.kill(pid, KILL)
+                kills += 1
+        _, errors = process.communicate()
+        if process.returncode in DONE:
+            return kills
+        if not killed:
+            raise RuntimeError(f"exit code {process.returncode}: {errors.decode()}")
+
+
+def _a_worker(log: Path, chance: random.Random) -> int | None:
+    """A process of the backend that is alive, if there is one."""
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    pids = {int(words[1]) for line in lines if (words := line.split())[0] == "started"}
+    alive = [pid for pid in sorted(pids) if _is_rays(Path(f"/proc/{pid}/cmdline"))]
+    return chance.choice(alive) if alive else None
+
+
+def _is_rays(command: Path) -> bool:
+    """Whether a process lives, and is one of Ray's workers: numbers are used again."""
+    try:
+        return command.read_bytes().startswith(b"ray::")
+    except OSError:
+        return False
+
+
+def asked_again(lines: Sequence[str]) -> int:
+    """How many lines of the backend's log ask what an earlier line says was answered."""
+    answered: set[str] = set()
+    again = 0
+    for words in map(str.split, lines):
+        if words[0] == "answered":
+            answered.add(words[2])
+        again += words[0] == "asked" and words[2] in answered
+    return again
+
+
 def _crash(
     arguments: Sequence[str],
     kills: int,
@@ -366,6 +458,7 @@ def main() -> None:
     parser.add_argument("--signals", type=int, default=100, help="Ctrl-C and SIGTERM against the server")
     parser.add_argument("--batch-kills", type=int, default=40, help="kills of runs in batches, for each kind of server")
     parser.add_argument("--local-kills", type=int, default=8, help="kills of the embedded model")
+    parser.add_argument("--ray-kills", type=int, default=60, help="kills of workers and driver on a Ray cluster")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     kills, signals, seed = options.kills, options.signals, options.seed
@@ -382,6 +475,7 @@ def main() -> None:
         ),
         "batches, OpenAI": crash_batches(options.batch_kills, seed + 7, "openai"),
         "embedded model": crash_local(options.local_kills, seed),
+        "three traits, Ray": crash_ray(options.ray_kills, seed),
     }
     for name, o in outcomes.items():
         print(

@@ -60,3 +60,11 @@ def test_killed_while_batches_are_made_waited_for_and_taken_over(harness, api, i
 @pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="the extra 'hf' is not installed")
 def test_killed_with_a_local_model(harness):
     check(harness.crash_local(kills=2, seed=7, pairs=4), 2)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra 'ray' is not installed")
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are found under /proc")
+def test_killed_workers_and_driver_on_a_ray_cluster(harness):
+    outcome = harness.crash_ray(kills=4, seed=7, pairs=30)
+    check(outcome, 4)
+    assert outcome.asked_again == 0

@@ -78,7 +78,7 @@ def commands_in(text: str, page: str) -> list[Command]:
             name, _, value = shlex.split(line)[1].partition("=")
             env = {**env, name: value}
         if line.startswith("psyctl "):
-            found.append(Command(page, line, env))
+            found.append(Command(page, line.removesuffix(" &"), env))
     return found
 
 

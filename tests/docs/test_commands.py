@@ -86,7 +86,9 @@ OTHERS_OPTIONS = (
     "--no-deps",  # pip
     "--api-key", "--data-parallel-size", "--enable-prefix-caching", "--max-model-len", "--max-num-seqs", "--port",
     "--tensor-parallel-size",  # vllm serve
-    "--user", "--signal", "--requeue",  # systemctl and sbatch
+    "--user", "--signal", "--requeue", "--ntasks-per-node", "--gpus-per-node", "--open-mode",  # systemctl and sbatch
+    "--overlap",  # srun
+    "--head", "--address", "--block", "--num-cpus", "--num-gpus", "--generate", "--repo-type",  # ray, hf
     "--chats-path", "--file", "--diary-path", "--diary-shout", "--no-diary-shout", "--diary-tone", "--situations-path",
     "--something-path", "--sqlite-table",  # the example plugins
     "--judge-",  # before a backend's option
