@@ -428,12 +428,13 @@ class Work:
     def _save_what_there_is(self, error: BaseException) -> None:
         """After a failure, which stays what is told: save, or leave no trace where nothing came of it."""
         is_nothing = not self.usage.requests and not any(dataset.num_generated for dataset in self._datasets)
-        if is_nothing and not elsewhere.told(self._datasets[0].run.path):
+        goes_on = elsewhere.told(self._datasets[0].run.path)
+        if is_nothing and not goes_on:
             self._journal.close()
             for dataset in self._datasets:
                 dataset.run.discard()
             return
-        if not self.meter.requests:
+        if not self.meter.requests and not goes_on:
             for dataset in self._new:
                 if not dataset.num_generated:
                     self._datasets.remove(dataset)
