@@ -14,7 +14,7 @@ from psyctl_core.components import BackendMaker
 from psyctl_core.errors import BackendError, PsyctlError
 from psyctl_core.records import ChatRequest
 from psyctl_ray import RayConfig
-from psyctl_ray.cluster import told
+from psyctl_ray.cluster import CLUSTER, told
 from psyctl_ray.spool import Spool
 from psyctl_ray.worker import Failure, Started, Worker
 
@@ -121,13 +121,16 @@ class Crew:
         return any(hand.block is not None for hand in self.hands)
 
     def heard_of(self) -> list[Hand]:
-        """Those of whom something has come; waits a moment for the first."""
+        """Those of whom something has come; waits a moment for the first.
+
+        Nothing is fetched meanwhile: that would hang where Ray has just ended.
+        """
         waiting = {hand.event: hand for hand in self.hands if hand.event is not None}
         if not waiting:
             return []
-        ready, _ = self._ray.wait(list(waiting), num_returns=len(waiting), timeout=0)
+        ready, _ = self._ray.wait(list(waiting), num_returns=len(waiting), timeout=0, fetch_local=False)
         if not ready:
-            ready, _ = self._ray.wait(list(waiting), num_returns=1, timeout=LOOK_SECONDS)
+            ready, _ = self._ray.wait(list(waiting), num_returns=1, timeout=LOOK_SECONDS, fetch_local=False)
         return [waiting[event] for event in ready]
 
     def take_start(self, hand: Hand) -> None:
@@ -170,8 +173,9 @@ class Crew:
 
     def end(self) -> None:
         """End all workers."""
-        for hand in self.hands:
-            self._ray.kill(hand.actor)
+        if not CLUSTER.is_lost(self._ray):
+            for hand in self.hands:
+                self._ray.kill(hand.actor)
         self._spool.remove([hand.started.spool for hand in self.hands if hand.started and hand.block is None])
 
     def say_for(self, host: str, lines: Sequence[str]) -> None:
