@@ -380,7 +380,7 @@ def _ray_series(
         _, errors = process.communicate()
         if process.returncode in DONE:
             return kills
-        if not killed:
+        if not killed and b"3 Ray workers died" not in errors:  # as it says where three kills hit the same block
             raise RuntimeError(f"exit code {process.returncode}: {errors.decode()}")
 
 

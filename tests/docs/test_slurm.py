@@ -13,7 +13,8 @@ PROGRAMS = {
     "scontrol": 'if [ "$1" = show ]; then printf "node1\\nnode2\\nnode3\\n"; else echo "$@" >>requeued; fi',
     "srun": 'echo "$@" >>srun; while [[ $1 == -* ]]; do [[ $1 == --* ]] && shift || shift 2; done; exec "$@"',
     # The first node takes a moment: its status and its address are not there at once.
-    "ray": 'echo "$@" >>ray; case "$*" in "start --head"*) touch up ;; *start* | status*) [ -e up ] ;; esac',
+    "ray": 'echo "$@" >>ray; [ "$RAY_AUTH_MODE" = token ] || exit 1\n'
+    'case "$*" in "start --head"*) touch up ;; *start* | status*) [ -e up ] ;; esac',
     # Where it is slow it begins once the script catches SIGTERM: the bit before the last twelve of that mask.
     "psyctl": """
 if [ -e slow ]; then
