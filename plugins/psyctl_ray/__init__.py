@@ -27,7 +27,7 @@ class RayConfig:
 
     address: str = option(
         "",
-        help="Where the Ray cluster is: auto, HOST:PORT or ray://HOST:PORT; left out, Ray is started here for the run.",
+        help="Where the Ray cluster is: HOST:PORT, or auto for this machine's; left out, Ray is started for the run.",
         env="RAY_ADDRESS",
         identity=False,
     )
@@ -50,6 +50,11 @@ class RayConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--ray-{name} {value} leaves nobody to answer.", f"Give --ray-{name} 1 or more.")
+        if self.address.startswith("ray://"):
+            raise UsageError(
+                f"Ray's client mode ({self.address}) hands over no answers while they come.",
+                "Run psyctl on a machine of the cluster with --ray-address auto.",
+            )
         if self.cpus < 0 or self.gpus < 0 or not (self.cpus or self.gpus):
             raise UsageError(
                 f"A worker with {self.cpus:g} processors and {self.gpus:g} graphics processors finds no place.",

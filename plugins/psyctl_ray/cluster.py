@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,9 @@ from typing import Any
 
 from psyctl_core.errors import BackendError, UsageError
 from psyctl_ray import RayConfig
+
+CONNECT_SECONDS = 10.0
+"""How long a cluster's address is tried."""
 
 log = logging.getLogger("psyctl")
 
@@ -80,6 +84,7 @@ def _init(ray: ModuleType, config: RayConfig, workers: int | None) -> None:
         options |= {"num_cpus": max(os.cpu_count() or 1, wanted), "include_dashboard": False}
     for name, value in variables.items():
         os.environ.setdefault(name, value)
+    _check_port(config)
     try:
         with _quiet(), _signals_kept():
             ray.init(**options, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
@@ -87,6 +92,20 @@ def _init(ray: ModuleType, config: RayConfig, workers: int | None) -> None:
         where = f"The Ray cluster at '{config.address}' cannot be used" if config.address else "Ray cannot be started"
         raise BackendError(
             f"{where}: {told(error)}.", _way_out(config, str(error)), later=bool(config.address)
+        ) from error
+
+
+def _check_port(config: RayConfig) -> None:
+    """See that somebody listens at an address: Ray itself would try for more than ten minutes."""
+    host, _, port = config.address.rpartition(":")
+    if not host or not port.isdigit():
+        return  # such as auto
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS):
+            pass
+    except (OSError, OverflowError) as error:
+        raise BackendError(
+            f"The Ray cluster at '{config.address}' cannot be used: {error}.", _way_out(config, ""), later=True
         ) from error
 
 

@@ -17,6 +17,7 @@ from psyctl_core._plugins.selection import resolve
 from psyctl_core.components import Context
 from psyctl_core.testing import FakeBackend, FakeSource, RunnerContract
 from psyctl_ray import RayConfig
+from psyctl_ray.cluster import Cluster
 
 pytestmark = [
     pytest.mark.slow,
@@ -146,6 +147,23 @@ def test_what_cannot_be_sent_and_what_costs_money_is_refused_in_a_dry_run(strang
     with pytest.raises(UsageError, match="may charge money") as caught:
         plan_caa("Openness", tmp_path / "out", backend=stranger(costs=True), **options)
     assert "raise the backend's own workers instead" in caught.value.hint
+
+
+def test_an_address_that_nobody_listens_at_is_told_at_once(run, stranger):
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(BackendError, match="cannot be used") as caught:
+            Cluster().enter(RayConfig(address=address), None)
+    assert address in caught.value.message
+    assert caught.value.exit_code == ExitCode.LATER
+    assert "`ray status`" in caught.value.hint
+    with pytest.raises(UsageError, match="client mode"):
+        RayConfig(address="ray://host:10001")
+    for wrong in ({"workers": 0}, {"batch": 0}, {"cpus": 0.0}):
+        with pytest.raises(UsageError):
+            RayConfig(**wrong)
 
 
 def test_no_secret_is_sent(stranger, monkeypatch):
