@@ -97,7 +97,7 @@ def ray(site: Path) -> Iterator[object]:
     from psyctl_ray import RayConfig
     from psyctl_ray.cluster import CLUSTER
 
-    module = CLUSTER.enter(RayConfig(), 8)
+    module = CLUSTER.enter(RayConfig(address=""), 8)
     yield module
     CLUSTER.leave(module)
 

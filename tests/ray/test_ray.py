@@ -183,7 +183,7 @@ def test_ray_that_is_started_for_a_run_leaves_nothing_and_says_nothing(psyctl, s
         "dataset.build.caa --personality Openness --output out --source starter --prompter static --limit-samples 8 "
         f"--backend stranger --stranger-folder {noted} --runner ray --ray-workers 2 --quiet"
     )
-    done = psyctl(*command.split(), HOME=str(tmp_path / "home"))
+    done = psyctl(*command.split(), HOME=str(tmp_path / "home"), RAY_ADDRESS="")
     assert done.stderr == ""
     assert done.returncode == 0
     assert [line.endswith(".jsonl") for line in done.stdout.splitlines()] == [True]
