@@ -56,6 +56,14 @@ class Cluster:
         self._users += 1
         return ray
 
+    def is_lost(self, ray: ModuleType) -> bool:
+        """Whether Ray was started here and has ended, as by a signal to the whole process group.
+
+        Ray would wait for itself for a minute, and then end this process before anything is saved.
+        """
+        node = getattr(ray._private.worker, "_global_node", None) if self.is_here else None
+        return node is not None and bool(node.dead_processes())
+
     def leave(self, ray: ModuleType) -> None:
         """Disconnect; what was started here ends."""
         self._users -= 1

@@ -14,7 +14,7 @@ from psyctl_core.components import BackendMaker
 from psyctl_core.errors import BackendError, PsyctlError
 from psyctl_core.records import ChatRequest
 from psyctl_ray import RayConfig
-from psyctl_ray.cluster import told
+from psyctl_ray.cluster import CLUSTER, told
 from psyctl_ray.spool import Spool
 from psyctl_ray.worker import Failure, Started, Worker
 
@@ -170,8 +170,9 @@ class Crew:
 
     def end(self) -> None:
         """End all workers."""
-        for hand in self.hands:
-            self._ray.kill(hand.actor)
+        if not CLUSTER.is_lost(self._ray):
+            for hand in self.hands:
+                self._ray.kill(hand.actor)
         self._spool.remove([hand.started.spool for hand in self.hands if hand.started and hand.block is None])
 
     def say_for(self, host: str, lines: Sequence[str]) -> None:

@@ -117,12 +117,15 @@ class RayPool(WorkerPool):
             self._crew.say("The Ray cluster has graphics processors, and --ray-gpus is 0: no worker uses one.")
         log.info("Waiting for the first of %d Ray workers", self.workers)
         while self._crew.model is None:
+            if CLUSTER.is_lost(ray):
+                raise _lost()
             for hand in self._crew.heard_of():
                 self._crew.take_start(hand)
 
     def run(self, next_block: NextBlock) -> Iterator[Completion]:
         """Hand out blocks to whoever is free, and yield what comes of them."""
         assert self._crew is not None
+        assert self._ray is not None
         crew, supply = self._crew, _Supply(next_block)
         try:
             while True:
@@ -134,6 +137,10 @@ class RayPool(WorkerPool):
                     self._tell_stop(crew)
                 if not supply.again and not crew.is_busy and (supply.is_dry or self._is_stopping):
                     return
+                if CLUSTER.is_lost(self._ray):
+                    if self._is_stopping:
+                        return
+                    raise _lost()
                 for hand in crew.heard_of():
                     for completion in self._arrived(crew, hand, supply):
                         supply.is_dry = False
@@ -147,7 +154,7 @@ class RayPool(WorkerPool):
 
     def adaptations(self) -> Sequence[str]:
         """What any worker's backend says."""
-        if self._ray is None or self._crew is None:
+        if self._ray is None or self._crew is None or CLUSTER.is_lost(self._ray):
             return ()
         asked = [hand.control("adaptations") for hand in self._crew.hands if hand.started]
         try:
@@ -284,7 +291,17 @@ class RayPool(WorkerPool):
 
     def _leave(self, crew: Crew) -> None:
         """Nobody waits for what is under way any more: workers drop it, and are idle once they have."""
+        if self._ray is None or CLUSTER.is_lost(self._ray):
+            return
         for hand in crew.hands:
             if hand.block is not None:
                 hand.control("leave", hand.block.number)
                 hand.block.left.clear()
+
+
+def _lost() -> BackendError:
+    return BackendError(
+        "Ray, which was started for this run, has ended.",
+        "Run the same command again: it goes on from what is saved.",
+        later=True,
+    )
