@@ -121,13 +121,16 @@ class Crew:
         return any(hand.block is not None for hand in self.hands)
 
     def heard_of(self) -> list[Hand]:
-        """Those of whom something has come; waits a moment for the first."""
+        """Those of whom something has come; waits a moment for the first.
+
+        Nothing is fetched meanwhile: that would hang where Ray has just ended.
+        """
         waiting = {hand.event: hand for hand in self.hands if hand.event is not None}
         if not waiting:
             return []
-        ready, _ = self._ray.wait(list(waiting), num_returns=len(waiting), timeout=0)
+        ready, _ = self._ray.wait(list(waiting), num_returns=len(waiting), timeout=0, fetch_local=False)
         if not ready:
-            ready, _ = self._ray.wait(list(waiting), num_returns=1, timeout=LOOK_SECONDS)
+            ready, _ = self._ray.wait(list(waiting), num_returns=1, timeout=LOOK_SECONDS, fetch_local=False)
         return [waiting[event] for event in ready]
 
     def take_start(self, hand: Hand) -> None:
