@@ -87,10 +87,9 @@ WAYS = {
     "length said": Way(system=ABOUT_FIFTEEN, user=IN_FIFTEEN),
     "persona first": Way(user="{who}\n\n{scene}\n\nWhat does {name} say?"),
     "sampled at .4": Way(temperature=0.4),
-    "length said at .4": Way(system=ABOUT_FIFTEEN, user=IN_FIFTEEN, temperature=0.4),
-    "two sentences at .4": Way(system=LINE.replace("one short line", "two short sentences"), temperature=0.4),
+    "two sentences": Way(system=LINE.replace("one short line", "two short sentences")),
 }
-"""All but the last three were fixed before anything was measured, each but the first with one thing changed against
+"""All but the last two were fixed before anything was measured, each but the first with one thing changed against
 "sampled at .7"; these were added when the answers at .7 had been read: some of them are no sentences."""
 
 
