@@ -1,4 +1,4 @@
-"""Which request for an answer gives the best pairs: acceptance, confounds, judged contrast, and what vectors of them do.
+"""Which request for an answer gives the best pairs: acceptance, confounds, judged contrast, and what their vectors do.
 
 The same scenes and personas (`static`) are asked about in several ways, of the embedded model, with `hf` and with
 `openvino`. Read for every way, backend and trait:
@@ -190,8 +190,10 @@ def kept(rule: Ruler, name: str, backend: str, trait: str) -> dict[str, object]:
     """A way's row of one trait, measured once."""
     path = folder_of(name, backend) / f"row-{SCENES}-{trait}.json"
     if not path.exists():
-        row = {"way": name, "backend": backend, "trait": trait} | figures(name, backend, trait) | rule.read(
-            folder_of(name, backend), trait
+        row = (
+            {"way": name, "backend": backend, "trait": trait}
+            | figures(name, backend, trait)
+            | rule.read(folder_of(name, backend), trait)
         )
         path.write_text(json.dumps(row), encoding="utf-8")
         print(row, flush=True)
@@ -324,9 +326,7 @@ class Ruler:
         from psyctl_steering.items import read_statements, some_of, statements
 
         if trait not in self._items:
-            items = statements(
-                some_of(read_statements(str(DATA / f"mwe_{TRAITS[trait]}.jsonl")), STATEMENTS), trait
-            )
+            items = statements(some_of(read_statements(str(DATA / f"mwe_{TRAITS[trait]}.jsonl")), STATEMENTS), trait)
             groups = items.write(self._lent, "")
             texts = [text for group in groups for text in group]
             self._items[trait] = items, self._passes.prepared(groups), texts
@@ -341,11 +341,10 @@ class Ruler:
 
     def _gains(self, records: Sequence[Any], folder: Path, trait: str) -> dict[str, object]:
         """The mean gains of some pairs, spread evenly, and how many have both above 0."""
+        from psyctl_core import Context, open_dataset
         from psyctl_core.records import ContrastivePair, Persona, Scenario
         from psyctl_likelihood import LikelihoodConfig
         from psyctl_likelihood.judge import LikelihoodJudge
-
-        from psyctl_core import Context, open_dataset
 
         told = open_dataset(folder, trait).run["personas"]
         asked = request_of(WAYS["today"])
