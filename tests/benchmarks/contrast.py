@@ -90,7 +90,8 @@ WAYS = {
     "two sentences": Way(system=LINE.replace("one short line", "two short sentences")),
 }
 """All but the last two were fixed before anything was measured, each but the first with one thing changed against
-"sampled at .7"; these were added when the answers at .7 had been read: some of them are no sentences."""
+"sampled at .7"; the last two were added
+after answers and figures of others had been seen, on the same scenes."""
 
 
 def measure() -> list[dict[str, object]]:
