@@ -159,7 +159,7 @@ JudgeBackend = Annotated[
 RunnerName = Annotated[str | None, _option(_names("runner"), COMPONENTS, complete=components("runner"))]
 MaxScenarios = Annotated[int | None, _option("Scenarios to ask about at most, whatever is accepted.", RUN, rare=True)]
 Seed = Annotated[int, _option("Decides answer positions and sampling.", GENERATION)]
-Temperature = Annotated[float, _option("0 decodes greedily.", GENERATION)]
+Temperature = Annotated[float, _option("0 decodes greedily; above it answers begin less alike.", GENERATION)]
 MaxTokens = Annotated[int, _option("New tokens an answer may have at most.", GENERATION)]
 PersonaFile = Annotated[Path | None, _option("JSON file with descriptions of your own, of either side.", PERSONAS)]
 ContrastWith = Annotated[
@@ -224,7 +224,7 @@ def _job(
     runner: RunnerName = None,
     sink: Sink = None,
     seed: Seed = 0,
-    temperature: Temperature = 0.0,
+    temperature: Temperature = 0.7,
     max_tokens: MaxTokens = 64,
     max_scenarios: MaxScenarios = None,
     answers_per_scene: AnswersPerScene = 1,

@@ -28,6 +28,12 @@ def test_the_persona_is_about_the_scenarios_character():
     assert request().prefill == 'Kim: "'
 
 
+def test_both_sides_are_told_alike_how_much_to_say():
+    loud, plain = (request(description=f"{{character}} is {word}.") for word in ("loud", "plain"))
+    assert "two short sentences" in loud.messages[0].content
+    assert loud.messages[0] == plain.messages[0]
+
+
 def test_data_is_not_read_as_a_template():
     odd = Scenario("s", 0, "{x} {{ y }} %s", "{character}", ())
     text = request(odd).messages[-1].content

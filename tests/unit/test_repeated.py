@@ -79,8 +79,14 @@ def test_more_answers_are_another_dataset(run):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"answers_per_scene": 2}, "2 answers a scene at temperature 0 by one persona a side would be the same again"),
-        ({"answers_per_scene": 3, "personas": 2}, "3 answers a scene at temperature 0 by 2 personas a side"),
+        (
+            {"answers_per_scene": 2, "temperature": 0.0},
+            "2 answers a scene at temperature 0 by one persona a side",
+        ),
+        (
+            {"answers_per_scene": 3, "personas": 2, "temperature": 0.0},
+            "3 answers a scene at temperature 0 by 2 personas a side",
+        ),
         ({"answers_per_scene": 0}, "0 answers a scene leave nothing to do"),
     ],
 )

@@ -1,0 +1,386 @@
+"""Which request for an answer gives the best pairs: acceptance, confounds, judged contrast, and what their vectors do.
+
+The same scenes and personas (`static`) are asked about in several ways, of the embedded model, with `hf` and with
+`openvino`. Read for every way, backend and trait:
+
+- accepted: which share of the scenes gave a pair
+- opening: the share of the commonest first three words among the positive and among the neutral answers (goal .15)
+- longer: in which share of the pairs the positive answer is the longer one, in characters (goal .60)
+- words: the AUC of words and pairs of words, cross-validated, as `dataset.check` has it
+- gain: how much likelier, in nats a token, an answer is under its own persona than under the other, positive and
+  neutral, as the judge `likelihood` has it; all of them by the *same* request, the one of PROMPT_VERSION 1
+- effect: the mean difference over answer tokens at block 18 of 30, added to the residual stream: how much likelier
+  statements of the trait become than statements of the opposite, in nats a token; half the difference of adding and
+  subtracting, at a damage of .1 nats a token of neutral text. Beside it 20 random and 20 label-shuffled vectors.
+
+SODA rows are not in this repository, nor are the statements: `PSYCTL_BENCH_DATA` names a folder with `soda.jsonl`
+(columns narrative, dialogue, speakers) and `mwe_extraversion.jsonl` and its like (rows of statement and matches_trait).
+A row gives up to three scenes: its dialogue from the first, the third and the fifth turn on.
+
+`PSYCTL_BENCH_WORK` keeps the data sets and rows, and what is there already is not measured again; `PSYCTL_BENCH_WAYS`
+and `PSYCTL_BENCH_BACKENDS` name some; `PSYCTL_BENCH_SCENES` (200) and `PSYCTL_BENCH_JUDGED` (60 pairs) make it shorter.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+TRAITS = {"Extroversion": "extraversion", "Neuroticism": "neuroticism", "Machiavellianism": "machiavellianism"}
+BACKENDS = ("openvino", "hf")
+DEPTH = 18
+LAYER = f"model.layers[{DEPTH}]"
+STATEMENTS = 200
+DAMAGE = 0.1
+LENGTH = 36.0
+"""Where the search for the dose begins; the median norm of the states there is about 120."""
+CONTROLS = 20
+
+DATA = Path(os.environ.get("PSYCTL_BENCH_DATA", "."))
+WORK = Path(os.environ.get("PSYCTL_BENCH_WORK", tempfile.gettempdir() + "/psyctl-contrast"))
+SCENES = int(os.environ.get("PSYCTL_BENCH_SCENES", "200"))
+JUDGED = int(os.environ.get("PSYCTL_BENCH_JUDGED", "60"))
+REPORT = f"report-{SCENES}.json"
+
+LINE = "You write what one person in a scene says next: one short line of speech and nothing else."
+
+ABOUT_FIFTEEN = "You write what one person in a scene says next: one sentence of about fifteen words and nothing else."
+
+IN_FIFTEEN = "{scene}\n\n{who}\n\nWhat does {name} say, in about fifteen words?"
+
+
+@dataclass(frozen=True)
+class Way:
+    """How an answer is asked for; `{scene}`, `{who}` and `{name}` are filled in, `{who}` by the persona."""
+
+    system: str = LINE
+    user: str = "{scene}\n\n{who}\n\nWhat does {name} say?"
+    prefill: str = '{name}: "'
+    temperature: float = 0.7
+    max_tokens: int = 64
+    penalty: float = 1.1
+
+
+WAYS = {
+    "today": Way(temperature=0.0),
+    "sampled at .7": Way(),
+    "sampled at 1": Way(temperature=1.0),
+    "no penalty": Way(penalty=1.0),
+    "32 tokens": Way(max_tokens=32),
+    "no prefill": Way(prefill=""),
+    "persona in system": Way(system="{who}\n\n" + LINE, user="{scene}\n\nWhat does {name} say?"),
+    "you are": Way(
+        system="You are {name}. {who}\n\nYou say one short line of speech and nothing else.",
+        user="{scene}\n\nWhat do you say?",
+    ),
+    "persona twice": Way(system="{who}\n\n" + LINE),
+    "typical": Way(user="{scene}\n\n{who}\n\nWhat does {name} say that only such a person would say?"),
+    "length said": Way(system=ABOUT_FIFTEEN, user=IN_FIFTEEN),
+    "persona first": Way(user="{who}\n\n{scene}\n\nWhat does {name} say?"),
+    "sampled at .4": Way(temperature=0.4),
+    "two sentences": Way(system=LINE.replace("one short line", "two short sentences")),
+}
+"""All but the last two were fixed before anything was measured, each but the first with one thing changed against
+"sampled at .7"; the last two were added
+after answers and figures of others had been seen, on the same scenes."""
+
+
+def measure() -> list[dict[str, object]]:
+    """A row for each way, backend and trait, and one of the controls for each trait."""
+    names = os.environ.get("PSYCTL_BENCH_WAYS", ",".join(WAYS)).split(",")
+    backends = os.environ.get("PSYCTL_BENCH_BACKENDS", ",".join(BACKENDS)).split(",")
+    rows: list[dict[str, object]] = []
+    for backend in backends:
+        for name in names:
+            built(name, backend)
+    with ruler() as rule:
+        for trait in TRAITS:
+            rows.append(rule.controls(trait, names[0], backends[0]))
+            for name in names:
+                rows += [kept(rule, name, backend, trait) for backend in backends]
+    return rows
+
+
+def folder_of(name: str, backend: str) -> Path:
+    """Where a way's data sets are kept."""
+    return WORK / f"{backend}-{name.replace(' ', '-')}"
+
+
+def scenes() -> Path:
+    """The scenes as a file of SODA rows."""
+    path = WORK / "scenes.jsonl"
+    if not path.exists():
+        rows = [json.loads(line) for line in (DATA / "soda.jsonl").read_text(encoding="utf-8").splitlines()]
+        cut = [
+            row | {"dialogue": row["dialogue"][start:], "speakers": row["speakers"][start:]}
+            for start in (0, 2, 4)
+            for row in rows
+            if len(set(row["speakers"][start:])) > 1
+        ]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(row) + "\n" for row in cut), encoding="utf-8")
+    return path
+
+
+def request_of(way: Way) -> Callable[..., Any]:
+    """What stands in for psyctl's own `answer_request`."""
+    from psyctl_core._caa.prompts import STOP, request_seed
+    from psyctl_core.records import CHARACTER, ChatRequest, Message
+
+    def answer_request(
+        scenario: Any, persona: Any, request_id: str, *, max_tokens: int, temperature: float, seed: int
+    ) -> ChatRequest:
+        name = scenario.character
+        heard = [f'{turn.speaker}: "{turn.text}"' for turn in scenario.dialogue]
+        scene = "\n\n".join([*filter(None, [scenario.situation]), *heard])
+        who = persona.description.replace(CHARACTER, name)
+
+        def filled(text: str) -> str:
+            return text.replace("{name}", name).replace("{who}", who).replace("{scene}", scene)
+
+        return ChatRequest(
+            id=request_id,
+            messages=(Message("system", filled(way.system)), Message("user", filled(way.user))),
+            prefill=filled(way.prefill),
+            stop=STOP,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            seed=request_seed(seed, request_id),
+        )
+
+    return answer_request
+
+
+def built(name: str, backend: str) -> Path:
+    """Build a way's data sets, or go on with them."""
+    from psyctl_core import build_caa
+    from psyctl_core._caa import contrast
+    from psyctl_hf import HfConfig
+    from psyctl_openvino import OpenVinoConfig
+    from psyctl_soda import SodaConfig
+
+    way, folder = WAYS[name], folder_of(name, backend)
+    if not (folder / REPORT).exists():
+        config = {"hf": HfConfig, "openvino": OpenVinoConfig}[backend]
+        with mock.patch.object(contrast, "answer_request", request_of(way)):
+            report = build_caa(
+                ", ".join(TRAITS),
+                folder,
+                backend=config(model="embedded", repetition_penalty=way.penalty),
+                source=SodaConfig(dataset=str(scenes())),
+                prompter="static",
+                temperature=way.temperature,
+                max_tokens=way.max_tokens,
+                max_scenarios=SCENES,
+            )
+        (folder / REPORT).write_text(json.dumps(report.as_json(), default=str), encoding="utf-8")
+        print(f"built {backend}, {name}: {report.requests} answers in {report.seconds:.0f} s", flush=True)
+    return folder
+
+
+def kept(rule: Ruler, name: str, backend: str, trait: str) -> dict[str, object]:
+    """A way's row of one trait, measured once."""
+    path = folder_of(name, backend) / f"row-{SCENES}-{trait}.json"
+    if not path.exists():
+        row = (
+            {"way": name, "backend": backend, "trait": trait}
+            | figures(name, backend, trait)
+            | rule.read(folder_of(name, backend), trait)
+        )
+        path.write_text(json.dumps(row), encoding="utf-8")
+        print(row, flush=True)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def figures(name: str, backend: str, trait: str) -> dict[str, object]:
+    """What the texts tell."""
+    from psyctl_check.classified import bag_of_words
+    from psyctl_check.texts import commonest_opening
+    from psyctl_core import open_dataset
+    from psyctl_core.checks import CheckedPair, CheckFacts
+
+    folder = folder_of(name, backend)
+    pairs = [
+        CheckedPair(record.id, record.positive_text, record.neutral_text) for record in open_dataset(folder, trait)
+    ]
+    report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    (told,) = [each for each in report["datasets"] if each["trait"] == trait]
+    n = len(pairs)
+    shares = [commonest_opening([getattr(pair, side) for pair in pairs]) for side in ("positive", "neutral")]
+    lengths = [(len(pair.positive), len(pair.neutral)) for pair in pairs]
+    words = bag_of_words(pairs, CheckFacts(trait)).value
+    return {
+        "n": n,
+        "accepted": round(n / (n + sum(told["rejected"].values())), 3),
+        "opening +": round(shares[0][1] / n, 2),
+        "opening 0": round(shares[1][1] / n, 2),
+        "which": " / ".join(f"'{opening}'" for opening, _ in shares),
+        "longer": round(statistics.fmean((one > other) + (one == other) / 2 for one, other in lengths), 2),
+        "characters +": round(statistics.median(one for one, _ in lengths)),
+        "characters 0": round(statistics.median(other for _, other in lengths)),
+        "words": None if words is None else round(words, 2),
+    }
+
+
+class Ruler:
+    """The model that judges and is steered, with what is computed once."""
+
+    def __init__(self, lent: Any, backend: Any) -> None:
+        from psyctl_steering.damage import Neutral
+        from psyctl_steering.passes import Passes
+
+        self._lent = lent
+        self._backend = backend
+        self._passes = Passes(lent.model, LAYER, lent.tokenizer.pad_token_id or 0)
+        self._neutral = Neutral(lent, self._passes)
+        self._items: dict[str, Any] = {}
+        self._lower = lent.model.base_model
+        self._read: dict[str, tuple[int, Any]] = {}
+
+    def read(self, folder: Path, trait: str) -> dict[str, object]:
+        """Judged contrast and effect of a data set."""
+        from psyctl_core import open_dataset
+
+        records = list(open_dataset(folder, trait))
+        direction = self._differences(records).mean(0)
+        (effect,), ((low, high),) = self._effects(direction[None] / direction.norm(), trait)
+        told = {"effect": round(effect, 3), "95 %": f"{low:.3f} to {high:.3f}"}
+        return told | (self._gains(records, folder, trait) if JUDGED else {})
+
+    def controls(self, trait: str, name: str, backend: str) -> dict[str, object]:
+        """The spread of vectors of no use."""
+        from psyctl_core import open_dataset
+        from psyctl_steering.controls import random_directions, shuffled_directions
+
+        path = folder_of(name, backend) / f"controls-{SCENES}-{trait}.json"
+        if not path.exists():
+            differences = self._differences(list(open_dataset(folder_of(name, backend), trait)))
+            found = {
+                "random": random_directions(CONTROLS, differences.shape[1], 0),
+                "label-shuffled": shuffled_directions(CONTROLS, differences, 0),
+            }
+            told = [
+                f"{CONTROLS} {kind}: {statistics.fmean(effects):+.3f}, SD {statistics.stdev(effects):.3f}, "
+                f"{min(effects):+.3f} to {max(effects):+.3f}"
+                for kind, units in found.items()
+                for effects, _ in [self._effects(units, trait)]
+            ]
+            row = {"way": "(vectors of no use)", "trait": trait, "which": "; ".join(told)}
+            path.write_text(json.dumps(row), encoding="utf-8")
+            print(row, flush=True)
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    def _differences(self, records: Sequence[Any]) -> Any:
+        """Each pair's difference of states, averaged over the answer's tokens: shape ``[pairs, width]``.
+
+        As `psyctl_steering.states.read` has it, but all ways ask about the same scenes, so that a scene is read once.
+        """
+        import torch
+
+        from psyctl_core.records import prompt_of
+
+        found = []
+        for record in records:
+            means = self._means(prompt_of(record), [record.positive_text, record.neutral_text])
+            found.append(means[0] - means[1])
+        return torch.stack(found)
+
+    def _means(self, prompt: str, answers: Sequence[str]) -> Any:
+        import torch
+
+        from psyctl_core.records import ChatRequest, Message
+
+        asked = [ChatRequest("", (Message("user", prompt),), prefill=text) for text in ("", *answers)]
+        bare, *whole = self._lent.encode(asked)
+        starts = [next(i for i, (a, b) in enumerate(zip([*bare, -1], ids, strict=False)) if a != b) for ids in whole]
+        shared = min(starts)
+        with torch.inference_mode(), mock.patch.object(self._lower, "layers", self._lower.layers[: DEPTH + 1]):
+            if prompt not in self._read or self._read[prompt][0] > shared:
+                ids = torch.tensor([bare[:shared]])
+                self._read[prompt] = shared, self._lower(input_ids=ids, use_cache=True).past_key_values
+            begun, cache = self._read[prompt]
+            means = []
+            for ids, start in zip(whole, starts, strict=True):
+                again = copy.deepcopy(cache)
+                kept: list[Any] = []
+                hook = self._lower.layers[DEPTH].register_forward_hook(lambda _, __, out, kept=kept: kept.append(out))
+                self._lower(input_ids=torch.tensor([ids[begun:]]), past_key_values=again, use_cache=True)
+                hook.remove()
+                states = kept[0][0] if isinstance(kept[0], tuple) else kept[0]
+                means.append(states[0, start - begun :].mean(0))
+        return means
+
+    def _effects(self, units: Any, trait: str) -> tuple[list[float], list[tuple[float, float]]]:
+        """The effects of directions of length 1 at the damage, and their intervals over statements."""
+        import torch
+
+        from psyctl_steering import figures as statistic
+        from psyctl_steering.items import read_statements, some_of, statements
+
+        if trait not in self._items:
+            items = statements(some_of(read_statements(str(DATA / f"mwe_{TRAITS[trait]}.jsonl")), STATEMENTS), trait)
+            groups = items.write(self._lent, "")
+            texts = [text for group in groups for text in group]
+            self._items[trait] = items, self._passes.prepared(groups), texts
+        items, batches, texts = self._items[trait]
+        lengths = torch.tensor(self._neutral.doses(units, DAMAGE, LENGTH))[:, None]
+        both = items.value(self._passes.logprobs(batches, texts, torch.cat([units * lengths, -units * lengths])))
+        odd = ((both[: len(units)] - both[len(units) :]) / 2).tolist()
+        return (
+            [statistic.effect(row, items.signs) for row in odd],
+            [statistic.bootstrap(row, items.signs, 0) for row in odd] if len(odd) == 1 else [],
+        )
+
+    def _gains(self, records: Sequence[Any], folder: Path, trait: str) -> dict[str, object]:
+        """The mean gains of some pairs, spread evenly, and how many have both above 0."""
+        from psyctl_core import Context, open_dataset
+        from psyctl_core.records import ContrastivePair, Persona, Scenario
+        from psyctl_likelihood import LikelihoodConfig
+        from psyctl_likelihood.judge import LikelihoodJudge
+
+        told = open_dataset(folder, trait).run["personas"]
+        asked = request_of(WAYS["today"])
+        judge = LikelihoodJudge(LikelihoodConfig(), Context())
+        most = min(JUDGED, len(records))
+        scores = []
+        for record in [records[i * len(records) // most] for i in range(most)]:
+            scenario = Scenario(record.id, 0, record.situation, record.character)
+            requests = tuple(
+                asked(scenario, Persona(trait, told[side]["description"]), side, max_tokens=1, temperature=0.0, seed=0)
+                for side in ("positive", "neutral")
+            )
+            pair = ContrastivePair(scenario, trait, record.positive_text, record.neutral_text, {}, requests)
+            questions = [replace(each, id=str(number)) for number, each in enumerate(judge.requests(pair, ""))]
+            found = {completion.id: completion for completion in self._backend.generate(questions)}
+            scores.append(judge.verdict(pair, "", [found[each.id] for each in questions]).scores)
+        return {
+            "judged": most,
+            "gain +": round(statistics.fmean(each["positive_gain"] for each in scores), 3),
+            "gain 0": round(statistics.fmean(each["neutral_gain"] for each in scores), 3),
+            "both gain": round(statistics.fmean(min(each.values()) > 0 for each in scores), 2),
+        }
+
+
+@contextmanager
+def ruler() -> Iterator[Ruler]:
+    """The embedded model in float32, to judge and to steer."""
+    from psyctl_core import Context
+    from psyctl_core._plugins.registry import discover
+    from psyctl_core._plugins.selection import Selection, config_of, resolve
+
+    registry = discover()
+    config = config_of(registry.get("backend", "hf"), {"model": "embedded", "dtype": "float32", "device": "cpu"})
+    backend = resolve(registry, "backend", Selection("hf", config)).make(Context())
+    try:
+        yield Ruler(backend.lend(), backend)
+    finally:
+        backend.close()
