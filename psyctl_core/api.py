@@ -321,7 +321,7 @@ def build_caa(
 ) -> Report:
     """Build a contrastive dataset for each trait; the same call again continues what it began.
 
-    What is not named here is as the field of :class:`BuildConfig` or :class:`Sampling` of that name.
+    What is not named here is as that field of :class:`BuildConfig`, :class:`Sampling` or :class:`PersonaChoice`.
 
     Args:
         personality: One trait or several, comma-separated.
@@ -332,16 +332,11 @@ def build_caa(
         sink: Where records go, likewise.
         runner: Where the backend runs, likewise; with others than ``local`` the backend must have a name.
         judge: Who accepts pairs; with one, ``limit_samples`` counts the accepted ones.
-        judge_backend: Who answers the judge; ``None`` is ``backend``.
         positive: Descriptions of your own of a person with the trait; ``{character}`` stands for the name.
         neutral: Those of the person that the trait is compared with.
-        contrast: Whether that is a ``neutral`` person or the ``opposite`` one.
         personas: How many personas the prompter describes on each side, dealt to the scenarios in turn.
         fresh: Start another file even where one could be continued.
         progress: Called with a ``Progress`` after every answer, every scenario and every change of phase.
-
-    Returns:
-        What was done and where it lies.
 
     Raises:
         PsyctlError: With a message and a way out; what was written before stays and can be continued.

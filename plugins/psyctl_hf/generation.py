@@ -54,6 +54,7 @@ class Generator:
         self._penalty = loading.pick_penalty(config.repetition_penalty, self._model)
         self._paged: paged.Paged | None = None
         self._can_page = True
+        self._told = ""
         self._control = chat.end_tokens(self._tokenizer)
         self._eos = self._own_ends()
         # Whatever else the model's settings hold (a penalty, beams, forced tokens) is not for our answers.
@@ -248,8 +249,10 @@ class Generator:
                 f"Continuous batching cannot answer these requests: {why}.",
                 "Give --hf-repetition-penalty 1 and --temperature 0 on one device, or --hf-batching auto.",
             )
-        if why:
-            log.debug("Not answering with continuous batching: %s.", why)
+        if why and why != self._told:
+            self._told = why
+            is_ready = self._device.type == "cuda" and paged.flash_attention()
+            log.log(logging.INFO if is_ready else logging.DEBUG, "Not answering with continuous batching: %s.", why)
         return self._can_page and not why
 
     def _continuous(

@@ -174,7 +174,7 @@ class Asking:
             messages=messages,
             prefill=prefill,
             max_tokens=max_tokens,
-            temperature=self._sampling.temperature,
+            temperature=0.0,  # one description is for all pairs: the likeliest, not one by chance
             seed=request_seed(self._sampling.seed, "\n".join(message.content for message in messages)),
         )
         try:

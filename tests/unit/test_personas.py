@@ -17,6 +17,7 @@ from psyctl_core._caa.traits import KNOWN, parse_traits
 from psyctl_core.cli.app import make_app
 from psyctl_core.records import NEUTRAL
 from psyctl_core.testing import FakeBackend, FakePrompter, FakeSource
+from psyctl_core.testing.fakes import fake_answer
 from psyctl_p2.checks import flaw
 from psyctl_static import StaticConfig
 from psyctl_static.prompter import StaticPrompter
@@ -323,3 +324,15 @@ def test_a_plan_with_p2_asks_for_nothing_twice(tmp_path):
         limit_samples=4, contrast="opposite", personas=2,
     )  # fmt: skip
     assert {len(prompts) for prompts in plan.persona_prompts.values()} == {2}
+
+
+def test_a_description_for_all_pairs_is_not_left_to_chance(run):
+    asked = []
+
+    def noted(request):
+        asked.append((request.id.split(":")[0], request.temperature))
+        return fake_answer(request)
+
+    run("Extroversion", prompter="p2", backend=FakeBackend(answer=noted), limit_samples=2, temperature=0.7)
+    assert {heat for kind, heat in asked if kind == "persona"} == {0.0}
+    assert {heat for kind, heat in asked if kind != "persona"} == {0.7}
