@@ -75,15 +75,17 @@ def there_of(job: Job) -> There:
     Raises:
         OutputError: What lies in a trait's folder cannot be read.
     """
-    wanted = {trait.name: identity_of(job, trait) for trait in job.traits}
-    shared = _shared(next(iter(wanted.values())))
+    wanted: dict[str, dict[str, Any]] = {trait.name: identity_of(job, trait) for trait in job.traits}
+    first = next(iter(wanted.values()))
+    shared = _shared(first)
+    judged = first["source"]["own"].get("dataset")  # what is judged anew differs in everything, and that is meant
     by_name: dict[str, dict[str, Run]] = defaultdict(dict)
     others: dict[str, Run] = {}
     for run in _runs_in(job.config.output):
         is_same = _own(run.identity) == wanted[run.trait] if run.trait in wanted else _shared(run.identity) == shared
         if is_same:
             by_name[run.name].setdefault(run.trait, run)
-        elif run.trait in wanted:
+        elif run.trait in wanted and run.name != judged:
             others[run.trait] = max(run, others.get(run.trait, run), key=lambda each: each.name)
     name = max(by_name, key=lambda name: (len(wanted.keys() & by_name[name].keys()), name), default="")
     found = by_name[name] if name else {}

@@ -500,6 +500,13 @@ def test_who_answered_stays_noted_in_what_is_judged_anew(run):
     assert before.keys() & after.keys()
 
 
+def test_what_is_judged_anew_is_not_called_made_with_other_settings(judged, caplog):
+    rejudge(str(judged), "--rubric-positive", "30")
+    assert "other settings" not in caplog.text
+    rejudge(str(judged), "--rubric-positive", "40")
+    assert "was made with other settings (judge.own.settings" in caplog.text
+
+
 def test_judging_anew_tells_programs_what_came_of_it(judged, capsys, tmp_path):
     rejudge(str(judged), "--rubric-positive", "30", "--json", "--log-file", str(tmp_path / "judge.log"))
     (found,) = json.loads(capsys.readouterr().out)
