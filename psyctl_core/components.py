@@ -251,7 +251,7 @@ class BackendState:
     waiting: str = ""
     retries: int = 0
     workers: int | None = None
-    answered: Mapping[str, int] = field(default_factory=dict)
+    answered: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 @runtime_checkable

@@ -25,6 +25,9 @@ log = logging.getLogger("psyctl")
 
 T = TypeVar("T")
 
+MAX_TEMPERATURE = 0.1
+"""Of what is asked to describe somebody: that stands for all pairs, not to be left to chance. Some servers refuse 0."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -174,7 +177,7 @@ class Asking:
             messages=messages,
             prefill=prefill,
             max_tokens=max_tokens,
-            temperature=0.0,  # one description is for all pairs: the likeliest, not one by chance
+            temperature=min(self._sampling.temperature, MAX_TEMPERATURE),
             seed=request_seed(self._sampling.seed, "\n".join(message.content for message in messages)),
         )
         try:

@@ -140,7 +140,7 @@ def test_the_line_fits_the_terminal_and_says_what_is_waited_for(install, tmp_pat
     assert all("persona" not in line and "getting ready" not in line for line in running), "a stale note"
     assert any("━" in line for line in running)
     assert any("rate limited: waiting for" in line for line in running)
-    assert any(line.startswith("The Openness persona: {character} is curious") for line in lines)
+    assert any(line.startswith("The Openness persona: {character} is ") for line in lines)
     assert [line.split() for line in lines if line.startswith("Trait")] == [["Trait", "Pairs", "New", "Rejected"]]
 
 

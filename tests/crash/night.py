@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -135,7 +134,7 @@ class Start:
         """Kill it once it tells of so many pairs."""
         while self.process.poll() is None:
             if any(event.get("pairs", 0) >= pairs for event in self.events()):
-                self.process.send_signal(signal.SIGKILL)
+                self.process.kill()
             time.sleep(0.02)
 
     def events(self) -> list[dict[str, Any]]:

@@ -1189,7 +1189,11 @@ TRAITS = [
     ("quick to speak,", "and fills a room with good cheer"),
     ("friendly but measured,", "and neither seeks nor avoids attention"),
 ]
-HABITS = [("listen as much as they talk",), ("speak up early and often",), ("choose plain words and keep promises",)]
+HABITS = [
+    ("listen as much as they talk",), ("speak up early and often",), ("choose plain words and keep promises",),
+    ("ask before they answer",), ("laugh at small things",), ("let others go first",), ("come straight to the point",),
+    ("remember names and faces",), ("like a quiet evening",), ("take their time",), ("try what is new",),
+]  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -181,4 +181,4 @@ def test_the_whole_of_a_hub_dataset_as_the_readme_types_it(loopback, psyctl, ser
     written = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert len(written) == 12
     assert all(schema.problem("caa-record", row) == "" for row in written)
-    assert server.log.requests == 2 * 12 + 6  # four for the personas, and two since what was said shows no trait
+    assert server.log.requests == 2 * 12 + 4  # four for the personas

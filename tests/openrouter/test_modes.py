@@ -101,6 +101,7 @@ def job(serve, connect, run, monkeypatch, caplog):
             limit_samples=PAIRS,
             raises=raises,
             max_tokens=32,
+            temperature=0.0 if "positive" in mode else 0.7,
         )
         return report, server, caplog.text, backend
 

@@ -31,7 +31,7 @@ def test_its_commands_work_as_typed(page, example, environment, check, tmp_path)
         shutil.copy(path, tmp_path)
     (csv,) = re.findall(r"```csv\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     (tmp_path / "stop.csv").write_text(csv, encoding="utf-8")
-    lines = [line[2:].split() for line in page.splitlines() if line.startswith("$ ")]
+    lines = [line[2:].split() for line in page.replace("\\\n", "").splitlines() if line.startswith("$ ")]
     assert [words[0] for words in lines] == ["pip", "python", *["psyctl"] * 5]
     printed = {}
     for command, *words in lines[1:]:

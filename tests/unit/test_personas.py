@@ -334,5 +334,5 @@ def test_a_description_for_all_pairs_is_not_left_to_chance(run):
         return fake_answer(request)
 
     run("Extroversion", prompter="p2", backend=FakeBackend(answer=noted), limit_samples=2, temperature=0.7)
-    assert {heat for kind, heat in asked if kind == "persona"} == {0.0}
+    assert {heat for kind, heat in asked if kind == "persona"} == {0.1}
     assert {heat for kind, heat in asked if kind != "persona"} == {0.7}
