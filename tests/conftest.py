@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +28,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+]  # fmt: skip
 
 PROGRAMS = {"psyctl", "typed", "held", "hub", "with_hub", "loopback"}
 """Fixtures that start a program of its own: what takes one is left to `make test`."""
@@ -229,3 +234,15 @@ def tiny_model(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """A real, tiny, randomly weighted Llama with a chat template: a folder that ``from_pretrained`` reads."""
     pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
     return once("tiny-model", _fill_tiny_model)
+
+
+@pytest.fixture(scope="module")  # it runs an event loop, in which other modules' own cannot run
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium here")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
