@@ -49,15 +49,16 @@ from pathlib import Path
 from psyctl_core._engine.status import status
 from psyctl_core._plugins.registry import discover
 from psyctl_core.errors import PsyctlError
-output, log, end = map(Path, sys.argv[1:])
+output, log = map(Path, sys.argv[1:])
 registry = discover()
 with log.open("a") as file:
-    while not end.exists():
+    while True:
         try:
-            file.write(json.dumps([run.as_json() for run in status(output, registry)]) + "\\n")
-            file.flush()
+            seen = [run.as_json() for run in status(output, registry)]
         except PsyctlError:
-            pass
+            seen = []
+        file.write(json.dumps(seen) + "\\n")
+        file.flush()
         time.sleep(0.2)
 """
 
@@ -151,6 +152,30 @@ class Start:
         """What it printed in the end."""
         told: dict[str, Any] = json.loads(self._summary_file.read_text(encoding="utf-8"))
         return told
+
+
+class Watcher:
+    """A second process that reads the status again and again; each look is a line of its file."""
+
+    def __init__(self, output: Path, file: Path) -> None:
+        self._file = file
+        file.touch()
+        self._process = subprocess.Popen([sys.executable, "-c", WATCHER, str(output), str(file)], env=environment())
+
+    def looks(self) -> list[str]:
+        """Its looks so far, without one that it is still writing."""
+        return [line for line in self._file.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"]
+
+    def look_again(self) -> None:
+        """Wait for a look that began after this call: the second from now, as one may be under way."""
+        wanted = len(self.looks()) + 2
+        while len(self.looks()) < wanted and self._process.poll() is None:
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
 
 
 def typed(*words: str) -> str:
@@ -269,15 +294,14 @@ def sleepless(pairs: int, folder: Path) -> Night:
     write_rows(rows, pairs + pairs // 2 + 40)
     faults = [part for fault in FAULTS for part in ("--fault", fault)]
     server = StandIn("--latency", "0.02", "--retry-after", "0.05", "--slow-seconds", "0.3", *faults)
-    end = folder / "end"
-    watcher = subprocess.Popen(
-        [sys.executable, "-c", WATCHER, str(output), str(folder / "watched"), str(end)], env=environment()
-    )
+    watcher = Watcher(output, folder / "watched")
+    starts: dict[str, Start] = {}
     try:
         budget = pairs * 4 * 0.5 * MEAN_COST
         write_recipe(folder / "night.yaml", server.url, output, rows, pairs, budget)
-        starts = {"first": Start(folder, "first")}
+        starts["first"] = Start(folder, "first")
         night.same("code of the first start", wanted=75, code=starts["first"].ended())
+        watcher.look_again()
         if (charged := log_of(server)["charged"]) > budget:
             night.wrong.append(f"the budget was {budget}, and {charged} was charged")
         starts["raised"] = Start(folder, "raised", "--max-cost", "100")
@@ -285,13 +309,12 @@ def sleepless(pairs: int, folder: Path) -> Night:
         night.same("code of the killed start", wanted=-9, code=starts["raised"].ended())
         starts["last"] = Start(folder, "last", "--max-cost", "100", "--personality", ", ".join(TRAITS))
         night.same("code of the last start", wanted=0, code=starts["last"].ended())
-        end.touch()
-        watcher.wait()
+        watcher.look_again()
         summary = starts["last"].summary()
         for name, start in starts.items():
             check_events(night, name, start.events())
         check_end(night, starts["last"].events(), summary)
-        check_watched(night, (folder / "watched").read_text(encoding="utf-8").splitlines())
+        check_watched(night, watcher.looks())
         typed("dataset.report", str(output), "--html", str(folder / "report.html"))
         check_datasets(night, output, summary, (folder / "report.html").read_text(encoding="utf-8"))
         check_books(night, log_of(server), summary["usage"])
@@ -299,10 +322,10 @@ def sleepless(pairs: int, folder: Path) -> Night:
         night.figures["rejected"] = {d["trait"]: sum(d["rejected"].values()) for d in summary["datasets"]}
         return night
     finally:
-        end.touch()
-        for process in (watcher, *(start.process for start in starts.values())):
-            process.kill()
-            process.wait()
+        watcher.stop()
+        for start in starts.values():
+            start.process.kill()
+            start.process.wait()
         server.stop()
 
 
