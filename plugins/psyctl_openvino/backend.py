@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import importlib.util
 import logging
+import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +31,9 @@ log = logging.getLogger("psyctl")
 
 QUEUED = 16
 """Requests waiting inside the engine beyond those it computes, so that a place never stays empty for a step."""
+
+STUCK = 600.0
+"""Seconds after which a step, which takes some seconds at most, will never end."""
 
 
 class OpenVinoBackend(InferenceBackend):
@@ -112,7 +118,8 @@ class OpenVinoBackend(InferenceBackend):
 
     def _step(self) -> None:
         try:
-            self._pipeline.step()
+            with _ended_if_stuck():
+                self._pipeline.step()
         except RuntimeError as error:
             raise BackendError(
                 f"OpenVINO stopped: {_first_line(error)}.",
@@ -212,6 +219,23 @@ def _check_room(name: str, size: int, config: OpenVinoConfig) -> None:
 
 def _gib(size: int) -> str:
     return f"{size / (1 << 30):.1f} GiB"
+
+
+@contextmanager
+def _ended_if_stuck() -> Iterator[None]:
+    """End the process, and print what each thread was at, where the engine does not come back.
+
+    It has been seen to wait for itself and to hold Python's own lock meanwhile: neither Ctrl-C nor a thread of ours can
+    end that. faulthandler's timer needs no lock. What was answered is in the run's journal by then.
+    """
+    if sys.__stderr__ is None:  # a program without a console
+        yield
+        return
+    faulthandler.dump_traceback_later(STUCK, exit=True, file=sys.__stderr__)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _is_over(handle: Any) -> bool:

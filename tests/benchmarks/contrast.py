@@ -9,12 +9,11 @@ The same scenes and personas (`static`) are asked about in several ways, of the 
 - words: the AUC of words and pairs of words, cross-validated, as `dataset.check` has it
 - gain: how much likelier, in nats a token, an answer is under its own persona than under the other, positive and
   neutral, as the judge `likelihood` has it; all of them by the *same* request, the one of PROMPT_VERSION 1
-- effect: the mean difference over answer tokens at block 18 of 30, added to the residual stream: how much likelier
-  statements of the trait become than statements of the opposite, in nats a token; half the difference of adding and
-  subtracting, at a damage of .1 nats a token of neutral text. Beside it 20 random and 20 label-shuffled vectors.
+- effect: of the mean difference over answer tokens at block 18 of 30: how much likelier shipped statements of the trait
+  become than those of the opposite, in nats a token, at a damage of .1, to first order (first_order.py); beside it the
+  standard deviation of 20 random and 20 label-shuffled vectors of the same pairs
 
-SODA rows are not in this repository, nor are the statements: `PSYCTL_BENCH_DATA` names a folder with `soda.jsonl`
-(columns narrative, dialogue, speakers) and `mwe_extraversion.jsonl` and its like (rows of statement and matches_trait).
+SODA rows are not in this repository: `PSYCTL_BENCH_SODA` names a file of them (columns narrative, dialogue, speakers).
 A row gives up to three scenes: its dialogue from the first, the third and the fifth turn on.
 
 `PSYCTL_BENCH_WORK` keeps the data sets and rows, and what is there already is not measured again; `PSYCTL_BENCH_WAYS`
@@ -23,7 +22,6 @@ and `PSYCTL_BENCH_BACKENDS` name some; `PSYCTL_BENCH_SCENES` (200) and `PSYCTL_B
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import statistics
@@ -35,17 +33,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-TRAITS = {"Extroversion": "extraversion", "Neuroticism": "neuroticism", "Machiavellianism": "machiavellianism"}
-BACKENDS = ("openvino", "hf")
-DEPTH = 18
-LAYER = f"model.layers[{DEPTH}]"
-STATEMENTS = 200
-DAMAGE = 0.1
-LENGTH = 36.0
-"""Where the search for the dose begins; the median norm of the states there is about 120."""
-CONTROLS = 20
+from first_order import Damage, Statements, differences, states_of
 
-DATA = Path(os.environ.get("PSYCTL_BENCH_DATA", "."))
+TRAITS = ("Extroversion", "Neuroticism", "Machiavellianism")
+BACKENDS = ("openvino", "hf")
+
+SODA = Path(os.environ.get("PSYCTL_BENCH_SODA", "soda.jsonl"))
 WORK = Path(os.environ.get("PSYCTL_BENCH_WORK", tempfile.gettempdir() + "/psyctl-contrast"))
 SCENES = int(os.environ.get("PSYCTL_BENCH_SCENES", "200"))
 JUDGED = int(os.environ.get("PSYCTL_BENCH_JUDGED", "60"))
@@ -95,19 +88,14 @@ after answers and figures of others had been seen, on the same scenes."""
 
 
 def measure() -> list[dict[str, object]]:
-    """A row for each way, backend and trait, and one of the controls for each trait."""
+    """A row for each way, backend and trait."""
     names = os.environ.get("PSYCTL_BENCH_WAYS", ",".join(WAYS)).split(",")
     backends = os.environ.get("PSYCTL_BENCH_BACKENDS", ",".join(BACKENDS)).split(",")
-    rows: list[dict[str, object]] = []
     for backend in backends:
         for name in names:
             built(name, backend)
     with ruler() as rule:
-        for trait in TRAITS:
-            rows.append(rule.controls(trait, names[0], backends[0]))
-            for name in names:
-                rows += [kept(rule, name, backend, trait) for backend in backends]
-    return rows
+        return [row for name in names for backend in backends for row in kept(rule, name, backend)]
 
 
 def folder_of(name: str, backend: str) -> Path:
@@ -119,7 +107,7 @@ def scenes() -> Path:
     """The scenes as a file of SODA rows."""
     path = WORK / "scenes.jsonl"
     if not path.exists():
-        rows = [json.loads(line) for line in (DATA / "soda.jsonl").read_text(encoding="utf-8").splitlines()]
+        rows = [json.loads(line) for line in SODA.read_text(encoding="utf-8").splitlines()]
         cut = [
             row | {"dialogue": row["dialogue"][start:], "speakers": row["speakers"][start:]}
             for start in (0, 2, 4)
@@ -187,17 +175,18 @@ def built(name: str, backend: str) -> Path:
     return folder
 
 
-def kept(rule: Ruler, name: str, backend: str, trait: str) -> dict[str, object]:
-    """A way's row of one trait, measured once."""
-    path = folder_of(name, backend) / f"row-{SCENES}-{trait}.json"
+def kept(rule: Ruler, name: str, backend: str) -> list[dict[str, object]]:
+    """A way's rows, one a trait, measured once."""
+    folder = folder_of(name, backend)
+    path = folder / f"rows-{SCENES}.json"
     if not path.exists():
-        row = (
-            {"way": name, "backend": backend, "trait": trait}
-            | figures(name, backend, trait)
-            | rule.read(folder_of(name, backend), trait)
-        )
-        path.write_text(json.dumps(row), encoding="utf-8")
-        print(row, flush=True)
+        told = rule.read(folder)
+        rows = [
+            {"way": name, "backend": backend, "trait": trait} | figures(name, backend, trait) | told[trait]
+            for trait in TRAITS
+        ]
+        path.write_text(json.dumps(rows), encoding="utf-8")
+        print(*rows, sep="\n", flush=True)
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -235,110 +224,33 @@ class Ruler:
     """The model that judges and is steered, with what is computed once."""
 
     def __init__(self, lent: Any, backend: Any) -> None:
-        from psyctl_steering.damage import Neutral
-        from psyctl_steering.passes import Passes
-
+        lent.model.requires_grad_(False)
+        damage = Damage(lent)
         self._lent = lent
         self._backend = backend
-        self._passes = Passes(lent.model, LAYER, lent.tokenizer.pad_token_id or 0)
-        self._neutral = Neutral(lent, self._passes)
-        self._items: dict[str, Any] = {}
-        self._lower = lent.model.base_model
-        self._read: dict[str, tuple[int, Any]] = {}
+        self._statements = {trait: Statements(lent, trait, damage) for trait in TRAITS}
 
-    def read(self, folder: Path, trait: str) -> dict[str, object]:
-        """Judged contrast and effect of a data set."""
+    def read(self, folder: Path) -> dict[str, dict[str, object]]:
+        """Judged contrast and effect of a way's data sets, by the trait."""
         from psyctl_core import open_dataset
 
-        records = list(open_dataset(folder, trait))
-        direction = self._differences(records).mean(0)
-        (effect,), ((low, high),) = self._effects(direction[None] / direction.norm(), trait)
-        told = {"effect": round(effect, 3), "95 %": f"{low:.3f} to {high:.3f}"}
-        return told | (self._gains(records, folder, trait) if JUDGED else {})
+        records = {trait: list(open_dataset(folder, trait)) for trait in TRAITS}
+        states = states_of(self._lent, records)
+        return {
+            trait: self._effect(differences(states, trait), trait)
+            | (self._gains(records[trait], folder, trait) if JUDGED else {})
+            for trait in TRAITS
+        }
 
-    def controls(self, trait: str, name: str, backend: str) -> dict[str, object]:
-        """The spread of vectors of no use."""
-        from psyctl_core import open_dataset
-        from psyctl_steering.controls import random_directions, shuffled_directions
-
-        path = folder_of(name, backend) / f"controls-{SCENES}-{trait}.json"
-        if not path.exists():
-            differences = self._differences(list(open_dataset(folder_of(name, backend), trait)))
-            found = {
-                "random": random_directions(CONTROLS, differences.shape[1], 0),
-                "label-shuffled": shuffled_directions(CONTROLS, differences, 0),
-            }
-            told = [
-                f"{CONTROLS} {kind}: {statistics.fmean(effects):+.3f}, SD {statistics.stdev(effects):.3f}, "
-                f"{min(effects):+.3f} to {max(effects):+.3f}"
-                for kind, units in found.items()
-                for effects, _ in [self._effects(units, trait)]
-            ]
-            row = {"way": "(vectors of no use)", "trait": trait, "which": "; ".join(told)}
-            path.write_text(json.dumps(row), encoding="utf-8")
-            print(row, flush=True)
-        return json.loads(path.read_text(encoding="utf-8"))
-
-    def _differences(self, records: Sequence[Any]) -> Any:
-        """Each pair's difference of states, averaged over the answer's tokens: shape ``[pairs, width]``.
-
-        As `psyctl_steering.states.read` has it, but all ways ask about the same scenes, so that a scene is read once.
-        """
-        import torch
-
-        from psyctl_core.records import prompt_of
-
-        found = []
-        for record in records:
-            means = self._means(prompt_of(record), [record.positive_text, record.neutral_text])
-            found.append(means[0] - means[1])
-        return torch.stack(found)
-
-    def _means(self, prompt: str, answers: Sequence[str]) -> Any:
-        import torch
-
-        from psyctl_core.records import ChatRequest, Message
-
-        asked = [ChatRequest("", (Message("user", prompt),), prefill=text) for text in ("", *answers)]
-        bare, *whole = self._lent.encode(asked)
-        starts = [next(i for i, (a, b) in enumerate(zip([*bare, -1], ids, strict=False)) if a != b) for ids in whole]
-        shared = min(starts)
-        with torch.inference_mode(), mock.patch.object(self._lower, "layers", self._lower.layers[: DEPTH + 1]):
-            if prompt not in self._read or self._read[prompt][0] > shared:
-                ids = torch.tensor([bare[:shared]])
-                self._read[prompt] = shared, self._lower(input_ids=ids, use_cache=True).past_key_values
-            begun, cache = self._read[prompt]
-            means = []
-            for ids, start in zip(whole, starts, strict=True):
-                again = copy.deepcopy(cache)
-                kept: list[Any] = []
-                hook = self._lower.layers[DEPTH].register_forward_hook(lambda _, __, out, kept=kept: kept.append(out))
-                self._lower(input_ids=torch.tensor([ids[begun:]]), past_key_values=again, use_cache=True)
-                hook.remove()
-                states = kept[0][0] if isinstance(kept[0], tuple) else kept[0]
-                means.append(states[0, start - begun :].mean(0))
-        return means
-
-    def _effects(self, units: Any, trait: str) -> tuple[list[float], list[tuple[float, float]]]:
-        """The effects of directions of length 1 at the damage, and their intervals over statements."""
-        import torch
-
-        from psyctl_steering import figures as statistic
-        from psyctl_steering.items import read_statements, some_of, statements
-
-        if trait not in self._items:
-            items = statements(some_of(read_statements(str(DATA / f"mwe_{TRAITS[trait]}.jsonl")), STATEMENTS), trait)
-            groups = items.write(self._lent, "")
-            texts = [text for group in groups for text in group]
-            self._items[trait] = items, self._passes.prepared(groups), texts
-        items, batches, texts = self._items[trait]
-        lengths = torch.tensor(self._neutral.doses(units, DAMAGE, LENGTH))[:, None]
-        both = items.value(self._passes.logprobs(batches, texts, torch.cat([units * lengths, -units * lengths])))
-        odd = ((both[: len(units)] - both[len(units) :]) / 2).tolist()
-        return (
-            [statistic.effect(row, items.signs) for row in odd],
-            [statistic.bootstrap(row, items.signs, 0) for row in odd] if len(odd) == 1 else [],
-        )
+    def _effect(self, found: Any, trait: str) -> dict[str, object]:
+        told = self._statements[trait].told(found)
+        low, high = told["interval"]
+        return {
+            "effect": round(told["effect"], 3),
+            "95 %": f"{low:.3f} to {high:.3f}",
+            **{f"{kind} SD": round(spread, 3) for kind, (_, spread) in told["controls"].items()},
+            "verdict": told["verdict"],
+        }
 
     def _gains(self, records: Sequence[Any], folder: Path, trait: str) -> dict[str, object]:
         """The mean gains of some pairs, spread evenly, and how many have both above 0."""

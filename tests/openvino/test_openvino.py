@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import openvino_genai
@@ -132,6 +134,22 @@ def test_a_failing_engine_is_told(monkeypatch, tmp_path):
     backend = made(monkeypatch, tmp_path, FakePipeline(fail_after=1))
     with pytest.raises(BackendError, match="OpenVINO stopped: no blocks left"):
         list(backend.generate(requests(3)))
+
+
+HANGS = """
+import ctypes
+from psyctl_openvino import backend
+backend.STUCK = 0.2
+with backend._ended_if_stuck():
+    ctypes.PyDLL(None).sleep(60)  # unlike CDLL, PyDLL keeps Python's lock
+"""
+
+
+@pytest.mark.slow
+def test_an_engine_that_keeps_pythons_lock_forever_ends_the_program():
+    done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, check=False, timeout=50)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Timeout (0:00:00.200000)!")
 
 
 def test_data_cannot_be_control_tokens():
