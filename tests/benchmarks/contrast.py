@@ -34,6 +34,7 @@ from typing import Any
 from unittest import mock
 
 from first_order import Damage, Statements, differences, states_of
+from personas import scenes
 
 TRAITS = ("Extroversion", "Neuroticism", "Machiavellianism")
 BACKENDS = ("openvino", "hf")
@@ -103,20 +104,10 @@ def folder_of(name: str, backend: str) -> Path:
     return WORK / f"{backend}-{name.replace(' ', '-')}"
 
 
-def scenes() -> Path:
+def scenes_file() -> Path:
     """The scenes as a file of SODA rows."""
     path = WORK / "scenes.jsonl"
-    if not path.exists():
-        rows = [json.loads(line) for line in SODA.read_text(encoding="utf-8").splitlines()]
-        cut = [
-            row | {"dialogue": row["dialogue"][start:], "speakers": row["speakers"][start:]}
-            for start in (0, 2, 4)
-            for row in rows
-            if len(set(row["speakers"][start:])) > 1
-        ]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(json.dumps(row) + "\n" for row in cut), encoding="utf-8")
-    return path
+    return path if path.exists() else scenes(SODA, path, [0, 2, 4])
 
 
 def request_of(way: Way) -> Callable[..., Any]:
@@ -164,7 +155,7 @@ def built(name: str, backend: str) -> Path:
                 ", ".join(TRAITS),
                 folder,
                 backend=config(model="embedded", repetition_penalty=way.penalty),
-                source=SodaConfig(dataset=str(scenes())),
+                source=SodaConfig(dataset=str(scenes_file())),
                 prompter="static",
                 temperature=way.temperature,
                 max_tokens=way.max_tokens,

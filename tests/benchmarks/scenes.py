@@ -1,15 +1,14 @@
 """What makes scenes steer: the shipped starter scenes beside SODA's, each changed in one thing at a time.
 
 Every row is a set of scenes that the embedded model answers for one trait and for nobody in particular, with shipped
-personas. "effect" is what the mean difference over the answers' tokens at block 18 does to held-out statements of the
-trait, at 0.1 nats per token of damage, half the difference of adding and subtracting; "items" is its 95 % interval over
-statements. "pairs" is the standard deviation that it has over other pairs of the same kind: of a bootstrap over the
-pairs, to first order. Controls are vectors of no use at the same damage; their spread is what an effect must exceed.
-"begin alike" is the share of the commonest first three words, of the trait's answers and of the others.
+personas and the default request. "effect" is what the mean difference over the answers' tokens at block 18 does to the
+shipped statements of the trait, to first order (first_order.py); "95 %" is its interval over statements. "other pairs"
+is the standard deviation that it has over a bootstrap of the pairs; those of random and label-shuffled vectors stand
+beside it. "begin alike" is the share of the commonest first three words, of the trait's answers and of the others.
 
-Needs conversations in SODA's shape and statements in the shape of the model-written evals:
-`PSYCTL_BENCH_SODA=soda.jsonl PSYCTL_BENCH_STATEMENTS=extraversion.jsonl`. `PSYCTL_BENCH_TRAIT` (Extroversion) is the
-trait, `PSYCTL_BENCH_PAIRS` (100) the most pairs of a row, `PSYCTL_BENCH_STARTER` a file instead of the shipped one.
+Needs conversations in SODA's shape: `PSYCTL_BENCH_SODA=soda.jsonl`. `PSYCTL_BENCH_TRAIT` (Extroversion) is the trait,
+`PSYCTL_BENCH_PAIRS` (100) the most pairs of a row, `PSYCTL_BENCH_STARTER` a file instead of the shipped one,
+`PSYCTL_BENCH_KEEP` a file that keeps answers for later runs.
 Rows that are named as arguments are measured alone: `python tests/benchmarks/scenes.py starter soda`.
 """
 
@@ -22,22 +21,19 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from first_order import Damage, Statements, differences, states_of
+
 TRAIT = os.environ.get("PSYCTL_BENCH_TRAIT", "Extroversion")
 PAIRS = int(os.environ.get("PSYCTL_BENCH_PAIRS", "100"))
 SODA = os.environ.get("PSYCTL_BENCH_SODA", "")
-STATEMENTS = os.environ.get("PSYCTL_BENCH_STATEMENTS", "")
 KEEP = os.environ.get("PSYCTL_BENCH_KEEP", "")
 STARTER = os.environ.get("PSYCTL_BENCH_STARTER", "")
-LAYER = "model.layers[18]"
-DAMAGE = 0.1
-CONTROLS = 20
 DRAWS = 1000
 
 Row = dict[str, Any]
@@ -177,7 +173,7 @@ def pairs(found: Sequence[Any], backend: Any) -> list[Any]:
         for trait in (NEUTRAL, TRAIT):
             persona = prompter.describe(trait, None)  # type: ignore[arg-type]
             id_ = f"{each.id}:{trait}"
-            asked[id_] = answer_request(each, persona, id_, max_tokens=64, temperature=0.0, seed=0)
+            asked[id_] = answer_request(each, persona, id_, max_tokens=64, temperature=0.7, seed=0)
     answers = kept(asked)
     lacking = [request for id_, request in asked.items() if id_ not in answers]
     for completion in backend.generate(iter(lacking)):
@@ -213,132 +209,34 @@ def keep(request: Any, completion: Any) -> None:
 
 
 def _digest(request: Any) -> str:
-    asked = [*(message.content for message in request.messages), request.prefill]
+    asked = [*(message.content for message in request.messages), request.prefill, str(request.temperature)]
     return hashlib.sha256("\x1f".join(asked).encode()).hexdigest()[:32]
 
 
-class Bench:
-    """The embedded model with the statements prepared, and what it would take to move them."""
-
-    def __init__(self, lent: Any) -> None:
-        from psyctl_steering import items
-        from psyctl_steering.damage import Neutral
-        from psyctl_steering.passes import Passes
-
-        found = items.some_of(items.read_statements(STATEMENTS), 200)
-        self.lent, self.set = lent, items.statements(found, "statements")
-        self.passes = Passes(lent.model, LAYER, lent.tokenizer.pad_token_id or 0)
-        (self.texts,) = self.set.write(lent, "")
-        self.batches = self.passes.prepared([self.texts])
-        self.neutral = Neutral(lent, self.passes)
-        self._gradient: Any = None
-
-    def differences(self, records: Sequence[Any]) -> tuple[Any, float]:
-        """Each pair's positive minus neutral state, shape ``[pairs, hidden]``, and the states' median norm."""
-        from psyctl_steering.states import read
-
-        with _as_far_as_needed(self.lent.model), read(self.lent, records, [LAYER]) as found:
-            return found.at(LAYER), found.norms[LAYER]
-
-    def effects(self, units: Any, guess: float) -> tuple[list[list[float]], list[float]]:
-        """Each direction's odd effect on every item, and the length at which that is."""
-        import torch
-
-        lengths = self.neutral.doses(units, DAMAGE, guess)
-        at = units * torch.tensor(lengths)[:, None]
-        both = self.set.value(self.passes.logprobs(self.batches, self.texts, torch.cat([at, -at])))
-        half = (both[: len(units)] - both[len(units) :]) / 2
-        return half.tolist(), lengths
-
-    def gradient(self) -> Any:
-        """How the effect changes with the direction, at none: shape ``[hidden]``."""
-        import torch
-
-        from psyctl_steering.states import padded
-        from psyctl_steering.steering import changed
-
-        if self._gradient is not None:
-            return self._gradient
-        self.lent.model.requires_grad_(False)
-        direction = torch.zeros(self.lent.model.config.hidden_size, requires_grad=True)
-        sides = Counter(self.set.signs)
-        for begin in range(0, len(self.texts), 8):
-            some = self.texts[begin : begin + 8]
-            ids, mask = padded([text.ids for text in some], self.lent.model.device)
-            steered = torch.zeros(*ids.shape, 1)
-            for row, text in enumerate(some):
-                steered[row, text.start : len(text.ids)] = 1
-            with changed(self.lent.model, {LAYER: lambda states, at=steered: states + at * direction}):
-                logits = self.lent.model(input_ids=ids, attention_mask=mask, use_cache=False).logits.log_softmax(-1)
-            total = torch.zeros(())
-            for row, (text, sign) in enumerate(zip(some, self.set.signs[begin : begin + 8], strict=True)):
-                wanted = torch.tensor(text.wanted)
-                at = logits[row, len(text.ids) - len(wanted) : len(text.ids)]
-                total = total + sign * at.gather(-1, wanted).mean() / sides[sign]
-            total.backward()
-        self._gradient = direction.grad
-        return self._gradient
-
-
-def measured(name: str, records: Sequence[Any], bench: Bench) -> Row:
+def measured(name: str, records: Sequence[Any], lent: Any, statements: Statements) -> Row:
     """A row of the table."""
     import torch
-    from torch.nn.functional import normalize
 
-    from psyctl_steering import directions, figures
-    from psyctl_steering.controls import shuffled_directions
-
-    differences, norm = bench.differences(records)
-    coherence = directions.coherence(lambda: iter([differences]))
-    unit = normalize(differences.mean(0), dim=0)[None]
-    values, (length,) = bench.effects(unit, 0.2 * norm)
-    effect = figures.effect(values[0], bench.set.signs)
-    low, high = figures.bootstrap(values[0], bench.set.signs, 0)
-    shuffled = shuffled_directions(CONTROLS * 10, differences, 0) @ bench.gradient() * length
-    drawn = torch.randint(len(differences), (DRAWS, len(differences)), generator=torch.Generator().manual_seed(0))
-    slopes = normalize(differences[drawn].mean(1)) @ bench.gradient()
-    spread = float(slopes.std()) * length
+    states = states_of(lent, {TRAIT: records})
+    found = differences(states, TRAIT)
+    told = statements.told(found)
+    drawn = torch.randint(len(found), (DRAWS, len(found)), generator=torch.Generator().manual_seed(0))
     first = [[_beginning(each.positive_text), _beginning(each.neutral_text)] for each in records]
     alike = [Counter(side).most_common(1)[0] for side in zip(*first, strict=True)]
     longer = mean((len(r.positive_text) > len(r.neutral_text)) + (len(r.positive_text) == len(r.neutral_text)) / 2
                   for r in records)  # fmt: skip
     return {
-        "scenes": name, "n": len(records), "effect": f"{effect:.3f}", "items": f"{low:.3f} to {high:.3f}",
-        "pairs": f"{spread:.3f}", "first order": f"{float(unit[0] @ bench.gradient()) * length:.3f}",
-        "coherence": f"{coherence:.2f}", "longer": f"{longer:.2f}",
-        "shuffled": f"{float(shuffled.std()):.3f}",
+        "scenes": name, "n": len(records), "effect": f"{told['effect']:+.3f}",
+        "95 %": "{:.3f} to {:.3f}".format(*told["interval"]),
+        "other pairs": f"{stdev(statements.effects(found[drawn].mean(1))):.3f}",
+        **{f"{kind} SD": f"{spread:.3f}" for kind, (_, spread) in told["controls"].items()},
+        "verdict": told["verdict"], "longer": f"{longer:.2f}",
         "begin alike": " / ".join(f"{count / len(records):.2f} {words}" for words, count in alike),
     }  # fmt: skip
 
 
-@contextmanager
-def _as_far_as_needed(model: Any) -> Iterator[None]:
-    """The model without the blocks behind the one that is read."""
-    every = model.model.layers
-    model.model.layers = every[: int(re.findall(r"\d+", LAYER)[0]) + 1]
-    try:
-        yield
-    finally:
-        model.model.layers = every
-
-
-def random_controls(bench: Bench) -> Row:
-    """The row of vectors that know nothing."""
-    from psyctl_steering import figures
-    from psyctl_steering.controls import random_directions
-
-    width = bench.lent.model.config.hidden_size
-    values, _ = bench.effects(random_directions(CONTROLS, width, 0), 8.0)
-    found = [figures.effect(each, bench.set.signs) for each in values]
-    return {"scenes": "random vectors", "n": CONTROLS, "effect": _spread(found)}
-
-
 def _beginning(text: str) -> str:
     return " ".join(re.findall(r"[\w']+", text.lower())[:3])
-
-
-def _spread(found: Sequence[float]) -> str:
-    return f"mean {mean(found):.3f}, SD {stdev(found):.3f}, {min(found):.3f} to {max(found):.3f}"
 
 
 def table(names: Sequence[str]) -> Iterator[Row]:
@@ -352,22 +250,20 @@ def table(names: Sequence[str]) -> Iterator[Row]:
     backend = OpenVinoBackend(OpenVinoConfig(model="embedded"), Context())
     backend.start(Budget(None))
     with lent_model("embedded", options={"device": "cpu", "dtype": "float32"}) as lent:
-        bench = Bench(lent)
+        lent.model.requires_grad_(False)
+        statements = Statements(lent, TRAIT, Damage(lent))
         for name in names:
-            if name == "random vectors":
-                yield random_controls(bench)
-            else:
-                yield measured(name, pairs(scenarios(name), backend), bench)
+            yield measured(name, pairs(scenarios(name), backend), lent, statements)
     backend.close()
 
 
 def measure() -> list[Row]:
-    """All rows; none where the conversations or the statements are not at hand."""
-    if not SODA or not STATEMENTS:
-        return [{"scenes": "not measured: PSYCTL_BENCH_SODA and PSYCTL_BENCH_STATEMENTS name no files"}]
-    return list(table(["random vectors", *CHANGES]))
+    """All rows; none where the conversations are not at hand."""
+    if not SODA:
+        return [{"scenes": "not measured: PSYCTL_BENCH_SODA names no file"}]
+    return list(table(list(CHANGES)))
 
 
 if __name__ == "__main__":
-    for row in table(sys.argv[1:] or ["random vectors", *CHANGES]):
+    for row in table(sys.argv[1:] or list(CHANGES)):
         print(json.dumps(row, ensure_ascii=False), flush=True)
