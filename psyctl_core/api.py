@@ -490,6 +490,7 @@ def check_dataset(
     skip: Sequence[str] = (),
     thresholds: Mapping[str, Limits] | None = None,
     tokenizer: str = "",
+    model: str = "",
 ) -> tuple[Checkup, ...]:
     """Look finished datasets over with every installed check, or with some.
 
@@ -501,6 +502,7 @@ def check_dataset(
         skip: Names of checks to leave out.
         thresholds: From where on a value is worth a look and from where on it fails (``None``: never), by check.
         tokenizer: A tokenizer's folder or Hub name, for the checks that need one.
+        model: A local model for the checks that read one's states, as :func:`lent_model` takes it.
 
     Returns:
         What the checks say, one checkup for each trait.
@@ -512,7 +514,8 @@ def check_dataset(
     checks = chosen(registry, only, skip)
     for name in thresholds or ():
         known_check(name, (registered.origin.name for registered in registry.checks()))
-    sets = pair_sets([Path(path).expanduser() for path in paths], registry, trait=trait, tokenizer=tokenizer)
+    places = [Path(path).expanduser() for path in paths]
+    sets = pair_sets(places, registry, trait=trait, tokenizer=tokenizer, model=model)
     return tuple(check_up(pairs, checks, thresholds or {}) for pairs in sets)
 
 

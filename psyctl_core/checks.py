@@ -47,12 +47,14 @@ class CheckFacts:
             of the name.
         keywords: The adjectives that the positive persona was described with.
         tokenizer: The folder or Hub name of a tokenizer that the user named.
+        model: The local model that the user named, as :func:`psyctl_core.lent_model` takes it.
     """
 
     trait: str = ""
     personas: tuple[str, str] = ("", "")
     keywords: tuple[str, ...] = ()
     tokenizer: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 
+from psyctl_core.checks import Check
 from psyctl_core.components import Command
 from psyctl_core.hookspecs import hookimpl
 
@@ -54,6 +55,22 @@ def psyctl_commands() -> Sequence[Command]:
             "psyctl_steering.command_compare:steering_compare",
             "Compare datasets by what their vectors do",
         ),
+    ]
+
+
+@hookimpl
+def psyctl_dataset_checks() -> Sequence[Check]:
+    """Offer the one check that reads a model's states."""
+    return [
+        Check(
+            "coherence",
+            "psyctl_steering.coherent:coherence",
+            "Whether the pairs' differences point the same way in the states of a model",
+            "The pairs hardly agree on a direction, so their mean is mostly noise.",
+            look=0.10,
+            fail=0.03,
+            extra="hf",
+        )
     ]
 
 

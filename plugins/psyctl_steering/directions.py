@@ -76,13 +76,15 @@ METHODS: dict[str, Callable[[Chunks], torch.Tensor]] = {"mean": mean_of, "pca": 
 
 def coherence(chunks: Chunks) -> float | None:
     """The mean cosine of each pair's difference with the mean of the others; ``None`` below 3 pairs."""
-    total, count = _sum(chunks)
-    if count < 3:
-        return None
-    cosines = sum(
-        float(torch.cosine_similarity(chunk.double(), total - chunk.double(), dim=1).sum()) for chunk in chunks()
-    )
-    return cosines / count
+    _, count = _sum(chunks)
+    return sum(float(part.sum()) for part in cosines(chunks)) / count if count >= 3 else None
+
+
+def cosines(chunks: Chunks) -> Iterator[torch.Tensor]:
+    """Each pair's cosine with the mean of the others, part by part."""
+    total, _ = _sum(chunks)
+    for chunk in chunks():
+        yield torch.cosine_similarity(chunk.double(), total - chunk.double(), dim=1)
 
 
 def separation(chunks: Chunks, direction: torch.Tensor) -> float | None:

@@ -191,7 +191,9 @@ def _bad_limits(name: str, numbers: object) -> UsageError:
     )
 
 
-def pair_sets(paths: Sequence[Path], registry: Registry, *, trait: str, tokenizer: str) -> Iterator[PairSet]:
+def pair_sets(
+    paths: Sequence[Path], registry: Registry, *, trait: str, tokenizer: str, model: str
+) -> Iterator[PairSet]:
     """The pairs at a path, one set a trait: through the sink that wrote them, or as a foreign file's columns tell.
 
     Args:
@@ -199,6 +201,7 @@ def pair_sets(paths: Sequence[Path], registry: Registry, *, trait: str, tokenize
         registry: What is installed.
         trait: Keep to this trait; the trait of files that do not name one.
         tokenizer: The folder or name of a tokenizer, for checks that need one.
+        model: A local model, for checks that read its states.
 
     Raises:
         PsyctlError: Nothing can be read, or there is no pair.
@@ -216,7 +219,7 @@ def pair_sets(paths: Sequence[Path], registry: Registry, *, trait: str, tokenize
                 f"{pairs.location} holds no pair{f' ({reasons})' if reasons else ''}.",
                 "Build some, or give another dataset.",
             )
-        yield dataclasses.replace(pairs, facts=dataclasses.replace(pairs.facts, tokenizer=tokenizer))
+        yield dataclasses.replace(pairs, facts=dataclasses.replace(pairs.facts, tokenizer=tokenizer, model=model))
 
 
 def _sets(paths: Sequence[Path], registry: Registry, trait: str) -> Iterator[PairSet]:

@@ -53,6 +53,12 @@ def command(registry: Registry) -> Callable[..., None]:
         tokenizer: Annotated[
             str, typer.Option(help="A tokenizer's folder or Hub name, to check the choices' tokens with.")
         ] = "",
+        model: Annotated[
+            str,
+            typer.Option(
+                help="A local model to read states of, for coherence: a folder, a Hub name, a GGUF file or embedded."
+            ),
+        ] = "",
         worst: Annotated[int, typer.Option(help="How many pairs to show of what is not ok.", min=0)] = 3,
         strict: Annotated[bool, typer.Option("--strict", help="Fail also where a check says look.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
@@ -60,7 +66,7 @@ def command(registry: Registry) -> Callable[..., None]:
     ) -> None:
         """Look a finished dataset over for what would end up in a vector beside the trait, or instead of it.
 
-        Leaves with exit code 3 where a check fails, and asks no model.
+        Leaves with exit code 3 where a check fails, and asks no model but the one that --model names.
         """
         from psyctl_core._engine.checking import limits_from, limits_typed
         from psyctl_core.api import check_dataset
@@ -69,7 +75,13 @@ def command(registry: Registry) -> Callable[..., None]:
         limits = {**(limits_from(thresholds) if thresholds else {}), **limits_typed(threshold or ())}
         with logging_to_stderr(quiet=False, debug=debug):
             found = check_dataset(
-                *output, trait=trait, only=_names(only), skip=_names(skip), thresholds=limits, tokenizer=tokenizer
+                *output,
+                trait=trait,
+                only=_names(only),
+                skip=_names(skip),
+                thresholds=limits,
+                tokenizer=tokenizer,
+                model=model,
             )
         failed = any(checkup.count("fail") or (strict and checkup.count("look")) for checkup in found)
         if as_json:
