@@ -23,6 +23,8 @@ class HfConfig:
         dtype: ``auto`` takes bfloat16 where the hardware has it.
         repetition_penalty: 1 switches it off, ``None`` leaves it to the model's size; see
             https://arxiv.org/abs/1909.05858.
+        min_p: Where answers are drawn, no token less likely than this share of the likeliest one's probability is; see
+            https://arxiv.org/abs/2407.01082. 0 switches it off.
         batching: ``continuous`` is Transformers' continuous batching, ``own`` our loop over a block's rows.
     """
 
@@ -53,6 +55,11 @@ class HfConfig:
         help="Keeps models from repeating themselves; 1 is off. By default 1.1 below 1 billion parameters.",
         rare=True,
     )
+    min_p: float = option(
+        0.05,
+        help="Tokens less likely than this share of the likeliest one's probability are not drawn; 0 is off.",
+        rare=True,
+    )
     batching: Literal["auto", "continuous", "own"] = option(
         "auto",
         help="How rows share the model; auto takes continuous batching on CUDA with flash attention.",
@@ -73,6 +80,8 @@ class HfConfig:
                 f"A repetition penalty of {self.repetition_penalty} cannot be used.",
                 "Give --hf-repetition-penalty above 0.",
             )
+        if not 0 <= self.min_p < 1:
+            raise UsageError(f"A min-p of {self.min_p} cannot be used.", "Give --hf-min-p from 0 to below 1.")
 
 
 @hookimpl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -16,11 +17,18 @@ class Chooser:
         requests: What is asked; temperature and token limit are the first one's.
         prompts: Their token ids.
         penalty: Divides what has been read or written already (https://arxiv.org/abs/1909.05858); 1 is off.
+        min_p: Tokens less likely than this share of the likeliest one's probability are never drawn
+            (https://arxiv.org/abs/2407.01082); 0 is off.
         device: Where the logits are.
     """
 
     def __init__(
-        self, requests: Sequence[ChatRequest], prompts: Sequence[list[int]], penalty: float, device: torch.device
+        self,
+        requests: Sequence[ChatRequest],
+        prompts: Sequence[list[int]],
+        penalty: float,
+        min_p: float,
+        device: torch.device,
     ) -> None:
         self._limit = requests[0].max_tokens
         self._seeds: dict[int, int] = {}
@@ -28,6 +36,7 @@ class Chooser:
         self._most = 0
         self._temperature = requests[0].temperature
         self._penalty = penalty
+        self._least = math.log(min_p) if min_p else -math.inf
         self._added = 0
         self._places: dict[int, int] = {}
         self._seen = torch.zeros(0, 1, dtype=torch.long, device=device)
@@ -71,7 +80,9 @@ class Chooser:
             scores = logits.gather(1, ids)
             logits.scatter_(1, ids, torch.where(scores < 0, scores * self._penalty, scores / self._penalty))
         if self._temperature > 0:
-            chosen = (logits / self._temperature + self._noise_of(rows, steps, logits)).argmax(-1)
+            scores = logits / self._temperature
+            unlikely = scores < scores.amax(-1, keepdim=True) + self._least
+            chosen = (scores + self._noise_of(rows, steps, logits)).masked_fill_(unlikely, -math.inf).argmax(-1)
         else:
             chosen = logits.argmax(-1)
         self._seen[which, self._lengths[which] + step] = chosen

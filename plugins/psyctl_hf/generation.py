@@ -155,7 +155,7 @@ class Generator:
         settings = first[0][0]
         asked = dict(enumerate(first))
         requests, prompts = _apart(first)
-        chooser = Chooser(requests, prompts, self._penalty, self._device)
+        chooser = Chooser(requests, prompts, self._penalty, self._config.min_p, self._device)
 
         def more(free: int) -> dict[int, list[int]]:
             with torch.inference_mode(False):  # whoever makes the requests must not meet the mode
@@ -289,7 +289,7 @@ class Generator:
     ) -> Yields[Answer, None, None]:
         """By our own loop: nothing is padded, nothing shared is computed twice, finished rows cost nothing."""
         first = requests[0]
-        choose = Chooser(requests, prompts, self._penalty, self._device)
+        choose = Chooser(requests, prompts, self._penalty, self._config.min_p, self._device)
         ends = self._end_tokens(first.stop)
         numbered = dict(enumerate(prompts))
         yield from Decoding(self._model, numbered, ends, choose, max_tokens=first.max_tokens, rows=rows).run()
@@ -309,7 +309,7 @@ class Generator:
     ) -> Yields[Answer, None, None]:
         first = requests[0]
         ends = self._end_tokens(first.stop)
-        choose = Chooser(requests, prompts, self._penalty, self._device)
+        choose = Chooser(requests, prompts, self._penalty, self._config.min_p, self._device)
         output = self._run(prompts, first.max_tokens, [_Choice(choose)], [_LineEnds(ends)])
         new = output[:, max(map(len, prompts)) :]
         finished = ends[new]

@@ -22,6 +22,8 @@ class OpenVinoConfig:
         cache_size: Room for keys and values, in GiB.
         batched_tokens: Prompt and answer tokens computed in one step, at most.
         repetition_penalty: 1 switches it off; see https://arxiv.org/abs/1909.05858.
+        min_p: Where answers are drawn, no token less likely than this share of the likeliest one's probability is; see
+            https://arxiv.org/abs/2407.01082. 0 switches it off.
         rounded: Read a GGUF file as OpenVINO does, which rounds blocks that have a minimum (Q4_1, Q4_K).
     """
 
@@ -44,6 +46,11 @@ class OpenVinoConfig:
     cache_size: int = option(2, help="Room for keys and values, in GiB.", identity=False, rare=True)
     batched_tokens: int = option(512, help="Tokens computed in one step, at most.", identity=False, rare=True)
     repetition_penalty: float = option(1.1, help="Keeps small models from repeating themselves; 1 is off.", rare=True)
+    min_p: float = option(
+        0.05,
+        help="Tokens less likely than this share of the likeliest one's probability are not drawn; 0 is off.",
+        rare=True,
+    )
     rounded: bool = option(
         False,
         help="Let OpenVINO round 4-bit GGUF blocks instead of rewriting the file: smaller, other answers.",
@@ -65,6 +72,8 @@ class OpenVinoConfig:
                 f"A repetition penalty of {self.repetition_penalty} cannot be used.",
                 "Give --openvino-repetition-penalty above 0.",
             )
+        if not 0 <= self.min_p < 1:
+            raise UsageError(f"A min-p of {self.min_p} cannot be used.", "Give --openvino-min-p from 0 to below 1.")
 
 
 @hookimpl

@@ -143,6 +143,7 @@ class OpenVinoBackend(InferenceBackend):
         config.do_sample = request.temperature > 0
         if config.do_sample:
             config.temperature = request.temperature
+            config.min_p = self._config.min_p
             config.rng_seed = request.seed
         return config
 

@@ -47,6 +47,8 @@ REPORT = f"report-{SCENES}.json"
 
 LINE = "You write what one person in a scene says next: one short line of speech and nothing else."
 
+TWO_SENTENCES = LINE.replace("one short line", "two short sentences")
+
 ABOUT_FIFTEEN = "You write what one person in a scene says next: one sentence of about fifteen words and nothing else."
 
 IN_FIFTEEN = "{scene}\n\n{who}\n\nWhat does {name} say, in about fifteen words?"
@@ -62,6 +64,7 @@ class Way:
     temperature: float = 0.7
     max_tokens: int = 64
     penalty: float = 1.1
+    min_p: float = 0.05
 
 
 WAYS = {
@@ -81,11 +84,11 @@ WAYS = {
     "length said": Way(system=ABOUT_FIFTEEN, user=IN_FIFTEEN),
     "persona first": Way(user="{who}\n\n{scene}\n\nWhat does {name} say?"),
     "sampled at .4": Way(temperature=0.4),
-    "two sentences": Way(system=LINE.replace("one short line", "two short sentences")),
+    "two sentences": Way(system=TWO_SENTENCES),
+    "no min-p": Way(system=TWO_SENTENCES, min_p=0.0),
 }
-"""All but the last two were fixed before anything was measured, each but the first with one thing changed against
-"sampled at .7"; the last two were added
-after answers and figures of others had been seen, on the same scenes."""
+"""All but the last three were fixed before anything was measured, each but the first with one thing changed against
+"sampled at .7"; the last three were added after answers and figures of others had been seen, on the same scenes."""
 
 
 def measure() -> list[dict[str, object]]:
@@ -154,7 +157,7 @@ def built(name: str, backend: str) -> Path:
             report = build_caa(
                 ", ".join(TRAITS),
                 folder,
-                backend=config(model="embedded", repetition_penalty=way.penalty),
+                backend=config(model="embedded", repetition_penalty=way.penalty, min_p=way.min_p),
                 source=SodaConfig(dataset=str(scenes_file())),
                 prompter="static",
                 temperature=way.temperature,

@@ -79,6 +79,7 @@ def test_version(psyctl):
         ((*LOCAL, "--limit-samples", "0"), 2, "--limit-samples 1 or more"),
         ((*LOCAL, "--limit-samples", "-5"), 2, "--limit-samples 1 or more"),
         ((*LOCAL, "--batch-size", "0"), 2, "batch size of 0"),
+        ((*LOCAL, "--hf-min-p", "1"), 2, "min-p of 1.0"),
         ((*LOCAL, "--temperature", "9"), 2, "--temperature from 0 to 2"),
         ((*LOCAL, "--max-tokens", "0"), 2, "--max-tokens 1 or more"),
         ((*LOCAL, "--checkpoint-interval", "0"), 2, "checkpoint interval"),

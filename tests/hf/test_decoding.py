@@ -92,13 +92,26 @@ def test_sampling_follows_the_distribution_at_every_step():
     wanted = torch.zeros(1000)
     wanted[[3, 500, 998]] = torch.tensor([0.5, 0.2, 0.3])
     asked = [ChatRequest(str(n), (), temperature=0.5, max_tokens=2, seed=n) for n in range(10_000)]
-    choose = Chooser(asked, [[1]] * len(asked), 1.0, torch.device("cpu"))
+    choose = Chooser(asked, [[1]] * len(asked), 1.0, 0.0, torch.device("cpu"))
     logits = (wanted.log() * 0.5).expand(len(asked), 1000)
     drawn = [choose(logits.clone(), list(range(len(asked))), [step] * len(asked)) for step in (0, 1)]
     for tokens in drawn:
         assert torch.allclose(torch.bincount(tokens, minlength=1000) / 10_000, wanted, atol=0.02)
     both = ((drawn[0] == 3) & (drawn[1] == 3)).float().mean()
     assert abs(both - 0.25) < 0.02  # one step's draw says nothing of the next one's
+
+
+def test_what_is_unlikely_beside_the_likeliest_is_never_drawn():
+    from psyctl_core import ChatRequest
+    from psyctl_hf.choosing import Chooser
+
+    probabilities = torch.tensor([0.04, 0.50, 0.30, 0.16])  # after the temperature; 0.04 is less than a tenth of 0.50
+    asked = [ChatRequest(str(n), (), temperature=0.5, max_tokens=1, seed=n) for n in range(10_000)]
+    choose = Chooser(asked, [[1]] * len(asked), 1.0, 0.1, torch.device("cpu"))
+    drawn = choose((probabilities.log() * 0.5).repeat(len(asked), 1), list(range(len(asked))), [0] * len(asked))
+    shares = torch.bincount(drawn, minlength=4) / 10_000
+    assert shares[0] == 0
+    assert torch.allclose(shares[1:], probabilities[1:] / 0.96, atol=0.02)
 
 
 def test_noise_that_was_let_go_comes_back_the_same(monkeypatch):
@@ -109,15 +122,16 @@ def test_noise_that_was_let_go_comes_back_the_same(monkeypatch):
     asked = [ChatRequest(str(n), (), temperature=1.0, max_tokens=4, seed=n) for n in range(9)]
     logits = torch.zeros(9, 500)
     device = torch.device("cpu")
-    whole = choosing.Chooser(asked, [[1]] * 9, 1.0, device)
-    pieces = choosing.Chooser(asked, [[1]] * 9, 1.0, device)
+    whole = choosing.Chooser(asked, [[1]] * 9, 1.0, 0.0, device)
+    pieces = choosing.Chooser(asked, [[1]] * 9, 1.0, 0.0, device)
     for step in range(4):
         together = whole(logits.clone(), list(range(9)), [step] * 9).tolist()
         assert [int(pieces(logits[:1].clone(), [row], [step])) for row in range(9)] == together
         assert len(pieces._noise) <= 2
 
 
-def test_what_is_drawn_does_not_hang_on_rounding():
+@pytest.mark.parametrize("min_p", [0.0, 0.05])
+def test_what_is_drawn_does_not_hang_on_rounding(min_p):
     """Logits of rows computed together differ in the last digits from those computed alone."""
     from psyctl_core import ChatRequest
     from psyctl_hf.choosing import Chooser
@@ -126,7 +140,8 @@ def test_what_is_drawn_does_not_hang_on_rounding():
     logits = torch.randn(200, 30_000, generator=torch.Generator().manual_seed(0))
     near = logits + 1e-6 * torch.randn(200, 30_000, generator=torch.Generator().manual_seed(1))
     rows = list(range(200))
-    drawn = [Chooser(asked, [[1]] * 200, 1.0, torch.device("cpu"))(x.clone(), rows, [0] * 200) for x in (logits, near)]
+    made = [Chooser(asked, [[1]] * 200, 1.0, min_p, torch.device("cpu")) for _ in range(2)]
+    drawn = [choose(each.clone(), rows, [0] * 200) for choose, each in zip(made, (logits, near), strict=True)]
     assert torch.equal(*drawn)
     assert len(set(drawn[0].tolist())) > 150
 

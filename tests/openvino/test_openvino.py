@@ -110,7 +110,7 @@ def test_the_engine_is_kept_full_and_no_more(monkeypatch, tmp_path):
 
 def test_a_request_is_handed_over_with_its_settings(monkeypatch, tmp_path):
     pipeline = FakePipeline()
-    backend = made(monkeypatch, tmp_path, pipeline, repetition_penalty=1.2)
+    backend = made(monkeypatch, tmp_path, pipeline, repetition_penalty=1.2, min_p=0.1)
     list(backend.generate([*requests(1), *requests(1, temperature=0.7, max_tokens=9)]))
     greedy, sampled = pipeline.configs
     assert not greedy.do_sample
@@ -120,6 +120,7 @@ def test_a_request_is_handed_over_with_its_settings(monkeypatch, tmp_path):
     assert greedy.repetition_penalty == pytest.approx(1.2)
     assert sampled.do_sample
     assert (sampled.temperature, sampled.max_new_tokens, sampled.rng_seed) == (pytest.approx(0.7), 9, 0)
+    assert sampled.min_p == pytest.approx(0.1)
 
 
 def test_whoever_stops_listening_leaves_nothing_running(monkeypatch, tmp_path):
