@@ -47,8 +47,6 @@ REPORT = f"report-{SCENES}.json"
 
 LINE = "You write what one person in a scene says next: one short line of speech and nothing else."
 
-TWO_SENTENCES = LINE.replace("one short line", "two short sentences")
-
 ABOUT_FIFTEEN = "You write what one person in a scene says next: one sentence of about fifteen words and nothing else."
 
 IN_FIFTEEN = "{scene}\n\n{who}\n\nWhat does {name} say, in about fifteen words?"
@@ -61,34 +59,36 @@ class Way:
     system: str = LINE
     user: str = "{scene}\n\n{who}\n\nWhat does {name} say?"
     prefill: str = '{name}: "'
-    temperature: float = 0.7
+    temperature: float = 0.8
     max_tokens: int = 64
     penalty: float = 1.1
     min_p: float = 0.05
 
 
 WAYS = {
-    "today": Way(temperature=0.0),
-    "sampled at .7": Way(),
-    "sampled at 1": Way(temperature=1.0),
-    "no penalty": Way(penalty=1.0),
-    "32 tokens": Way(max_tokens=32),
-    "no prefill": Way(prefill=""),
-    "persona in system": Way(system="{who}\n\n" + LINE, user="{scene}\n\nWhat does {name} say?"),
+    "version 1": Way(temperature=0.0),
+    "one line": Way(),
+    "two sentences": Way(system=LINE.replace("one short line", "two short sentences")),
+    "typical": Way(user="{scene}\n\n{who}\n\nWhat does {name} say that only such a person would say?"),
     "you are": Way(
         system="You are {name}. {who}\n\nYou say one short line of speech and nothing else.",
         user="{scene}\n\nWhat do you say?",
     ),
-    "persona twice": Way(system="{who}\n\n" + LINE),
-    "typical": Way(user="{scene}\n\n{who}\n\nWhat does {name} say that only such a person would say?"),
     "length said": Way(system=ABOUT_FIFTEEN, user=IN_FIFTEEN),
+    "persona in system": Way(system="{who}\n\n" + LINE, user="{scene}\n\nWhat does {name} say?"),
+    "persona twice": Way(system="{who}\n\n" + LINE),
     "persona first": Way(user="{who}\n\n{scene}\n\nWhat does {name} say?"),
-    "sampled at .4": Way(temperature=0.4),
-    "two sentences": Way(system=TWO_SENTENCES),
-    "no min-p": Way(system=TWO_SENTENCES, min_p=0.0),
+    "no prefill": Way(prefill=""),
+    "32 tokens": Way(max_tokens=32),
+    "no penalty": Way(penalty=1.0),
+    "one line at .7": Way(temperature=0.7),
+    "two sentences at .7": Way(system=LINE.replace("one short line", "two short sentences"), temperature=0.7),
+    "two sentences at .7 without min-p": Way(
+        system=LINE.replace("one short line", "two short sentences"), temperature=0.7, min_p=0.0
+    ),
 }
-"""All but the last three were fixed before anything was measured, each but the first with one thing changed against
-"sampled at .7"; the last three were added after answers and figures of others had been seen, on the same scenes."""
+"""Each but the first with one thing changed against "one line", the last three with more: the temperature and min-p of
+the others were chosen after figures of these three had been seen, on the same scenes."""
 
 
 def measure() -> list[dict[str, object]]:
@@ -254,7 +254,7 @@ class Ruler:
         from psyctl_likelihood.judge import LikelihoodJudge
 
         told = open_dataset(folder, trait).run["personas"]
-        asked = request_of(WAYS["today"])
+        asked = request_of(WAYS["version 1"])
         judge = LikelihoodJudge(LikelihoodConfig(), Context())
         most = min(JUDGED, len(records))
         scores = []
