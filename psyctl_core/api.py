@@ -61,6 +61,7 @@ from psyctl_core.components import (
     ScenarioSource,
 )
 from psyctl_core.errors import UsageError
+from psyctl_core.figures import counted
 from psyctl_core.files import new_folders, remove_drafts
 from psyctl_core.local_models import LentModel
 from psyctl_core.options import Config
@@ -213,6 +214,18 @@ def build(
     Raises:
         PsyctlError: With a message and a way out; what was written before stays and can be continued.
     """
+    return _built(config, fresh=fresh, progress=progress, tick=tick)
+
+
+def _built(
+    config: BuildConfig,
+    scenarios: int | None = None,
+    *,
+    fresh: bool,
+    progress: Callback | None,
+    tick: Callback | None,
+) -> Report:
+    """Build, or as far as a sample of so many scenarios goes."""
     began = time.monotonic()
     with prepared(config) as job, stoppable() as stop, _folders(job):
         there = There() if fresh else there_of(job)
@@ -223,7 +236,7 @@ def build(
             limit = config.limit_samples
             if not all(dataset.is_saved and not dataset.lacks(limit) for dataset in datasets):
                 beside = [run for trait, run in there.runs.items() if trait not in {each.name for each in job.traits}]
-                work = Work(job, datasets, stop, progress, beside)
+                work = Work(job, datasets, stop, progress, beside, scenarios)
                 with Watch(config.output, [dataset.run for dataset in datasets], work.meter, tick).watching():
                     work.finish()
                 usage, seconds, requests = work.usage, work.meter.seconds, work.meter.requests
@@ -262,8 +275,9 @@ def sample(
     Raises:
         PsyctlError: As :func:`build` does.
     """
-    most = min(scenarios, config.max_scenarios or scenarios)
-    report = build(dataclasses.replace(config, max_scenarios=most), fresh=fresh, progress=progress, tick=tick)
+    if scenarios < 1:
+        raise UsageError(f"A sample of {counted(scenarios, 'scenario')} tells nothing.", "Give --sample 1 or more.")
+    report = _built(config, scenarios, fresh=fresh, progress=progress, tick=tick)
     counts = [(each.pairs, sum(each.rejected.values())) for each in report.datasets]
     is_new = report.requests == report.usage.requests
     seconds = report.generating_seconds if is_new else report.usage.seconds
