@@ -140,6 +140,7 @@ class Report:
         requests: Answers this call asked for.
         persona_requests: Those among them that described personas, or told a judge of the trait.
         is_free: Whether answers cost no money, so that there is no cost to tell.
+        cost_before: US dollars that the dataset cost which was judged anew; ``None`` where none was, or none is known.
     """
 
     datasets: tuple[DatasetReport, ...]
@@ -150,6 +151,7 @@ class Report:
     requests: int
     is_free: bool = False
     persona_requests: int = 0
+    cost_before: float | None = None
 
     @property
     def short(self) -> tuple[DatasetReport, ...]:
@@ -250,6 +252,7 @@ def _built(
             requests=requests,
             is_free=job.is_free,
             persona_requests=described,
+            cost_before=runs.cost_before({"parents": datasets[0].run.parents}),
         )
 
 

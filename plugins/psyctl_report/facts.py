@@ -104,6 +104,7 @@ class TraitFacts:
         pairs: The pairs to show, in that order.
         total: How many there are to choose from: records, and rejected pairs that were kept.
         steering: What steering.json says a vector of it does; empty where nobody measured.
+        cost_before: US dollars that the datasets cost which it was made of; ``None`` where none is known.
     """
 
     trait: str
@@ -123,6 +124,7 @@ class TraitFacts:
     pairs: Sequence[ShownPair] = ()
     total: int = 0
     steering: Mapping[str, Any] = field(default_factory=dict)
+    cost_before: float | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -170,6 +172,7 @@ def facts_of(dataset: StoredDataset, room: int) -> TraitFacts:
         pairs=sampled(grouped(every), room, linked),
         total=len(every),
         steering=steering,
+        cost_before=dataset.cost_before,
     )
 
 

@@ -43,6 +43,7 @@ class BuildConfig:
         answers_per_scene: Pairs made of each scenario.
         notes: What pairs' metadata hold besides, by the scenario's id: what a dataset that is judged anew said of
             who answered.
+        parent: The run.json of the dataset that is judged anew, or ``None`` where one is made.
     """
 
     personality: str
@@ -60,6 +61,7 @@ class BuildConfig:
     personas: PersonaChoice = field(default_factory=PersonaChoice)
     answers_per_scene: int = 1
     notes: Mapping[str, Metadata] = field(default_factory=dict)
+    parent: Mapping[str, JsonValue] | None = None
 
     def traits(self) -> tuple[Trait, ...]:
         """The traits that are named. Raises UsageError."""

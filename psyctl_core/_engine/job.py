@@ -230,7 +230,8 @@ class Work:
         self._sample = sample
         self._is_whole = all(run.status == "complete" for run in beside)  # else others' answers are in the journal
         every = [*(dataset.run for dataset in datasets), *beside]
-        self._journal = Journal.of_run(every, datasets[0].run.identity["backend"])
+        backend, is_anew = datasets[0].run.identity["backend"], job.config.parent is not None
+        self._journal = Journal.of_run(every, backend, keeps_neutral=not is_anew)
         self.usage = self._journal.usage()
         if self._journal.lost:
             log.warning(
@@ -240,8 +241,8 @@ class Work:
         self._answered_before = max((run.answered_by for run in every), key=lambda counts: sum(counts.values()))
         self._seconds_before = max(run.usage.seconds for run in every)
         self._noted = 0.0
-        for backend in (job.backend, job.judge_backend):
-            backend.is_stopping = lambda: stop.requested
+        for each in (job.backend, job.judge_backend):
+            each.is_stopping = lambda: stop.requested
         pools = dict.fromkeys((job.pool, job.judge_pool))
         self.meter = Meter(datasets, self._limit, self.usage, callback, pools=tuple(pools))
         for dataset in datasets:

@@ -128,6 +128,7 @@ def _job(
         judge_backend=backend or Selection(RECORDED, instance=RecordedBackend(pairs)),
         gives_up=False,
         notes=pairs.notes(),
+        parent=dataset.run,
     )
 
 

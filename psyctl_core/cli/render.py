@@ -89,6 +89,8 @@ def _run_rows(report: Report) -> list[tuple[str, str]]:
         pairs = sum(dataset.pairs for dataset in report.datasets)
         per_1000 = f", {money(1000 * usage.cost / pairs)} per 1,000 pairs" if pairs else ""
         rows.append(("Cost", f"{money(usage.cost)} over all resumes{per_1000}{unknown}"))
+    if report.cost_before:
+        rows.append(("Cost before", f"{money(report.cost_before)}, to make the pairs that were judged"))
     return rows
 
 
