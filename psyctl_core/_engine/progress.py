@@ -30,7 +30,7 @@ MIN_SECONDS = 10.0
 """Fewer seconds of generating say nothing about it either."""
 
 MIN_ROUNDS = 2
-"""Times that the first answer took, before the rate tells: many requests are begun at once, and all of them come late."""
+"""Times that the first answer took, before the rate tells: requests begun at once all come late."""
 
 Phase = Literal["starting", "loading", "describing", "reading", "generating", "saving"]
 
