@@ -13,6 +13,7 @@ import json
 import logging
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -463,6 +464,7 @@ class Batches:
     ) -> Iterator[Completion]:
         """The answers that the book holds, one after the other; each is kept there until the run has it."""
         self._waiting = ""
+        why: Counter[str] = Counter()
         for request in requests:
             key = key_of(request)
             asked = book.get(key)
@@ -476,6 +478,7 @@ class Batches:
             if outcome.kind != "answer":
                 book.failed(key, outcome.cost)
                 useless.append(request)
+                why[outcome.reason or outcome.kind] += 1
                 continue
             book.hand_over(key)
             self._note_safe(-1)
@@ -483,6 +486,12 @@ class Batches:
             job.book(outcome)
             yield job.answered(outcome)
             book.forget(key)
+        if why:
+            log.warning(
+                "Of %s in a batch %s came to nothing (%s): asked again one by one, at the full price.",
+                counted(len(requests), "request"), number(why.total()),
+                ", ".join(f"{reason}: {number(count)}" for reason, count in why.most_common()),
+            )  # fmt: skip
 
     def _outcome(self, request: ChatRequest, status: int, body: bytes) -> Outcome:
         """What an answer means, with half the listed price where it tells none."""
