@@ -467,7 +467,8 @@ def open_dataset(output: str | Path, trait: str = "") -> StoredDataset:
     if len(matching) != 1:
         names = ", ".join(dataset.trait for dataset in found)
         raise UsageError(
-            f"'{output}' holds {len(matching) or 'no'} datasets{f' of {trait}' if trait else ''}.",
+            f"'{output}' holds {counted(len(matching), 'dataset') if matching else 'no datasets'}"
+            f"{f' of {trait}' if trait else ''}.",
             f"Name one with trait=...; there are: {names}.",
         )
     return matching[0]

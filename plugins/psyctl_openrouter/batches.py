@@ -456,7 +456,8 @@ class Batches:
             book.note(batch.uuid, state="sending")
             raise self._orphan(batch, f"the batch {batch.id} is another one's")
         answered = book.take_over(batch.uuid, results)
-        log.info("The batch %s is %s: %d of %d requests.", batch.id, look.state, answered, batch.requests)
+        of = counted(batch.requests, "request")
+        log.info("The batch %s is %s: %s of %s.", batch.id, look.state, number(answered), of)
         return replace(look, done=answered)
 
     def _handed_over(
@@ -521,8 +522,8 @@ class Batches:
             raise BackendError(f"The batch {batch.id} {state}{said}.{charged}", again + smaller)
         if look.state == "expired":
             log.warning(
-                "The batch %s expired with %s of %s requests answered: the rest is asked again.",
-                batch.id, number(look.done), number(batch.requests),
+                "The batch %s expired with %s of %s answered: the rest is asked again.",
+                batch.id, number(look.done), counted(batch.requests, "request"),
             )  # fmt: skip
 
     # Waiting, and what is said of it.
@@ -563,7 +564,7 @@ class Batches:
     def _say_waiting(self, book: BatchBook, waiting: Iterable[str]) -> None:
         batches = [batch for batch in book.batches("under_way") if batch.uuid in waiting]
         done, requests = (sum(column) for column in zip(*((b.done, b.requests) for b in batches), strict=True))
-        what = "a batch" if len(batches) == 1 else f"{len(batches)} batches"
+        what = "a batch" if len(batches) == 1 else f"{number(len(batches))} batches"
         since = _moment(min(batch.sent for batch in batches))
         self._waiting = f"{what}, {number(done)} of {number(requests)} done, since {since}"
 

@@ -20,6 +20,7 @@ from psyctl_core import (
     schema,
     scores_of,
 )
+from psyctl_core.figures import counted
 from psyctl_report.texts import TellingWord, openings, telling_words
 
 SHOWN = 2000
@@ -295,7 +296,7 @@ def _miscounted(run: Mapping[str, Any], records: int) -> list[str]:
     accepted = run["statistics"]["accepted"]
     if run["status"] == "running" or accepted == records:
         return []
-    return [f"run.json counts {accepted} pairs, and {records} could be read."]
+    return [f"run.json counts {counted(accepted, 'pair')}, and {records} could be read."]
 
 
 def _marks(checkup: Checkup | None) -> dict[str, frozenset[str]]:

@@ -48,7 +48,7 @@ def sample(found: Sample) -> None:
     if told is None:
         say(f"What {wanted} take cannot be told: no scenario gave a pair.\n")
         return
-    tokens = f", {number(told.prompt_tokens)} tokens read and {number(told.completion_tokens)} generated"
+    tokens = f", {counted(told.prompt_tokens, 'token')} read and {number(told.completion_tokens)} generated"
     cost = "none: it is computed here" if report.is_free else "not known: no answer told what it cost"
     print_rows(
         [
@@ -307,7 +307,7 @@ def _money(found: Plan) -> str:
         told = "not known: no price is listed"
     else:
         tokens = found.estimate and (
-            f", {number(found.estimate.prompt_tokens)} tokens read and at most "
+            f", {counted(found.estimate.prompt_tokens, 'token')} read and at most "
             f"{number(found.estimate.completion_tokens)} generated{each}"
         )
         told = f"at most about {money(cost)}{each}{price}{tokens or ''}"
