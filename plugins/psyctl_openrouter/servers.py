@@ -209,7 +209,7 @@ class Servers:
         server.try_at = now + (backoff(server.tries, self._policy, 1.0) if wait is None else wait)
         server.told = ""
         log.warning(
-            "%s is taken out (%s): %d of %s left. It is tried again.",
+            "%s is taken out (%s): %d of %s go on. It is tried again.",
             server.name, why, len(self.up), counted(len(self.all), "server"),
         )  # fmt: skip
 
@@ -226,7 +226,7 @@ class Servers:
     def _take_in(self, server: Server, why: str | None, now: float) -> None:
         if why is None:
             server.is_out, server.failures, server.paused_until = False, 0, now
-            log.info("%s is back, as %d of %s.", server.name, len(self.up), counted(len(self.all), "server"))
+            log.info("%s is back: %d of %s answer.", server.name, len(self.up), counted(len(self.all), "server"))
             return
         server.tries += 1
         server.try_at = now + backoff(server.tries, self._policy, 1.0)
