@@ -61,6 +61,7 @@ from psyctl_core.components import (
     ScenarioSource,
 )
 from psyctl_core.errors import UsageError
+from psyctl_core.figures import counted
 from psyctl_core.files import new_folders, remove_drafts
 from psyctl_core.local_models import LentModel
 from psyctl_core.options import Config
@@ -139,6 +140,7 @@ class Report:
         requests: Answers this call asked for.
         persona_requests: Those among them that described personas, or told a judge of the trait.
         is_free: Whether answers cost no money, so that there is no cost to tell.
+        cost_before: US dollars that the dataset cost which was judged anew; ``None`` where none was, or none is known.
     """
 
     datasets: tuple[DatasetReport, ...]
@@ -149,6 +151,7 @@ class Report:
     requests: int
     is_free: bool = False
     persona_requests: int = 0
+    cost_before: float | None = None
 
     @property
     def short(self) -> tuple[DatasetReport, ...]:
@@ -213,6 +216,18 @@ def build(
     Raises:
         PsyctlError: With a message and a way out; what was written before stays and can be continued.
     """
+    return _built(config, fresh=fresh, progress=progress, tick=tick)
+
+
+def _built(
+    config: BuildConfig,
+    scenarios: int | None = None,
+    *,
+    fresh: bool,
+    progress: Callback | None,
+    tick: Callback | None,
+) -> Report:
+    """Build, or as far as a sample of so many scenarios goes."""
     began = time.monotonic()
     with prepared(config) as job, stoppable() as stop, _folders(job):
         there = There() if fresh else there_of(job)
@@ -223,7 +238,7 @@ def build(
             limit = config.limit_samples
             if not all(dataset.is_saved and not dataset.lacks(limit) for dataset in datasets):
                 beside = [run for trait, run in there.runs.items() if trait not in {each.name for each in job.traits}]
-                work = Work(job, datasets, stop, progress, beside)
+                work = Work(job, datasets, stop, progress, beside, scenarios)
                 with Watch(config.output, [dataset.run for dataset in datasets], work.meter, tick).watching():
                     work.finish()
                 usage, seconds, requests = work.usage, work.meter.seconds, work.meter.requests
@@ -237,6 +252,7 @@ def build(
             requests=requests,
             is_free=job.is_free,
             persona_requests=described,
+            cost_before=runs.cost_before({"parents": datasets[0].run.parents}),
         )
 
 
@@ -262,8 +278,9 @@ def sample(
     Raises:
         PsyctlError: As :func:`build` does.
     """
-    most = min(scenarios, config.max_scenarios or scenarios)
-    report = build(dataclasses.replace(config, max_scenarios=most), fresh=fresh, progress=progress, tick=tick)
+    if scenarios < 1:
+        raise UsageError(f"A sample of {counted(scenarios, 'scenario')} tells nothing.", "Give --sample 1 or more.")
+    report = _built(config, scenarios, fresh=fresh, progress=progress, tick=tick)
     counts = [(each.pairs, sum(each.rejected.values())) for each in report.datasets]
     is_new = report.requests == report.usage.requests
     seconds = report.generating_seconds if is_new else report.usage.seconds
@@ -450,7 +467,8 @@ def open_dataset(output: str | Path, trait: str = "") -> StoredDataset:
     if len(matching) != 1:
         names = ", ".join(dataset.trait for dataset in found)
         raise UsageError(
-            f"'{output}' holds {len(matching) or 'no'} datasets{f' of {trait}' if trait else ''}.",
+            f"'{output}' holds {counted(len(matching), 'dataset') if matching else 'no datasets'}"
+            f"{f' of {trait}' if trait else ''}.",
             f"Name one with trait=...; there are: {names}.",
         )
     return matching[0]

@@ -154,7 +154,7 @@ def digest(files: Iterable[str | Path]) -> str:
     summary = hashlib.sha256()
     for path in map(Path, files):
         size = path.stat().st_size
-        summary.update(f"{path.name}:{size}:".encode())
+        summary.update(os.fsencode(f"{path.name}:{size}:"))
         with path.open("rb") as file:
             summary.update(file.read(SAMPLE_BYTES))
             file.seek(max(0, size - SAMPLE_BYTES))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from psyctl_core.errors import BackendError, UsageError
+from psyctl_core.figures import counted, number
 from psyctl_core.markup import closing, is_control
 from psyctl_core.records import ChatRequest, Message
 
@@ -88,7 +89,8 @@ def check_files(files: Sequence[Path]) -> None:
         parts = sorted(set(_json(index).get("weight_map", {}).values()))
         if absent := [part for part in parts if not (index.parent / part).is_file()]:
             raise BackendError(
-                f"{len(absent)} of the {len(parts)} weight files that '{index}' names are not there: {named(absent)}.",
+                f"{len(absent)} of {counted(len(parts), 'weight file')} that '{index}' names "
+                f"are not there: {named(absent)}.",
                 "Download the model again.",
             )
 
@@ -105,7 +107,9 @@ def _check_file(file: Path) -> None:
     needed = _safetensors_size(file, head) if file.suffix.lower() == ".safetensors" else 1
     if size < needed:
         raise BackendError(
-            f"'{file}' is cut off: {size} of {needed} bytes are there." if size else f"'{file}' is empty.",
+            f"'{file}' is cut off: {number(size)} of {counted(needed, 'byte')} are there."
+            if size
+            else f"'{file}' is empty.",
             "Download it again.",
         )
     if head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):

@@ -211,6 +211,11 @@ def prompt_of(record: CaaRecord) -> str:
     return f"{record.situation}\n\n{asked}" if record.situation else asked
 
 
+def is_unpriced(completion: Completion, *, is_free: bool) -> bool:
+    """Whether an answer cost something, or may have, that was not told."""
+    return completion.unpriced or (completion.cost is None and not is_free)
+
+
 @dataclass(slots=True)
 class Usage:
     """What a run has used, over all its resumes.
@@ -221,7 +226,7 @@ class Usage:
         prompt_tokens: Tokens read, as far as told.
         completion_tokens: Tokens generated, as far as told.
         cost: US dollars, as far as told; ``None`` where no answer's cost is known.
-        unpriced_requests: Answers whose cost is unknown, or only partly known.
+        unpriced_requests: Answers whose cost is unknown, or only partly known; none of a backend that is free.
         lost_requests: Requests that were under way when a process was killed: they may have cost something.
         seconds: Wall time spent generating.
     """
@@ -235,13 +240,13 @@ class Usage:
     lost_requests: int = 0
     seconds: float = 0.0
 
-    def add(self, completion: Completion) -> None:
-        """Book one answer."""
+    def add(self, completion: Completion, *, is_free: bool = False) -> None:
+        """Book one answer; of a backend that is free it is known to cost nothing."""
         self.requests += 1
         self.failed_requests += completion.finish_reason == "error"
         self.prompt_tokens += completion.prompt_tokens or 0
         self.completion_tokens += completion.completion_tokens or 0
-        self.unpriced_requests += completion.cost is None or completion.unpriced
+        self.unpriced_requests += is_unpriced(completion, is_free=is_free)
         if completion.cost is not None:
             self.cost = (self.cost or 0.0) + completion.cost
 

@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from psyctl_check.figures import auc_interval, wilson
 from psyctl_check.texts import FUNCTION_WORDS, commonest_opening, grams, not_english, opening_of, too_few, untold, words
 from psyctl_core.checks import CheckedPair, CheckFacts, CheckVerdict, Finding
+from psyctl_core.figures import counted
 
 FOLDS = 5
 FEW = 30
@@ -91,7 +92,7 @@ def wrong_side(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
         return untold(f"words hardly tell the sides apart ({1 - behind:.2f} of the pairs), so they cannot tell a swap")
     wrong = [i for i in np.argsort(margins, kind="stable") if margins[i] < -typical]
     worst = [(pairs[i].id, f"positive: {pairs[i].positive} / neutral: {pairs[i].neutral}") for i in wrong]
-    text = f"{len(wrong)} of {len(pairs)} pairs read as if their answers were swapped"
+    text = f"{len(wrong)} of {counted(len(pairs), 'pair')} read as if their answers were swapped"
     verdict: CheckVerdict | None = None
     if behind > HARDLY_TOLD:
         text += ", or the trait hardly shows"

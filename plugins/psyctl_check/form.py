@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from psyctl_check.figures import FEW, FEW_TO_COMPARE, binomial_p, higher, mean_interval, wilson
 from psyctl_check.texts import too_few, untold
 from psyctl_core.checks import CheckedPair, CheckFacts, CheckVerdict, Finding
+from psyctl_core.figures import counted
 
 FAILS = 0.01
 """The probability under which an imbalance of the order is no chance."""
@@ -45,7 +46,7 @@ def order(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
     verdict: CheckVerdict = "look" if abs(hits - n / 2) > 1 or uneven else "ok"
     if p < FAILS or min(chances) < FAILS / len(parts):
         verdict = "fail"
-    text = f"the positive answer stands first in {hits} of {n} pairs (p = {p:.2g})"
+    text = f"the positive answer stands first in {hits} of {counted(n, 'pair')} (p = {p:.2g})"
     text += f", and unevenly in {len(uneven)} of the 5 fifths" if uneven else ""
     return Finding(hits / n, text, wilson(hits, n), verdict, [row[1:] for row in sorted(uneven)])
 
@@ -88,6 +89,9 @@ def _longest(pairs: Sequence[CheckedPair], is_positive: bool) -> list[tuple[str,
     sign = 1 if is_positive else -1
     longer = sorted((pair for pair in pairs if sign * _log_ratio(pair) > 0), key=lambda pair: -sign * _log_ratio(pair))
     return [
-        (pair.id, f"{len(pair.positive)} and {len(pair.neutral)} characters: {pair.positive} / {pair.neutral}")
+        (
+            pair.id,
+            f"{len(pair.positive)} and {counted(len(pair.neutral), 'character')}: {pair.positive} / {pair.neutral}",
+        )
         for pair in longer
     ]

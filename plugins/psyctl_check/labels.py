@@ -10,6 +10,7 @@ from psyctl_check.figures import wilson
 from psyctl_check.texts import untold
 from psyctl_core.checks import CheckedPair, CheckFacts, Finding
 from psyctl_core.errors import UsageError
+from psyctl_core.figures import counted
 
 
 def labels(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
@@ -25,14 +26,14 @@ def labels(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
         return untold("it takes a tokenizer; name the model's with --tokenizer NAME_OR_FOLDER")
     tokenizer = _tokenizer(facts.tokenizer)
     worst = [(pair.id, wrong) for pair in choices if (wrong := _wrong(pair, tokenizer))]
-    text = f"{len(worst)} of {len(choices)} choices are not one token that names the option"
+    text = f"{len(worst)} of {counted(len(choices), 'choice')} are not one token that names the option"
     return Finding(len(worst) / len(choices), text, wilson(len(worst), len(choices)), worst=worst)
 
 
 def _wrong(pair: CheckedPair, tokenizer: Any) -> str:
     ids = [tokenizer.encode(pair.question + label, add_special_tokens=False) for label in pair.labels]
     if len(ids[0]) != len(ids[1]):
-        return f"{pair.labels[0]} and {pair.labels[1]} take {len(ids[0])} and {len(ids[1])} tokens"
+        return f"{pair.labels[0]} and {pair.labels[1]} take {len(ids[0])} and {counted(len(ids[1]), 'token')}"
     different = [place for place, (one, other) in enumerate(zip(*ids, strict=True)) if one != other]
     for tokens, label in zip(ids, pair.labels, strict=True):
         read = [tokenizer.decode([tokens[place]]).strip() for place in different]
@@ -40,7 +41,7 @@ def _wrong(pair: CheckedPair, tokenizer: Any) -> str:
             return f"'{label}' is told from the other by {read}"
     behind = len(ids[0]) - 1 - different[0]
     if behind and not pair.labels[0].endswith(")"):
-        return f"{behind} tokens stand behind the option's"
+        return f"behind the option's there is more: {counted(behind, 'token')}"
     return ""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from psyctl_check.figures import FEW, wilson
 from psyctl_check.texts import too_few, words
 from psyctl_core.checks import CheckedPair, CheckFacts, Finding
+from psyctl_core.figures import counted
 
 LEAST_WORDS = 5
 CONFIDENT = 0.99
@@ -52,7 +53,7 @@ def language(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
         if (found := foreign(getattr(pair, side), pair.situation))
     ]
     n = 2 * len(pairs)
-    text = f"{len(worst)} of {n} answers are in another language than the {'scenes' if scenes else 'others'}"
+    text = f"{len(worst)} of {counted(n, 'answer')} are in another language than the {'scenes' if scenes else 'others'}"
     text += "" if spoken else ", told by the script alone"
     return Finding(len(worst) / n, text, wilson(len(worst), n), worst=worst)
 

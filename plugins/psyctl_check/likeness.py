@@ -10,6 +10,7 @@ from psyctl_check.figures import FEW, Z, wilson
 from psyctl_check.giveaways import is_refusal
 from psyctl_check.texts import commonest_opening, grams, opening_of, too_few, untold, words
 from psyctl_core.checks import CheckedPair, CheckFacts, Finding
+from psyctl_core.figures import counted
 
 NEAR = 0.7
 """From this Jaccard similarity of runs of three words on, two answers are nearly the same."""
@@ -50,7 +51,7 @@ def near_duplicates(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
             worst.append((pairs[here].id, f"{side}, like {pairs[there].id}: {texts[here]}"))
     n = 2 * len(pairs)
     return Finding(
-        len(worst) / n, f"{len(worst)} of {n} answers are nearly the same as another", wilson(len(worst), n),
+        len(worst) / n, f"{len(worst)} of {counted(n, 'answer')} are nearly the same as another", wilson(len(worst), n),
         worst=worst,
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from psyctl_core.components import Context, DatasetExporter, Exported, ExportTarget
+from psyctl_core.figures import number
 from psyctl_core.records import CaaRecord, JsonValue, prompt_of
 from psyctl_exporters import NoConfig
 from psyctl_exporters.rows import parts, write_json, write_json_lines, write_text
@@ -137,4 +138,4 @@ def _entry(name: str, path: str) -> str:
 
 
 def _both(pairs: Sequence[CaaRecord]) -> str:
-    return f"Each of the {len(pairs)} pairs is written in both orders, so that no letter stands for the trait."
+    return f"Each pair ({number(len(pairs))}) is written in both orders, so that no letter stands for the trait."

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from psyctl_core.components import ExportTarget
+from psyctl_core.figures import counted
 from psyctl_core.records import CaaRecord, JsonValue
 
 HELD_OUT = "_heldout"
@@ -72,7 +73,10 @@ def read_as_missing(records: Sequence[CaaRecord]) -> tuple[str, ...]:
     odd = [text for each in records for text in (each.positive_text, each.neutral_text) if text.strip() in MISSING]
     if not odd:
         return ()
-    return (f"pandas reads {len(odd)} answers such as '{odd[0]}' as missing: give read_csv keep_default_na=False.",)
+    return (
+        f"pandas reads {counted(len(odd), 'answer')} such as '{odd[0]}' as missing: "
+        "give read_csv keep_default_na=False.",
+    )
 
 
 def _made(target: ExportTarget, name: str) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from psyctl_core.components import Context, DatasetExporter, Exported, ExportTarget
 from psyctl_core.errors import UsageError
+from psyctl_core.figures import counted
 from psyctl_core.records import CaaRecord, JsonValue, prompt_of
 from psyctl_exporters import TemplateConfig
 from psyctl_exporters.rows import parts, read_as_missing, write_csv, write_json
@@ -83,7 +84,7 @@ class PersonaVectorsExporter(DatasetExporter):
             )
         if not any(_is_kept(_scores(record) or STAND_IN) for record in pairs):
             raise UsageError(
-                f"None of the {len(pairs)} pairs has scores by which persona_vectors would keep it.",
+                f"None of {counted(len(pairs), 'pair')} has scores by which persona_vectors would keep it.",
                 "Build with psyctl dataset.build.caa --judge rubric, or judge these anew with psyctl dataset.judge.",
             )
         templated = Templated(self._model, reader_adds=False)
@@ -162,11 +163,13 @@ def _of_scores(records: Sequence[CaaRecord]) -> tuple[str, ...]:
     notes = []
     if missing := sum(scores is None for scores in found):
         notes.append(
-            f"{missing} of {len(records)} pairs have no judge's scores; 100 and 0 stand for the trait, 100 for "
-            "coherence. psyctl dataset.judge finds real ones."
+            f"{missing} of {counted(len(records), 'pair')} have no judge's scores; 100 and 0 stand for the trait, 100 "
+            "for coherence. psyctl dataset.judge finds real ones."
         )
     if dropped := sum(scores is not None and not _is_kept(scores) for scores in found):
-        notes.append(f"{dropped} of {len(records)} pairs have scores by which persona_vectors leaves them out.")
+        notes.append(
+            f"{dropped} of {counted(len(records), 'pair')} have scores by which persona_vectors leaves them out."
+        )
     return tuple(notes)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from psyctl_core.budget import Budget
 from psyctl_core.components import Context, Identity, InferenceBackend
 from psyctl_core.errors import BackendError
+from psyctl_core.figures import counted
 from psyctl_core.local_models import LentModel, is_out_of_memory
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_hf import HfConfig
@@ -134,10 +135,10 @@ class HfBackend(InferenceBackend):
                 if rows == 1:
                     longest = max(len(ids) for _, ids in asked)
                     raise BackendError(
-                        f"Out of memory: not even one prompt of {longest} tokens fits beside the model.",
+                        f"Out of memory: not even one prompt of {counted(longest, 'token')} fits beside the model.",
                         "Use a smaller model, --max-tokens, or another --hf-device.",
                     ) from error
-                log.warning("Out of memory with %d prompts at once: going on with %d.", rows, rows // 2)
+                log.warning("Out of memory with %s at once: going on with %d.", counted(rows, "prompt"), rows // 2)
                 self._most_rows, self._calm = rows // 2, 0
                 self._patience *= 2
             if intake.is_open:  # not before: the error's frames hold what the failed batch held
@@ -149,7 +150,10 @@ class HfBackend(InferenceBackend):
         self._calm += 1
         if self._most_rows and self._calm >= self._patience:
             self._most_rows, self._calm = self._most_rows * 2, 0
-            log.info("%d blocks fitted: trying up to %d prompts at once.", self._patience, self._most_rows)
+            log.info(
+                "%s fitted: trying up to %s at once.",
+                counted(self._patience, "block"), counted(self._most_rows, "prompt"),
+            )  # fmt: skip
 
 
 def _settings_of(request: ChatRequest) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from psyctl_core.errors import BackendError, PsyctlError, UsageError
+from psyctl_core.figures import counted
 from psyctl_core.local_models import check_files, named, number_in, one_line
 from psyctl_hf import unpacked
 from psyctl_hf.locate import Located
@@ -179,8 +180,8 @@ def _check_weights(located: Located, found: dict[str, Any]) -> None:
     """Refuse a model some of whose weights were not in the files: Transformers fills them with random numbers."""
     if others := {str(key[0]) for key in found.get("mismatched_keys") or ()}:
         raise BackendError(
-            f"Model '{located.name}' has {len(others)} weights of another size than its config.json says, which would "
-            f"be random: {named(others)}.",
+            f"Model '{located.name}' has {counted(len(others), 'weight')} of another size than its config.json says, "
+            f"which would be random: {named(others)}.",
             "config.json does not belong to these weights: download both from one place.",
         )
     missing, unexpected = found.get("missing_keys") or (), found.get("unexpected_keys") or ()

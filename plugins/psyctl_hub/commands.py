@@ -68,13 +68,13 @@ def push(
     if dry_run:
         say(f"Dry run: nothing was asked or sent. Would publish in {shown}:")
         for path, content in files.items():
-            say(f"  {path}  {len(content):,} bytes")
+            say(f"  {path}  {counted(len(content), 'byte')}")
         return
     counts = ", ".join(f"{each.trait}, {_pairs(each)}" for each in traits)
     if publish(repo, files, f"Publish {counts}", is_public=public, replace=replace):
         say(f"Published {counts}: {shown}")
     else:
-        say(f"Nothing to do: exactly these {len(files)} files are at {shown}.")
+        say(f"Nothing to do: exactly this is at {shown}, in {counted(len(files), 'file')}.")
 
 
 def card(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from psyctl_core import CaaRecord, Checkup, OutputError, StoredDataset, UsageError, check_records, stored_datasets
+from psyctl_core.figures import counted
 from psyctl_hub.making import derived_by, is_judged_again, judged_dataset, parents_of
 from psyctl_hub.private import public_value
 
@@ -123,7 +124,7 @@ def read(output: Path) -> tuple[list[TraitFacts], list[str]]:
     for each in traits:
         notes += each.problems
         if each.cut:
-            notes.append(f"{each.trait}: in the metadata of {each.cut} pairs paths and addresses are cut.")
+            notes.append(f"{each.trait}: in the metadata of {counted(each.cut, 'pair')} paths and addresses are cut.")
     return traits, notes
 
 
@@ -184,7 +185,7 @@ def _miscounted(dataset: StoredDataset, records: int) -> list[str]:
     accepted = dataset.run["statistics"]["accepted"]
     if dataset.run["status"] == "running" or accepted == records:
         return []
-    return [f"run.json counts {accepted} pairs of {dataset.location}, and {records} could be read."]
+    return [f"run.json counts {counted(accepted, 'pair')} of {dataset.location}, and {records} could be read."]
 
 
 def _as_text(value: Any) -> str:

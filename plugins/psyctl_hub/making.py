@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from psyctl_core.figures import counted
 from psyctl_hub.private import is_secret, public
 
 Rows = list[tuple[str, str]]
@@ -53,7 +54,7 @@ def derived_by(run: Mapping[str, Any]) -> str:
     made = _at(run, "identity", "made_from")
     if not made:
         return ""
-    names = " and ".join(f"{each['pairs']:,} pairs of {each['name']}" for each in made["datasets"])
+    names = " and ".join(f"{counted(each['pairs'], 'pair')} of {each['name']}" for each in made["datasets"])
     return f"{made['how']}: {names}" + (f", as its part {made['part']}" if "part" in made else "")
 
 

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from psyctl_core import schema
 from psyctl_core.components import Checkpoint, Context, DatasetWriter, Inspection, OutputSink, SinkTarget
 from psyctl_core.errors import OutputError
+from psyctl_core.figures import counted
 from psyctl_core.files import open_to_append, write_atomically, writing
 from psyctl_core.records import CaaRecord
 from psyctl_jsonl import JsonlConfig
@@ -86,7 +87,7 @@ class JsonlWriter(DatasetWriter):
             )
         lines, whole = _whole_lines(self._path)
         if self._path.exists() and whole < (size := self._path.stat().st_size):
-            log.warning("%s ended in half a line of %d bytes; it is cut off.", self._path, size - whole)
+            log.warning("%s ended in half a line of %s; it is cut off.", self._path, counted(size - whole, "byte"))
             with writing(self._path):
                 os.truncate(self._path, whole)
         self._size = whole
@@ -222,7 +223,7 @@ def _read_checkpoint(target: SinkTarget, lines: int) -> tuple[Checkpoint | None,
     if not wrong and data.get("digest", _digest(data)) != _digest(data):
         wrong = "it was changed since it was written"
     if not wrong and data["resume"]["accepted"] > lines:
-        wrong = f"it counts {data['resume']['accepted']} records and the dataset holds {lines}"
+        wrong = f"it counts {counted(data['resume']['accepted'], 'record')} and the dataset holds {lines}"
     if wrong:
         return None, f"The checkpoint {path} cannot be used ({wrong})"
     resume = dict(data["resume"])

@@ -13,6 +13,7 @@ import json
 import logging
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -455,7 +456,8 @@ class Batches:
             book.note(batch.uuid, state="sending")
             raise self._orphan(batch, f"the batch {batch.id} is another one's")
         answered = book.take_over(batch.uuid, results)
-        log.info("The batch %s is %s: %d of %d requests.", batch.id, look.state, answered, batch.requests)
+        of = counted(batch.requests, "request")
+        log.info("The batch %s is %s: %s of %s.", batch.id, look.state, number(answered), of)
         return replace(look, done=answered)
 
     def _handed_over(
@@ -463,6 +465,7 @@ class Batches:
     ) -> Iterator[Completion]:
         """The answers that the book holds, one after the other; each is kept there until the run has it."""
         self._waiting = ""
+        why: Counter[str] = Counter()
         for request in requests:
             key = key_of(request)
             asked = book.get(key)
@@ -476,6 +479,7 @@ class Batches:
             if outcome.kind != "answer":
                 book.failed(key, outcome.cost)
                 useless.append(request)
+                why[outcome.reason or outcome.kind] += 1
                 continue
             book.hand_over(key)
             self._note_safe(-1)
@@ -483,6 +487,12 @@ class Batches:
             job.book(outcome)
             yield job.answered(outcome)
             book.forget(key)
+        if why:
+            log.warning(
+                "Of %s in a batch %s came to nothing (%s): asked again one by one, at the full price.",
+                counted(len(requests), "request"), number(why.total()),
+                ", ".join(f"{reason}: {number(count)}" for reason, count in why.most_common()),
+            )  # fmt: skip
 
     def _outcome(self, request: ChatRequest, status: int, body: bytes) -> Outcome:
         """What an answer means, with half the listed price where it tells none."""
@@ -512,8 +522,8 @@ class Batches:
             raise BackendError(f"The batch {batch.id} {state}{said}.{charged}", again + smaller)
         if look.state == "expired":
             log.warning(
-                "The batch %s expired with %s of %s requests answered: the rest is asked again.",
-                batch.id, number(look.done), number(batch.requests),
+                "The batch %s expired with %s of %s answered: the rest is asked again.",
+                batch.id, number(look.done), counted(batch.requests, "request"),
             )  # fmt: skip
 
     # Waiting, and what is said of it.
@@ -554,7 +564,7 @@ class Batches:
     def _say_waiting(self, book: BatchBook, waiting: Iterable[str]) -> None:
         batches = [batch for batch in book.batches("under_way") if batch.uuid in waiting]
         done, requests = (sum(column) for column in zip(*((b.done, b.requests) for b in batches), strict=True))
-        what = "a batch" if len(batches) == 1 else f"{len(batches)} batches"
+        what = "a batch" if len(batches) == 1 else f"{number(len(batches))} batches"
         since = _moment(min(batch.sent for batch in batches))
         self._waiting = f"{what}, {number(done)} of {number(requests)} done, since {since}"
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from psyctl_core.components import BackendState
 from psyctl_core.errors import BackendError
+from psyctl_core.figures import counted
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_openrouter.jobs import Job, Run
 from psyctl_openrouter.money import Spending
@@ -409,14 +410,14 @@ class Flow:
     def _outage(self) -> BackendError:
         last = f"{self._streak.reason}: {self._streak.detail}" if self._streak.detail else self._streak.reason
         return BackendError(
-            f"Stopped: {self._name} failed {self._streak.total} times in a row (last: {last}).",
+            f"Stopped: {self._name} failed {counted(self._streak.total, 'time')} in a row (last: {last}).",
             f"Everything answered is saved. Wait until {self._name} answers again, {RESUME}",
             later=True,
         )
 
     def _too_long(self, wait: float, reason: str) -> BackendError:
         return BackendError(
-            f"Stopped: {self._name} asks to wait {math.ceil(wait / 60)} minutes ({reason}).",
+            f"Stopped: {self._name} asks to wait {counted(math.ceil(wait / 60), 'minute')} ({reason}).",
             f"Everything answered is saved. Wait as long, {RESUME}",
             later=True,
         )
@@ -472,12 +473,12 @@ class Flow:
             wait = run.waiting[0][0] - now
         reason = self._streak.reason or self._slow_because
         if self._streak.failures > 2:
-            reason += f" ({self._streak.total} times in a row)"
+            reason += f" ({counted(self._streak.total, 'time')} in a row)"
         if wait >= 1 or not self._streak.total:
             self._waiting = reason if wait >= 1 else ""
         if run.stop is not None or now - self._told_at < self._policy.tell:
             return
-        places = f"{sum(s.limit.size for s in up)} of {sum(s.limit.workers for s in up)} workers"
+        places = f"{sum(s.limit.size for s in up)} of {counted(sum(s.limit.workers for s in up), 'worker')}"
         is_full_size = all(server.limit.is_full_size for server in up)
         if wait >= 1:
             log.info("%s: waiting %d s, %s", reason, math.ceil(wait), places)

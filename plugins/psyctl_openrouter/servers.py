@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from psyctl_core.figures import counted
 from psyctl_core.records import ChatRequest
 from psyctl_openrouter import network
 from psyctl_openrouter.jobs import Job
@@ -208,8 +209,8 @@ class Servers:
         server.try_at = now + (backoff(server.tries, self._policy, 1.0) if wait is None else wait)
         server.told = ""
         log.warning(
-            "%s is taken out (%s): %d of %d servers go on. It is tried again.",
-            server.name, why, len(self.up), len(self.all),
+            "%s is taken out (%s): %d of %s go on. It is tried again.",
+            server.name, why, len(self.up), counted(len(self.all), "server"),
         )  # fmt: skip
 
     def look_after(self, now: float) -> None:
@@ -225,7 +226,7 @@ class Servers:
     def _take_in(self, server: Server, why: str | None, now: float) -> None:
         if why is None:
             server.is_out, server.failures, server.paused_until = False, 0, now
-            log.info("%s is back: %d of %d servers answer.", server.name, len(self.up), len(self.all))
+            log.info("%s is back: %d of %s answer.", server.name, len(self.up), counted(len(self.all), "server"))
             return
         server.tries += 1
         server.try_at = now + backoff(server.tries, self._policy, 1.0)

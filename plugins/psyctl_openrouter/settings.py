@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from psyctl_core.errors import UsageError
+from psyctl_core.figures import counted
 from psyctl_openrouter import OpenAIConfig, OpenRouterConfig
 from psyctl_openrouter.outcome import MAX_REQUESTS, Service
 
@@ -48,14 +49,19 @@ def names(text: str) -> list[str]:
 def check(config: OpenRouterConfig | OpenAIConfig, flag: str) -> None:
     """Refuse numbers that make no sense. Raises UsageError."""
     if config.max_workers < 1:
-        raise UsageError(f"{config.max_workers} workers can do nothing.", f"Give {flag}-max-workers 1 or more.")
+        raise UsageError(
+            f"{counted(config.max_workers, 'worker')} can do nothing.", f"Give {flag}-max-workers 1 or more."
+        )
     if config.retries < 0:
-        raise UsageError(f"{config.retries} retries make no sense.", f"Give {flag}-retries 0 or more.")
+        raise UsageError(
+            f"Trying again {counted(config.retries, 'time')} makes no sense.", f"Give {flag}-retries 0 or more."
+        )
     if not (config.timeout > 0 and math.isfinite(config.timeout)):
         raise UsageError(f"A timeout of {config.timeout:g} s leaves no time.", f"Give {flag}-timeout above 0.")
     if not 1 <= config.batch_size <= MAX_REQUESTS:
         raise UsageError(
-            f"A batch of {config.batch_size} requests cannot be made.", f"Give {flag}-batch-size 1 to {MAX_REQUESTS}."
+            f"A batch of {counted(config.batch_size, 'request')} cannot be made.",
+            f"Give {flag}-batch-size 1 to {MAX_REQUESTS}.",
         )
     if not (config.batch_poll > 0 and math.isfinite(config.batch_poll)):
         raise UsageError(f"Looking every {config.batch_poll:g} s makes no sense.", f"Give {flag}-batch-poll above 0.")

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from psyctl_core.errors import BackendError
+from psyctl_core.figures import counted
 from psyctl_openrouter.client import Client
 from psyctl_openrouter.models import (
     MAX_RETRIES,
@@ -120,7 +121,7 @@ def _found(endpoints: Sequence[Endpoint], policy: RetryPolicy, *, needs_list: bo
             log.info("the servers say that the model is loading: waiting")
         elif tries > min(policy.retries, MAX_RETRIES):
             later = any(error.later for error in errors)
-            message = f"None of the {len(found)} servers can be used: {errors[0].message}"
+            message = f"None of {counted(len(found), 'server')} can be used: {errors[0].message}"
             raise BackendError(message, errors[0].hint, later=later)
         time.sleep(min(backoff(tries, policy, random.random()), 5.0))  # noqa: S311 - spreads load, hides nothing
 

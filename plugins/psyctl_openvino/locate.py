@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from psyctl_core.errors import BackendError, UsageError
+from psyctl_core.figures import counted, number
 from psyctl_core.files import digest
 from psyctl_core.local_models import EMBEDDED, embedded_file
 
@@ -91,7 +92,8 @@ def _check_exported(folder: Path) -> None:
     there = weights.stat().st_size if weights.is_file() else 0
     if there < needed:
         raise BackendError(
-            f"'{weights}' {'is cut off' if there else 'is not there'}: {there} of {needed} bytes are there.",
+            f"'{weights}' {'is cut off' if there else 'is not there'}: "
+            f"{number(there)} of {counted(needed, 'byte')} are there.",
             "Export the model again, or download the whole folder.",
         )
 

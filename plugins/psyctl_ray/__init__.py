@@ -57,7 +57,7 @@ class RayConfig:
             )
         if self.cpus < 0 or self.gpus < 0 or not (self.cpus or self.gpus):
             raise UsageError(
-                f"A worker with {self.cpus:g} processors and {self.gpus:g} graphics processors finds no place.",
+                f"A worker with --ray-cpus {self.cpus:g} and --ray-gpus {self.gpus:g} finds no place.",
                 "Give --ray-cpus or --ray-gpus above 0.",
             )
 

@@ -155,15 +155,17 @@ def check_room(ray: ModuleType, config: RayConfig) -> int:
     room = sum(_fitting(machine, config) for machine in machines)
     if room:
         return room
-    for what, wanted, kind in (("graphics processors", config.gpus, "GPU"), ("processors", config.cpus, "CPU")):
+    for what, wanted, kind in (("graphics processor", config.gpus, "GPU"), ("processor", config.cpus, "CPU")):
         most = max((machine.get(kind, 0.0) for machine in machines), default=0.0)
         if wanted > most:
             raise UsageError(
-                f"No machine of the Ray cluster has {wanted:g} {what}: the most is {most:g}.",
+                f"No machine of the Ray cluster has {wanted:g} {what}{'' if wanted == 1 else 's'}: "
+                f"the most is {most:g}.",
                 f"Give --ray-{kind.lower()}s {most:g} or less." if most else f"Leave out --ray-{kind.lower()}s.",
             )
     raise UsageError(
-        f"No machine of the Ray cluster has {config.cpus:g} processors and {config.gpus:g} graphics processors.",
+        f"No machine of the Ray cluster has room for a worker: "
+        f"{config.cpus:g} of its processors are wanted, and {config.gpus:g} of its GPUs.",
         "Give less with --ray-cpus and --ray-gpus.",
     )
 

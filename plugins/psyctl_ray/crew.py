@@ -12,6 +12,7 @@ from typing import Any
 from psyctl_core import errors
 from psyctl_core.components import BackendMaker
 from psyctl_core.errors import BackendError, PsyctlError
+from psyctl_core.figures import counted
 from psyctl_core.records import ChatRequest
 from psyctl_ray import RayConfig
 from psyctl_ray.cluster import CLUSTER, told
@@ -208,8 +209,8 @@ class Crew:
             return Failure(
                 started.host,
                 "UsageError",
-                f"its backend computes up to {started.block} requests together, the one on {self.model.host} "
-                f"{self.model.block} (0: as they come).",
+                f"its backend computes up to {counted(started.block, 'request')} together, the one on "
+                f"{self.model.host} {self.model.block} (0: as they come).",
                 "Give all workers the same kind of machine, or say the backend's number format.",
             )
         if self._config.spool and not started.spool:

@@ -14,6 +14,7 @@ from types import ModuleType
 from psyctl_core.budget import Budget
 from psyctl_core.components import BackendState, NextBlock, RunnerTarget, WorkerPool
 from psyctl_core.errors import BackendError, UsageError
+from psyctl_core.figures import counted
 from psyctl_core.records import ChatRequest, Completion
 from psyctl_ray import RayConfig
 from psyctl_ray.cluster import CLUSTER, check_room, has_gpus, told
@@ -272,7 +273,7 @@ class RayPool(WorkerPool):
             return
         if block.deaths >= MAX_DEATHS:
             raise BackendError(
-                f"{MAX_DEATHS} Ray workers died of the same {len(block.requests)} requests, the last one on "
+                f"{MAX_DEATHS} Ray workers died of the same {counted(len(block.requests), 'request')}, the last one on "
                 f"{hand.host}: {told(error)}.",
                 "Often memory is short: give fewer --ray-workers, a smaller --ray-batch or --block-size, or larger "
                 "machines; then run the same command again.",

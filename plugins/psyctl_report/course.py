@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from markupsafe import Markup
 
 from psyctl_core import Moment
+from psyctl_core.figures import counted
 from psyctl_report.plots import LOOKS, curves
 
 MARKS = 40
@@ -61,6 +62,6 @@ def by_reason(moments: Sequence[Moment], counts: Callable[[Moment], Mapping[str,
     single = reasons if len(reasons) <= len(LOOKS) else reasons[: len(LOOKS) - 1]
     lines = {reason: [float(counts(moment).get(reason, 0)) for moment in moments] for reason in single}
     if rest := reasons[len(single) :]:
-        name = f"{len(rest)} other reasons"
+        name = counted(len(rest), "other reason")
         lines[name] = [float(sum(counts(moment).get(reason, 0) for reason in rest)) for moment in moments]
     return lines

@@ -20,6 +20,7 @@ from psyctl_core import (
     schema,
     scores_of,
 )
+from psyctl_core.figures import counted
 from psyctl_report.texts import TellingWord, openings, telling_words
 
 SHOWN = 2000
@@ -104,6 +105,7 @@ class TraitFacts:
         pairs: The pairs to show, in that order.
         total: How many there are to choose from: records, and rejected pairs that were kept.
         steering: What steering.json says a vector of it does; empty where nobody measured.
+        cost_before: US dollars that the datasets cost which it was made of; ``None`` where none is known.
     """
 
     trait: str
@@ -123,6 +125,7 @@ class TraitFacts:
     pairs: Sequence[ShownPair] = ()
     total: int = 0
     steering: Mapping[str, Any] = field(default_factory=dict)
+    cost_before: float | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -170,6 +173,7 @@ def facts_of(dataset: StoredDataset, room: int) -> TraitFacts:
         pairs=sampled(grouped(every), room, linked),
         total=len(every),
         steering=steering,
+        cost_before=dataset.cost_before,
     )
 
 
@@ -292,7 +296,7 @@ def _miscounted(run: Mapping[str, Any], records: int) -> list[str]:
     accepted = run["statistics"]["accepted"]
     if run["status"] == "running" or accepted == records:
         return []
-    return [f"run.json counts {accepted} pairs, and {records} could be read."]
+    return [f"run.json counts {counted(accepted, 'pair')}, and {records} could be read."]
 
 
 def _marks(checkup: Checkup | None) -> dict[str, frozenset[str]]:

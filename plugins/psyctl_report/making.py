@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from psyctl_core.figures import counted
 from psyctl_core.records import Usage
 
 Rows = list[tuple[str, str]]
@@ -51,28 +52,35 @@ def personas_of(run: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def used(run: Mapping[str, Any]) -> Rows:
-    """Requests, tokens, time and cost of the whole run."""
+def used(run: Mapping[str, Any], cost_before: float | None = None) -> Rows:
+    """Requests, tokens, time and cost of the whole run, and what the datasets cost which it made this one of."""
     found = run.get("statistics", {})
     if not found:
         return []
     usage = Usage(**{name: found[name] for name in Usage.__slots__ if name in found})
+    before = [("cost of what it was made of", f"${cost_before:,.4f}")] if cost_before else []
     return [
         ("requests", f"{usage.requests:,}{f', {usage.failed_requests:,} failed' if usage.failed_requests else ''}"),
         ("tokens read", f"{usage.prompt_tokens:,}"),
         ("tokens written", f"{usage.completion_tokens:,}"),
         ("time spent generating", f"{usage.seconds:,.0f} s"),
         ("cost", cost_of(usage)),
+        *before,
     ]
 
 
 def cost_of(usage: Usage) -> str:
     """What was paid as far as told, and what was not told."""
-    text = "not known: no answer told its price" if usage.cost is None else f"${usage.cost:,.4f}"
-    if usage.cost is not None and usage.unpriced_requests:
-        text += f"; the price of {usage.unpriced_requests:,} answers was not told"
+    if usage.cost is not None:
+        text = f"${usage.cost:,.4f}"
+        if usage.unpriced_requests:
+            text += f"; the price of {counted(usage.unpriced_requests, 'answer')} was not told"
+    else:
+        text = (
+            "not known: no answer told its price" if usage.unpriced_requests else "none: nothing that was asked costs"
+        )
     if usage.lost_requests:
-        text += f"; {usage.lost_requests:,} requests were lost and may have cost something"
+        text += f"; {counted(usage.lost_requests, 'lost request')} may have cost something"
     return text
 
 

@@ -47,7 +47,7 @@ def page_of(traits: Sequence[TraitFacts], notes: Sequence[str] = ()) -> str:
         title=f"{', '.join(facts.trait for facts in traits)}: dataset report",
         making=making, verdict_of=verdict_of, numbered=numbered, compared=compared, checks_of=checks_of,
         length_plot=length_plot, score_plots=score_plots, share_bar=share_bar, interval=interval,
-        course_plots=course_plots, told=told, steering_plots=steering_plots,
+        course_plots=course_plots, told=told, steering_plots=steering_plots, number_of=counted,
     )  # fmt: skip
 
 
@@ -63,7 +63,8 @@ def verdict_of(facts: TraitFacts) -> str:
         if names:
             parts.append(f"{words}: {', '.join(names)}")
     fine, all_of = facts.checkup.count("ok"), len(facts.checkup.results)
-    return f"{'; '.join(parts)}. {fine} of {all_of} checks are ok, {facts.checkup.count('cannot tell')} cannot tell."
+    untold = facts.checkup.count("cannot tell")
+    return f"{'; '.join(parts)}. {fine} of {counted(all_of, 'check')} ok, {untold} cannot tell."
 
 
 def compared(traits: Sequence[TraitFacts]) -> list[tuple[str, list[str]]]:

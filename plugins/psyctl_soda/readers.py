@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import IO, Any
 
 from psyctl_core.errors import SourceError
+from psyctl_core.figures import counted
 from psyctl_soda.files import as_utf8, format_of, open_file, shown
 
 MAX_ROW_BYTES = 1 << 24
@@ -207,7 +208,7 @@ def _csv_rows(path: str, file: IO[bytes], options: Mapping[str, Any]) -> Iterato
 
 def _wrong_cells(cells: Sequence[str], header: Sequence[str]) -> str:
     if len(cells) != len(header):
-        return f"{len(cells)} cells where the header has {len(header)}"
+        return f"{counted(len(cells), 'cell')} where the header has {len(header)}"
     bad = any(not cell.isascii() and not _SURROGATES.isdisjoint(cell) for cell in cells)
     return "not UTF-8" if bad else ""
 
@@ -219,7 +220,7 @@ _SURROGATES = frozenset(map(chr, range(0xDC80, 0xDD00)))
 def _header(path: str, cells: Sequence[str]) -> list[str]:
     if len(cells) > MAX_COLUMNS:
         raise SourceError(
-            f"File '{file_name(path)}' cannot be read: its first line has {len(cells)} cells.",
+            f"File '{file_name(path)}' cannot be read: its first line has {counted(len(cells), 'cell')}.",
             f"A CSV file begins with its columns' names, at most {MAX_COLUMNS}.",
         )
     return [cell.strip() or f"column {number}" for number, cell in enumerate(cells, 1)]

@@ -15,6 +15,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from psyctl_core.errors import SourceError
+from psyctl_core.figures import counted
 from psyctl_soda import readers
 from psyctl_soda.files import open_file
 from psyctl_soda.readers import BadRow, Block, Row, file_name
@@ -75,7 +76,7 @@ def _refuse_absurd(path: str, groups: Any) -> None:
             if column.num_values > MAX_VALUES or size > MAX_CHUNK_BYTES or swells or whole:
                 raise SourceError(
                     f"File '{file_name(path)}' cannot be read in bounded memory: its row group {number} has "
-                    f"{column.num_values} values of {column.total_uncompressed_size >> 20} MiB in "
+                    f"{counted(column.num_values, 'value')} of {column.total_uncompressed_size >> 20} MiB in "
                     f"'{column.path_in_schema}'.",
                     "Write it with smaller row groups, or as JSON Lines.",
                 )

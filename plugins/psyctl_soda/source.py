@@ -13,6 +13,7 @@ from typing import Any
 
 from psyctl_core.components import Context, Identity, ScenarioSource
 from psyctl_core.errors import SourceError, UsageError
+from psyctl_core.figures import counted
 from psyctl_core.records import Scenario, SkippedRow
 from psyctl_core.terminal import NOTICE
 from psyctl_soda import SodaConfig, explain
@@ -286,7 +287,7 @@ class SodaSource(ScenarioSource):
 
     def _corrupt(self, bad: int, read: int, row: BadRow) -> SourceError:
         return SourceError(
-            f"Dataset '{self._found.name}' is corrupt: {bad} of {read} rows cannot be read, "
+            f"Dataset '{self._found.name}' is corrupt: {bad} of {counted(read, 'row')} cannot be read, "
             f"such as {row.where}: {row.why}.",
             "Save it as UTF-8."
             if row.why == "not UTF-8"

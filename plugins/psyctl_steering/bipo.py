@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from psyctl_core.errors import BackendError, UsageError
+from psyctl_core.figures import counted
 from psyctl_core.local_models import LentModel, is_out_of_memory
 from psyctl_core.records import CaaRecord
 from psyctl_steering.states import Differences, Progress, Reading, evaluating, padded, readings_of
@@ -194,7 +195,8 @@ def _gaps(model: Any, pairs: Sequence[list[Reading]]) -> torch.Tensor:
         if not is_out_of_memory(error):
             raise
         raise BackendError(
-            f"Out of memory: {len(rows)} answers of up to {ids.shape[1]} tokens cannot be trained on beside the model.",
+            f"Out of memory: {counted(len(rows), 'answer')} of up to {counted(ids.shape[1], 'token')} "
+            "cannot be trained on beside the model.",
             "Use a smaller model, name one --layer late in it, or take --method mean.",
         ) from error
     before = ids.shape[1] - logits.shape[1]

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from psyctl_core import Checkup, UsageError, check_dataset, lent_model
+from psyctl_core.figures import counted
 from psyctl_core.local_models import LentModel
 from psyctl_core.terminal import say, say_json, visible
 from psyctl_steering import told
@@ -159,7 +160,7 @@ def _show(rows: Sequence[Compared]) -> None:
             table.add_row(visible(name), *cells)
         Console(highlight=False, soft_wrap=True).print(table)
     measured = rows[0].found.sets[0]
-    say(f"On {measured.items} items of {measured.name}, at {rows[0].found.damage:.2f} nats a token.")
+    say(f"On {counted(measured.items, 'item')} of {measured.name}, at {rows[0].found.damage:.2f} nats a token.")
 
 
 def _checks(rows: Sequence[Compared]) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from psyctl_core import StoredDataset, UsageError, lent_model, open_dataset, stored_datasets
+from psyctl_core.figures import counted
 from psyctl_core.local_models import LentModel
 from psyctl_core.terminal import say, visible
 from psyctl_steering import shown
@@ -102,7 +103,7 @@ class _Spent:
 
     def __str__(self) -> str:
         seconds = time.monotonic() - self._began
-        return f"{self._tokens:,} tokens in {seconds:.1f} s, {self._tokens / seconds:,.0f} tokens/s"
+        return f"{counted(self._tokens, 'token')} in {seconds:.1f} s, {self._tokens / seconds:,.0f} tokens/s"
 
 
 def _files(output: Path, datasets: list[StoredDataset]) -> list[Path]:
@@ -111,7 +112,7 @@ def _files(output: Path, datasets: list[StoredDataset]) -> list[Path]:
     if output.suffix.lower() == SUFFIX and not output.is_dir():
         if len(datasets) > 1:
             raise UsageError(
-                f"There are datasets of {len(traits)} traits: {', '.join(traits)}.",
+                f"There are datasets of {counted(len(traits), 'trait')}: {', '.join(traits)}.",
                 f"Choose one with --trait, or let --output name a folder, for a file each: {output.with_suffix('')}",
             )
         return [output]
@@ -128,7 +129,7 @@ def slug(trait: str) -> str:
 def _show(lent: LentModel, vector: SteeringVector, file: Path, stored: StoredDataset, spent: _Spent) -> None:
     facts = vector.facts
     held_out = f", {facts.held_out} more held out" if facts.held_out else ""
-    say(f"{facts.trait}: {facts.pairs} pairs{held_out}, from {stored.location}")
+    say(f"{facts.trait}: {counted(facts.pairs, 'pair')}{held_out}, from {stored.location}")
     say(f"Read in {facts.model}: {facts.method} at {facts.position}; {spent}")
     best = default_layer(list(vector.directions), lent.model)
     table = Table(box=None, pad_edge=False)

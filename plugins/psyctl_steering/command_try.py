@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from psyctl_core import PsyctlError, UsageError, lent_model
+from psyctl_core.figures import counted
 from psyctl_core.local_models import LentModel
 from psyctl_core.terminal import say, visible
 from psyctl_steering.steering import check_fits, origin_note
@@ -122,7 +123,7 @@ def _strengths(typed: str) -> list[float]:
 def _head(lent: LentModel, vector: SteeringVector, layers: Sequence[str]) -> None:
     facts = vector.facts
     places = ", ".join(check_fits(lent.model, vector, layers))
-    say(f"{facts.trait} in {lent.name}, steered at {places} ({facts.method} of {facts.pairs} pairs).")
+    say(f"{facts.trait} in {lent.name}, steered at {places} ({facts.method} of {counted(facts.pairs, 'pair')}).")
 
 
 def _show(prompt: str, found: Sequence[Answer]) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from psyctl_core import split_pairs
 from psyctl_core.errors import UsageError
+from psyctl_core.figures import counted
 from psyctl_core.local_models import LentModel
 from psyctl_core.records import CaaRecord
 from psyctl_steering import bipo
@@ -114,7 +115,8 @@ def _check(records: Sequence[CaaRecord], method: str, position: str, held_out: i
     traits = dict.fromkeys(record.trait for record in records)
     if len(traits) > 1:
         raise UsageError(
-            f"These pairs are of {len(traits)} traits: {', '.join(list(traits)[:5])}.", "Extract from one at a time."
+            f"These pairs are of {counted(len(traits), 'trait')}: {', '.join(list(traits)[:5])}.",
+            "Extract from one at a time.",
         )
     return next(iter(traits))
 
@@ -180,7 +182,7 @@ def _tell(directions: Mapping[str, torch.Tensor], facts: Mapping[str, LayerFacts
             if sure is None
             else f"it has a cosine of about {sure:.2f}, at {at}, with the direction of endless such pairs"
         )
-        log.warning("A direction of %d pairs: %s. Take 80 or more.", told.pairs, how)
+        log.warning("A direction of %s: %s. Take 80 or more.", counted(told.pairs, "pair"), how)
 
 
 def digest_of(records: Iterable[CaaRecord]) -> str:

@@ -15,6 +15,7 @@ import gguf
 import torch
 
 from psyctl_core.errors import OutputError, UsageError
+from psyctl_core.figures import counted
 from psyctl_core.files import written_whole
 from psyctl_steering.layers import default_layer_of, number_of
 from psyctl_steering.vector import SteeringVector
@@ -153,7 +154,7 @@ def _persona_vectors(blocks: _Blocks, output: Path) -> Written:
     with written_whole(output) as draft:
         torch.save(rows, draft)
     if missing := len(rows) - 1 - len(blocks.directions):
-        blocks.notes.append(f"The rows of {missing} blocks that the vector has nothing for are 0.")
+        blocks.notes.append(f"The vector has nothing for {counted(missing, 'block')}, whose rows are 0.")
     best = blocks.best
     steps = (
         f"python -m eval.eval_persona --vector_path {output} --layer {best + 1} --coef {blocks.scale(best):.2f} "

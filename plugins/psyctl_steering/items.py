@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from psyctl_core.errors import PsyctlError, SourceError, UsageError
+from psyctl_core.figures import counted
 from psyctl_core.local_models import LentModel
 from psyctl_core.records import CaaRecord, ChatRequest, Message, prompt_of
 from psyctl_steering.passes import Text
@@ -216,7 +217,8 @@ def answered(lent: LentModel, prompt: str, texts: Sequence[str], system: str = "
         begin = next((i for i, (a, b) in enumerate(zip(start, ids, strict=False)) if a != b), len(start))
         if lent.longest and len(ids) > lent.longest:
             raise UsageError(
-                f"The text '{text[:40]}…' and its prompt have {len(ids)} tokens: the model can place {lent.longest}.",
+                f"The text '{text[:40]}…' and its prompt have {counted(len(ids), 'token')}: "
+                f"the model can place {lent.longest}.",
                 "Leave it out.",
             )
         if begin >= len(ids):
@@ -338,7 +340,7 @@ def _from_hub(name: str) -> Path:
             files_ = [each for each in every if each.endswith((".json", ".jsonl", ".csv"))]
             if len(files_) != 1:
                 raise UsageError(
-                    f"'{repository}' has {len(files_)} files that could hold statements.",
+                    f"'{repository}' has {counted(len(files_), 'file')} that could hold statements.",
                     f"Name one: {repository}:{files_[0] if files_ else 'FILE'}",
                 )
             (file,) = files_

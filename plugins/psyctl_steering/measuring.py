@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from psyctl_core.errors import UsageError
+from psyctl_core.figures import counted
 from psyctl_core.local_models import LentModel
 from psyctl_core.terminal import NOTICE
 from psyctl_steering import figures
@@ -210,7 +211,7 @@ def measure(
     costs, perplexity = at.neutral.costs(directions)
     (reached,) = at.neutral.both_ways(at.unit * dose)
     notes += _missed(reached, damage)
-    stage(f"Matching {controls * (1 + (differences is not None))} controls' damage")
+    stage(f"Matching the damage of {counted(controls * (1 + (differences is not None)), 'control')}")
     against = _controls(at, controls, differences, seed, damage, dose)
     near = _near(doses, costs)
     repeated = _repetition(lent, vector, at, dose, stage)
@@ -243,9 +244,13 @@ def _check(sets: Sequence[ItemSet], doses: Sequence[float], damage: float, contr
     if not 0 < damage < 10:
         raise UsageError(f"A damage of {damage:g} nats a token cannot be aimed at.", "Give --damage 0.1, or near it.")
     if controls < 2:
-        raise UsageError(f"{controls} controls have no spread.", "Give --controls 20 or more.")
+        raise UsageError(f"{counted(controls, 'control')} cannot show a spread.", "Give --controls 20 or more.")
     if controls < CONTROLS:
-        log.log(NOTICE, "With %d controls of each kind the noise is known roughly only; 20 is the default.", controls)
+        log.log(
+            NOTICE,
+            "With %s of each kind the noise is known roughly only; 20 is the default.",
+            counted(controls, "control"),
+        )
 
 
 def _candidates(lent: LentModel, vector: SteeringVector, layers: Sequence[str], first: ItemSet) -> list[str]:
@@ -331,7 +336,10 @@ def _measured(
     trait: str,
     stage: Stage,
 ) -> Measured:
-    stage(f"Measuring {len(items)} items of {items.name}, with {sum(map(len, against.values()))} controls")
+    stage(
+        f"Measuring {counted(len(items), 'item')} of {items.name}, with "
+        f"{counted(sum(map(len, against.values())), 'control')}"
+    )
     signs = items.signs
     probabilities = at.found(items, directions)
     curve = items.value(probabilities)

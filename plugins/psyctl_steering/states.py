@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from psyctl_core.errors import BackendError, OutputError, UsageError
+from psyctl_core.figures import counted
 from psyctl_core.local_models import LentModel, is_out_of_memory
 from psyctl_core.records import CaaRecord, ChatRequest, Message, prompt_of
 from psyctl_steering.directions import mean_of
@@ -111,8 +112,8 @@ class Differences:
         except OSError as error:
             needed = self._place(len(self.layers), 0) / 2**30
             raise OutputError(
-                f"The differences of {self._most} pairs at {len(self.layers)} layers need {needed:.1f} GiB in "
-                f"{tempfile.gettempdir()}: {error.strerror or error}.",
+                f"The differences of {counted(self._most, 'pair')} at {counted(len(self.layers), 'layer')} need "
+                f"{needed:.1f} GiB in {tempfile.gettempdir()}: {error.strerror or error}.",
                 "Make room, set TMPDIR to a larger place, or name fewer layers with --layer.",
             ) from error
 
@@ -290,8 +291,8 @@ def _fitting(
 def _tell(differences: Differences, lent: LentModel) -> None:
     if out := differences.left_out:
         log.warning(
-            "%d of %d pairs are left out, '%s' first: prompt and answer are longer than the %d tokens of %s.",
-            len(out), len(out) + len(differences), out[0], lent.longest, lent.name,
+            "Left out are %d of %s, '%s' first: prompt and answer are longer than the %s of %s.",
+            len(out), counted(len(out) + len(differences), "pair"), out[0], counted(lent.longest, "token"), lent.name,
         )  # fmt: skip
 
 
@@ -350,11 +351,12 @@ class _Batches:
                 raise
             if len(pairs) == 1:
                 raise BackendError(
-                    f"Out of memory: not even the two answers of one pair ({tokens} tokens each) fit beside the model.",
+                    f"Out of memory: not even the two answers of one pair ({counted(tokens, 'token')} each) "
+                    "fit beside the model.",
                     "Use a smaller model, --dtype bfloat16, or another --device.",
                 ) from error
         self._most = len(pairs) // 2
-        log.warning("Out of memory with %d pairs at once: going on with %d.", len(pairs), self._most)
+        log.warning("Out of memory with %s at once: going on with %d.", counted(len(pairs), "pair"), self._most)
         gc.collect()  # only here: the error's frames held what the batch held
         if self._model.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -387,7 +389,7 @@ def compute(model: Any, pairs: Sequence[list[Reading]], layers: Sequence[str]) -
         def note(states: States) -> States:
             if states.shape != (*ids.shape, width):
                 raise UsageError(
-                    f"The layer {layer} does not put out a state of {width} numbers for each token, but "
+                    f"The layer {layer} does not put out a state of {counted(width, 'number')} for each token, but "
                     f"{'x'.join(map(str, states.shape[1:])) or 'one number'}.",
                     "Name blocks, or modules that add to them such as model.layers[*].mlp.down_proj.",
                 )

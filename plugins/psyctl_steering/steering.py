@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from psyctl_core.errors import UsageError
+from psyctl_core.figures import counted
 from psyctl_core.local_models import LentModel
 from psyctl_steering.layers import default_layer, matching, module_of
 from psyctl_steering.vector import SteeringVector
@@ -125,8 +126,8 @@ def check_fits(model: Any, vector: SteeringVector, layers: Sequence[str] = ()) -
         module_of(model, layer)
         if direction.shape != (width,):
             raise UsageError(
-                f"The vector is another model's ({vector.facts.model}): it has {direction.numel()} numbers at {layer}, "
-                f"and this model's states have {width}.",
+                f"The vector is another model's ({vector.facts.model}): it has "
+                f"{counted(direction.numel(), 'number')} at {layer}, and this model's states have {width}.",
                 "Extract one from this model with: psyctl extract.steering",
             )
     if not layers:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from psyctl_core import StoredDataset, UsageError, open_dataset, split_pairs
+from psyctl_core.figures import counted
 from psyctl_core.local_models import LentModel
 from psyctl_core.records import CaaRecord
 from psyctl_core.terminal import NOTICE
@@ -103,12 +104,12 @@ def _extracted(
     pairs, held = split_pairs(records, wanted, stored.location)
     if len(pairs) < 2:
         raise UsageError(
-            f"{stored.location} has {len(records)} pairs, of which {len(pairs)} are left to extract from.",
+            f"{stored.location} has {counted(len(records), 'pair')}, of which {len(pairs)} are left to extract from.",
             "Build more: psyctl dataset.build.caa with a higher --limit-samples.",
         )
-    log.log(NOTICE, "Extracting from %d pairs, measuring on %d others.", len(pairs), len(held))
+    log.log(NOTICE, "Extracting from %s, measuring on %s.", counted(len(pairs), "pair"), counted(len(held), "other"))
     if 0 < len(held) < SURE:
-        log.info("On fewer than %d pairs an effect is known roughly only.", SURE)
+        log.info("On fewer than %s an effect is known roughly only.", counted(SURE, "pair"))
     names = matching(lent.model, layers) if layers else middle_layers(lent.model)
     found = stack.enter_context(read(lent, pairs, names))
     facts = VectorFacts(

@@ -9,6 +9,7 @@ import torch
 from transformers import GenerationConfig
 
 from psyctl_core import ChatRequest, Message, UsageError
+from psyctl_core.figures import counted
 from psyctl_core.local_models import LentModel
 from psyctl_steering.steering import added, changed, check_fits, direction_at
 from psyctl_steering.vector import SteeringVector
@@ -53,8 +54,8 @@ def answers(
     (ids,) = lent.encode([ChatRequest("", (Message("user", prompt),))])
     if lent.longest and len(ids) + max_tokens > lent.longest:
         raise UsageError(
-            f"The prompt has {len(ids)} tokens, and with {max_tokens} more it is longer than the model can place "
-            f"({lent.longest}).",
+            f"The prompt has {counted(len(ids), 'token')}, and with {max_tokens} more it is longer than the model can "
+            f"place ({lent.longest}).",
             "Shorten it, or give a lower --max-tokens.",
         )
     dose = torch.tensor(strengths)[:, None, None]

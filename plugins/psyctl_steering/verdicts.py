@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from psyctl_core.figures import counted
 from psyctl_steering.figures import FEW, LEVEL, Interval, chance, deviations
 
 Word = Literal["works", "within the noise", "backwards", "too damaged", "too few items to tell"]
@@ -51,7 +52,7 @@ def verdict(
     told = ", ".join(f"{deviations(found, each):+.1f} SD from {len(each)} {kind}" for kind, each in controls.items())
     why = f"effect {found:+.3f} ({interval[0]:+.3f} to {interval[1]:+.3f}), {told} vectors at the same damage"
     if items < FEW:
-        return Verdict("too few items to tell", f"{items} items; {why}")
+        return Verdict("too few items to tell", f"{counted(items, 'item')}; {why}")
     ahead = max(chance(found, each) for each in controls.values()) <= level and interval[0] > 0
     behind = max(chance(-found, [-one for one in each]) for each in controls.values()) <= level and interval[1] < 0
     if (ahead or behind) and repeated > REPEATS:

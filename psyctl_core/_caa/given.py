@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from psyctl_core._caa.traits import Trait, parse_traits
 from psyctl_core.errors import UsageError
+from psyctl_core.figures import counted
 from psyctl_core.records import CHARACTER, NEUTRAL, JsonValue
 from psyctl_core.terminal import NOTICE
 
@@ -57,7 +58,7 @@ class PersonaChoice:
                 f"The contrast '{self.contrast}' is unknown.", f"Give one of: {', '.join(get_args(Contrast))}."
             )
         if self.number < 1:
-            raise UsageError(f"{self.number} personas leave nobody to answer.", "Give --personas 1 or more.")
+            raise UsageError(f"{counted(self.number, 'persona')} leave nobody to answer.", "Give --personas 1 or more.")
         if not self.positive and not self.neutral:
             return self
         names = [trait.name for trait in traits]
@@ -157,7 +158,7 @@ def _json(path: Path) -> Any:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise UsageError(
-                f"The persona file '{path}' has {size:,} bytes; at most {MAX_FILE_BYTES:,} are read.",
+                f"The persona file '{path}' has {counted(size, 'byte')}; at most {MAX_FILE_BYTES:,} are read.",
                 f"A description has at most {MAX_PERSONA_CHARACTERS:,} characters.",
             )
         return json.loads(path.read_text(encoding="utf-8-sig"))
@@ -178,7 +179,7 @@ def _named(positive: Mapping[str, tuple[str, ...]], names: Sequence[str]) -> dic
     """The checked descriptions of the run's traits, under the run's names for them. Raises UsageError."""
     if "" in positive and len(names) > 1:
         raise UsageError(
-            f"One positive side is given for {len(names)} traits ({', '.join(names)}).",
+            f"One positive side is given for {counted(len(names), 'trait')} ({', '.join(names)}).",
             "Say whose it is: give the descriptions by trait.",
         )
     found = {name: texts for given_name, texts in positive.items() for name in _traits(given_name, names)}
@@ -212,7 +213,8 @@ def _checked(side: str, texts: Sequence[str]) -> tuple[str, ...]:
             raise UsageError(f"A description of {side} describes nobody: {line!r}.", "Write what the person is like.")
         if len(line) > MAX_PERSONA_CHARACTERS:
             raise UsageError(
-                f"A description of {side} has {len(line):,} characters; at most {MAX_PERSONA_CHARACTERS:,} may be.",
+                f"A description of {side} has {counted(len(line), 'character')}; "
+                f"at most {MAX_PERSONA_CHARACTERS:,} may be.",
                 "Shorten it: it is part of every request.",
             )
         odd = [braces for braces in _BRACES.findall(line) if braces != CHARACTER]
@@ -235,6 +237,7 @@ def _check_sides(choice: PersonaChoice, names: Sequence[str]) -> None:
         sizes.append(len(choice.neutral) or choice.number)
         if min(sizes) > 1 and sizes[0] != sizes[1]:
             raise UsageError(
-                f"{name} has {sizes[0]} personas and its other side {sizes[1]}: they cannot be dealt in pairs.",
+                f"{name} has {counted(sizes[0], 'persona')} and its other side {sizes[1]}: "
+                "they cannot be dealt in pairs.",
                 "Give as many on both sides, or one on one of them; --personas counts those of the prompter.",
             )

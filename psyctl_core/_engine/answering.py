@@ -195,8 +195,8 @@ class Answerer:
             asked = self._asked.pop(completion.id)
             self._note_speed(completion.id)
             if asked.offset != PERSONA or completion.finish_reason != "error":
-                self._journal.put(asked.request, asked.offset, completion)
-            self._usage.add(completion)
+                self._journal.put(asked.request, asked.offset, completion, is_free=self._pool.is_free)
+            self._usage.add(completion, is_free=self._pool.is_free)
             self._budget.note(completion.cost, self._usage.likely_cost())
             self._note_under_way()
         self._meter.answered()

@@ -20,6 +20,7 @@ from psyctl_core._plugins.registry import BrokenPlugin, RegisteredCheck, Registr
 from psyctl_core._store import runs
 from psyctl_core.checks import Check, CheckedPair, CheckFacts, Finding
 from psyctl_core.errors import PsyctlError, UsageError
+from psyctl_core.figures import counted
 from psyctl_core.records import NEUTRAL, CaaRecord, JsonValue
 
 log = logging.getLogger("psyctl")
@@ -224,7 +225,9 @@ def pair_sets(
 
 def _sets(paths: Sequence[Path], registry: Registry, trait: str) -> Iterator[PairSet]:
     if len(paths) > 2:
-        raise UsageError(f"{len(paths)} paths are given.", "Give one dataset, or the two files of its sides.")
+        raise UsageError(
+            f"{counted(len(paths), 'path')} are given.", "Give one dataset, or the two files of its sides."
+        )
     location = " and ".join(map(str, paths))
     for path in paths:
         if not path.exists():

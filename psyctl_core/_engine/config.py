@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,7 @@ from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.selection import Selection
 from psyctl_core.components import KindName
 from psyctl_core.errors import UsageError
+from psyctl_core.figures import counted
 from psyctl_core.options import settings
 from psyctl_core.records import JsonValue, Metadata
 
@@ -43,6 +45,7 @@ class BuildConfig:
         answers_per_scene: Pairs made of each scenario.
         notes: What pairs' metadata hold besides, by the scenario's id: what a dataset that is judged anew said of
             who answered.
+        parent: The run.json of the dataset that is judged anew, or ``None`` where one is made.
     """
 
     personality: str
@@ -60,6 +63,7 @@ class BuildConfig:
     personas: PersonaChoice = field(default_factory=PersonaChoice)
     answers_per_scene: int = 1
     notes: Mapping[str, Metadata] = field(default_factory=dict)
+    parent: Mapping[str, JsonValue] | None = None
 
     def traits(self) -> tuple[Trait, ...]:
         """The traits that are named. Raises UsageError."""
@@ -102,7 +106,7 @@ class BuildConfig:
         return number
 
     def check(self) -> None:
-        """See that the numbers make sense.
+        """See that the numbers make sense, and that all texts can be written down.
 
         Raises:
             UsageError: One does not.
@@ -110,11 +114,15 @@ class BuildConfig:
         limit, sampling = self.limit_samples, self.sampling
         if not str(self.output).strip() or str(self.output) == ".":
             raise UsageError("The output names no folder of its own.", "Give --output a folder, such as ./dataset.")
+        self._check_texts()
         if limit is not None and limit < 1:
-            raise UsageError(f"The limit of {limit} samples leaves nothing to do.", "Give --limit-samples 1 or more.")
+            raise UsageError(
+                f"The limit of {counted(limit, 'sample')} leaves nothing to do.", "Give --limit-samples 1 or more."
+            )
         if sampling.max_tokens < 1:
             raise UsageError(
-                f"{sampling.max_tokens} new tokens leave no room for an answer.", "Give --max-tokens 1 or more."
+                f"{counted(sampling.max_tokens, 'new token')} leave no room for an answer.",
+                "Give --max-tokens 1 or more.",
             )
         if not 0 <= sampling.temperature <= 2:
             raise UsageError(
@@ -123,12 +131,27 @@ class BuildConfig:
         if self.max_cost is not None and not self.max_cost > 0:
             raise UsageError(f"A budget of ${self.max_cost:g} pays for nothing.", "Give --max-cost above 0.")
         if self.block_size is not None and self.block_size < 1:
-            raise UsageError(f"A block of {self.block_size} requests is empty.", "Give --block-size 1 or more.")
+            raise UsageError(
+                f"A block of {counted(self.block_size, 'request')} is empty.", "Give --block-size 1 or more."
+            )
         if self.max_scenarios is not None and self.max_scenarios < 1:
-            raise UsageError(f"{self.max_scenarios} scenarios leave nothing to ask.", "Give --max-scenarios 1 or more.")
+            raise UsageError(
+                f"{counted(self.max_scenarios, 'scenario')} leave nothing to ask.", "Give --max-scenarios 1 or more."
+            )
         if self.judge_backend is not None and "judge" not in self.components:
             raise UsageError("A backend is given for a judge, and no judge.", "Add --judge NAME, such as rubric.")
         self.interval()
+
+    def _check_texts(self) -> None:
+        """See that no text holds bytes that are no UTF-8, as a file's name may: a run written down differs from it."""
+        text = json.dumps([str(self.output), self.as_json()], ensure_ascii=False)
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"What is given is not UTF-8: …{text[max(0, error.start - 30) : error.end + 10]}…",
+                "Type it in UTF-8; a file or folder with such a name must be renamed.",
+            ) from error
 
     def check_repeats(self, pairs: int) -> None:
         """See that several answers to one scene can differ.
@@ -141,12 +164,14 @@ class BuildConfig:
         """
         if self.answers_per_scene < 1:
             raise UsageError(
-                f"{self.answers_per_scene} answers a scene leave nothing to do.", "Give --answers-per-scene 1 or more."
+                f"{counted(self.answers_per_scene, 'answer')} a scene leave nothing to do.",
+                "Give --answers-per-scene 1 or more.",
             )
         if self.answers_per_scene > pairs and not self.sampling.temperature:
-            who = "one persona" if pairs == 1 else f"{pairs} personas"
+            who = counted(pairs, "persona")
             raise UsageError(
-                f"{self.answers_per_scene} answers a scene at temperature 0 by {who} a side would be the same again.",
+                f"{counted(self.answers_per_scene, 'answer')} a scene at temperature 0 by {who} a side "
+                "would be the same again.",
                 f"Give --temperature 0.7, or --personas {self.answers_per_scene}.",
             )
 

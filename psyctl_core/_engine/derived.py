@@ -225,7 +225,7 @@ def _run(output: Derived, folder: Path, sink: GuardedSink) -> Run:
         settings=settings,
         versions={**old.get("versions", {}), "psyctl": importlib_metadata.version("psyctl")},
         personas=personas,
-        usage=Usage(cost=0.0),
+        usage=Usage(),
         guides={name: guide for name, guide in old.get("guides", {}).items() if _agree(runs, "guides", name)},
         status="complete",
         parents=runs,

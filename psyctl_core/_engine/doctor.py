@@ -151,7 +151,9 @@ def _safely(about: str, look: Callable[[], Iterator[Symptom]]) -> list[Symptom]:
 
 def _python() -> Iterator[Symptom]:
     yield Symptom("psyctl", "ok", f"{importlib_metadata.version(HOME)}, in {Path(__file__).parents[1]}")
-    system = f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} processors"
+    system = (
+        f"{platform.system()} {platform.release()}, {platform.machine()}, {counted(os.cpu_count() or 0, 'processor')}"
+    )
     yield Symptom("Python", "ok", f"{platform.python_version()} on {system}")
 
 
@@ -289,7 +291,9 @@ def _hub(answer: Callable[[], str]) -> Iterator[Symptom]:
     counts = (
         {kind: sum(1 for _ in cache.glob(f"{kind}--*")) for kind in ("models", "datasets")} if cache.is_dir() else {}
     )
-    held = f"{counts.get('models', 0)} models and {counts.get('datasets', 0)} data sets in {cache}"
+    held = (
+        f"{counted(counts.get('models', 0), 'model')} and {counted(counts.get('datasets', 0), 'data set')} in {cache}"
+    )
     wrong = answer()
     if not wrong:
         yield Symptom("Hub", "ok", f"{_endpoint()} answers; {held}")

@@ -13,6 +13,7 @@ from psyctl_core._engine.scenes import parted_alike
 from psyctl_core._plugins.guard import GuardedExporter, storable
 from psyctl_core.components import Exported, ExportTarget
 from psyctl_core.errors import OutputError, UsageError
+from psyctl_core.figures import counted
 from psyctl_core.files import make_room, written_whole
 from psyctl_core.records import CaaRecord
 
@@ -149,7 +150,7 @@ def _check_held_out(records: Sequence[CaaRecord], held_out: int, location: str) 
         raise no_pairs(location)
     if not 0 <= held_out < len(records):
         raise UsageError(
-            f"{held_out} pairs cannot be held out of the {len(records)} in {location}.",
+            f"{counted(held_out, 'pair')} cannot be held out of the {len(records)} in {location}.",
             "Give a smaller --held-out, or build more pairs: psyctl dataset.build.caa with a higher --limit-samples.",
         )
 
@@ -157,8 +158,8 @@ def _check_held_out(records: Sequence[CaaRecord], held_out: int, location: str) 
 def _check_rest(pairs: Sequence[CaaRecord], records: Sequence[CaaRecord], held_out: int, location: str) -> None:
     if not pairs:
         raise UsageError(
-            f"Holding out {held_out} of the {len(records)} pairs in {location} leaves none: pairs of one scene stay "
-            "together.",
+            f"Holding out {held_out} of {counted(len(records), 'pair')} in {location} leaves none: pairs of one scene "
+            "stay together.",
             "Build pairs of more scenes: psyctl dataset.build.caa with a higher --limit-samples.",
         )
 
@@ -167,7 +168,7 @@ def other_size(part: str, wanted: int, found: int) -> list[str]:
     """What to tell of a part that has not the size that was asked for, if it has not."""
     if wanted == found:
         return []
-    return [f"{found} pairs are {part}, not {wanted}: pairs of one scene stay together."]
+    return [f"{part[:1].upper()}{part[1:]}: {counted(found, 'pair')}, not {wanted}: pairs of one scene stay together."]
 
 
 def no_pairs(location: str) -> UsageError:

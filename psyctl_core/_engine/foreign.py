@@ -13,6 +13,7 @@ from pathlib import Path
 from psyctl_core._plugins.guard import storable
 from psyctl_core.checks import CheckedPair
 from psyctl_core.errors import UsageError
+from psyctl_core.figures import counted
 
 Row = Mapping[str, object]
 
@@ -73,7 +74,7 @@ def read_two(positive: Path, negative: Path) -> tuple[dict[str, list[CheckedPair
                 "Two files are read as the two sides of pairs, one answer a row, as persona_vectors writes them.",
             )
     if len(left) != len(right):
-        raise _not_aligned(f"'{positive}' has {len(left)} rows and '{negative}' {len(right)}")
+        raise _not_aligned(f"'{positive}' has {counted(len(left), 'row')} and '{negative}' {len(right)}")
     others = [name for name in left[0] if name not in SIDE_BY_SIDE]
     ids = Counter(_text(row.get("question_id")) for row in left)
     rows: list[Row] = []

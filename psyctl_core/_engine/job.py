@@ -49,6 +49,7 @@ from psyctl_core._store.runs import Run
 from psyctl_core.budget import Budget
 from psyctl_core.components import Context, KindName, RunFolder, RunnerTarget
 from psyctl_core.errors import PsyctlError, SourceError
+from psyctl_core.figures import counted, number
 from psyctl_core.records import NEUTRAL, Scenario, SkippedRow
 
 log = logging.getLogger("psyctl")
@@ -209,6 +210,7 @@ class Work:
         stop: Whether the user wants to stop.
         callback: Who is told how it goes.
         beside: The run's datasets of other traits, which are left as they are.
+        sample: Of how many scenarios it is a sample, or ``None``: what it is for is reached with them.
     """
 
     def __init__(
@@ -218,26 +220,29 @@ class Work:
         stop: Stop,
         callback: Callback | None,
         beside: Sequence[Run] = (),
+        sample: int | None = None,
     ) -> None:
         self._job = job
         self._datasets = list(datasets)
         self._new = [dataset for dataset in datasets if not dataset.run.is_kept]
         self._stop = stop
         self._limit = job.config.limit_samples
+        self._sample = sample
         self._is_whole = all(run.status == "complete" for run in beside)  # else others' answers are in the journal
         every = [*(dataset.run for dataset in datasets), *beside]
-        self._journal = Journal.of_run(every, datasets[0].run.identity["backend"])
+        backend, is_anew = datasets[0].run.identity["backend"], job.config.parent is not None
+        self._journal = Journal.of_run(every, backend, keeps_neutral=not is_anew)
         self.usage = self._journal.usage()
         if self._journal.lost:
             log.warning(
-                "%d requests were under way at a kill: they are asked again, and what they cost is not known.",
-                self._journal.lost,
+                "%s under way at a kill: asked again, and what that cost is not known.",
+                counted(self._journal.lost, "request"),
             )
         self._answered_before = max((run.answered_by for run in every), key=lambda counts: sum(counts.values()))
         self._seconds_before = max(run.usage.seconds for run in every)
         self._noted = 0.0
-        for backend in (job.backend, job.judge_backend):
-            backend.is_stopping = lambda: stop.requested
+        for each in (job.backend, job.judge_backend):
+            each.is_stopping = lambda: stop.requested
         pools = dict.fromkeys((job.pool, job.judge_pool))
         self.meter = Meter(datasets, self._limit, self.usage, callback, pools=tuple(pools))
         for dataset in datasets:
@@ -277,7 +282,7 @@ class Work:
         blocks = self._blocks(answerer)
         start = min(lane.start for lane in lanes)
         earliest = min(lacking, key=lambda dataset: dataset.start_offset)
-        bound = _Bound(self._job.config.max_scenarios, earliest.scenarios_before)
+        bound = _Bound(self._job.config.max_scenarios, self._sample, earliest.scenarios_before)
         acceptance = Acceptance()
         trials = {dataset.trait.slug: self._trial(dataset) for dataset in lacking}
         with contextlib.closing(self._job.scenarios(start)) as items, self.meter.phase("generating", quietly=True):
@@ -449,10 +454,17 @@ class Work:
 
 
 class _Bound:
-    """Ends the source once so many scenarios were asked about, those of earlier processes included."""
+    """Ends the source once so many scenarios were asked about, those of earlier processes included.
 
-    def __init__(self, most: int | None, before: int) -> None:
-        self._most = most
+    Args:
+        typed: The bound that the user gave.
+        sample: That of a sample, which has what it was for once it is reached.
+        before: Scenarios of earlier processes.
+    """
+
+    def __init__(self, typed: int | None, sample: int | None, before: int) -> None:
+        self._most = min((most for most in (typed, sample) if most is not None), default=None)
+        self._is_said = self._most == typed
         self._count = before
 
     @property
@@ -462,13 +474,11 @@ class _Bound:
 
     def say(self, datasets: Sequence[Dataset], limit: int | None) -> None:
         """Tell how many pairs are lacking, if any."""
-        for dataset in datasets:
+        for dataset in datasets if self._is_said else ():
             if dataset.lacks(limit):
-                wanted = "" if limit is None else f" of {limit}"
-                log.warning(
-                    "--max-scenarios %d is reached: %d%s pairs of %s.",
-                    self._most, dataset.num_generated, wanted, dataset.trait.name,
-                )  # fmt: skip
+                pairs = dataset.num_generated
+                of = counted(pairs, "pair") if limit is None else f"{number(pairs)} of {counted(limit, 'pair')}"
+                log.warning("--max-scenarios %d is reached: %s of %s.", self._most, of, dataset.trait.name)
 
     def within(self, items: Iterator[Scenario | SkippedRow]) -> Iterator[Scenario | SkippedRow]:
         """The items up to the bound."""
@@ -479,7 +489,7 @@ class _Bound:
 
 def _say_what_is_saved(dataset: Dataset) -> None:
     if dataset.num_generated:
-        log.warning("Stopped with %d pairs saved in %s.", dataset.num_generated, dataset.location())
+        log.warning("Stopped with %s saved in %s.", counted(dataset.num_generated, "pair"), dataset.location())
     else:
         log.warning("Stopped before the first pair of %s.", dataset.trait.name)
 

@@ -15,6 +15,7 @@ from psyctl_core._plugins.registry import Registry
 from psyctl_core._plugins.selection import Choice, Selection, resolve
 from psyctl_core._store import runs
 from psyctl_core.errors import UsageError
+from psyctl_core.figures import counted
 from psyctl_core.records import CaaRecord
 
 MOST_TOLD = 5
@@ -108,9 +109,9 @@ class _United:
     def notes(self) -> Iterator[str]:
         """What to tell of ids."""
         if self.doubles:
-            yield f"{self.doubles} pairs are there more than once; each is kept once, as it stands first."
+            yield f"There more than once: {counted(self.doubles, 'pair')}; each is kept once, as it stands first."
         if self.renumbered:
-            yield f"{self.renumbered} pairs have a new id, such as ID#2: a different pair had theirs."
+            yield f"Given a new id, such as ID#2, which a different pair had: {counted(self.renumbered, 'pair')}."
 
 
 def _free(id: str, taken: set[str]) -> Iterator[str]:

@@ -104,7 +104,9 @@ def open_datasets(job: Job, there: There) -> list[Dataset]:
     for trait in job.traits:
         run = there.runs.get(trait.name)
         if run is None:
-            run = Run(folder_of(job, there, trait), there.name or new, trait.name, identity_of(job, trait))
+            parents = () if job.config.parent is None else (job.config.parent,)
+            name = there.name or new
+            run = Run(folder_of(job, there, trait), name, trait.name, identity_of(job, trait), parents=parents)
         run.settings, run.versions = settings, versions
         datasets.append(Dataset(trait, run, job.sink, interval=interval, seed=job.config.sampling.seed))
     try:

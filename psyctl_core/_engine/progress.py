@@ -26,6 +26,12 @@ history.setLevel(logging.INFO)
 MIN_ANSWERS = 20
 """Fewer say nothing about how long the rest takes: the first ones pay for what all share."""
 
+MIN_SECONDS = 10.0
+"""Fewer seconds of generating say nothing about it either."""
+
+MIN_ROUNDS = 2
+"""Times that the first answer took, before the rate tells: requests begun at once all come late."""
+
 Phase = Literal["starting", "loading", "describing", "reading", "generating", "saving"]
 
 
@@ -180,6 +186,7 @@ class Meter:
         self._asked_before = usage.requests
         self._seconds = 0.0
         self._since: float | None = None
+        self._first: float | None = None
         self.held = 0
 
     @contextmanager
@@ -211,6 +218,8 @@ class Meter:
     def answered(self) -> None:
         """An answer came."""
         self._answered = self._clock()
+        if self._first is None and self._since is not None:
+            self._first = self.seconds
         self.tell()
 
     def tell(self, callback: Callback | None = None) -> None:
@@ -266,7 +275,7 @@ class Meter:
     def _eta(self, lacking: int, new: int, seconds: float) -> float | None:
         """Seconds to go: as many answers a pair as were seen, judged and rejected ones included."""
         answers = self._usage.requests - self._asked_before
-        if answers < MIN_ANSWERS:
+        if answers < MIN_ANSWERS or seconds < max(MIN_SECONDS, MIN_ROUNDS * (self._first or 0.0)):
             return None
         traits = len(self._datasets)
         each = (answers - self.held) / new if new >= MIN_ANSWERS else (traits + 1) / traits

@@ -140,6 +140,11 @@ class StoredDataset:
             notes += [f"{problem}." for problem in self.sink.inspect(self.target).problems]
         return notes
 
+    @property
+    def cost_before(self) -> float | None:
+        """US dollars that the datasets cost which it was made of; ``None`` where none is known."""
+        return runs.cost_before(self.run)
+
     def rejected(self) -> list[RejectedPair]:
         """The pairs that a judge rejected, in the order of rejecting."""
         return list(runs.rejected_pairs(self.run_folder))

@@ -137,7 +137,7 @@ class RecordedBackend(InferenceBackend):
             is_neutral = side == NEUTRAL
             text = pair.neutral_text if is_neutral else pair.positive_text
             metadata = _part(pair.metadata, NEUTRAL if is_neutral else "positive")
-            yield Completion(request.id, text, cost=0.0, metadata=metadata)
+            yield Completion(request.id, text, metadata=metadata)
 
 
 class RecordedPrompter(PersonalityPrompter):

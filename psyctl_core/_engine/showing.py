@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from psyctl_core.errors import PsyctlError
+from psyctl_core.figures import counted
 from psyctl_core.terminal import visible
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ def dataset_html(dataset: StoredDataset) -> str:
         count, pairs, problem = None, [], error.message
     other = pairs[0].metadata.get("contrast", "neutral") if pairs else "neutral"
     rows = [(record.situation, record.character, record.positive_text, record.neutral_text) for record in pairs]
+    pairs_there = "? pairs" if count is None else counted(count, "pair")
     parts = [
-        f"<p><strong>{_shown(dataset.trait)}</strong>: {'?' if count is None else count} pairs, {_shown(status)}<br>",
+        f"<p><strong>{_shown(dataset.trait)}</strong>: {pairs_there}, {_shown(status)}<br>",
         f"<code>{_shown(dataset.location)}</code></p>",
         table(("Situation", "Character", dataset.trait, str(other)), rows) if rows else "",
         f"<p>{_shown(problem)}</p>" if problem else "",

@@ -14,6 +14,7 @@ from psyctl_core._plugins.registry import Registry
 from psyctl_core._plugins.selection import Selection, resolve
 from psyctl_core._store import runs
 from psyctl_core.errors import UsageError
+from psyctl_core.figures import counted
 from psyctl_core.records import JsonValue
 
 Parts = Mapping[str, int | float | None]
@@ -90,7 +91,7 @@ def sizes_of(parts: Parts, dataset: StoredDataset, pairs: int) -> dict[str, int]
     rest = pairs - sum(sizes.values())
     if rest < 0:
         raise UsageError(
-            f"The parts take {sum(sizes.values())} pairs, and there are {pairs} in {dataset.location}.",
+            f"The parts take {counted(sum(sizes.values()), 'pair')}, and there are {pairs} in {dataset.location}.",
             "Make them smaller, or build more pairs: psyctl dataset.build.caa with a higher --limit-samples.",
         )
     return {part: sizes.get(part, rest) for part in parts}
@@ -124,7 +125,7 @@ def _check_pieces(pieces: Mapping[str, int], dataset: StoredDataset) -> None:
 
 def _left_behind(dataset: StoredDataset, unused: int) -> list[str]:
     """What is in no part: pairs, and what the run rejected."""
-    notes = [f"{unused} pairs are in no part."] if unused else []
+    notes = [f"In no part: {counted(unused, 'pair')}."] if unused else []
     rejected = sum(dataset.run.get("statistics", {}).get("rejected", {}).values())
     if rejected:
         notes.append(f"Rejected scenarios ({rejected}) stay listed with {dataset.target.name} alone.")

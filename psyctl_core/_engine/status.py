@@ -14,6 +14,7 @@ from psyctl_core._plugins.registry import Registry
 from psyctl_core._store import elsewhere
 from psyctl_core._store.lock import holder
 from psyctl_core.errors import PsyctlError, UsageError
+from psyctl_core.figures import counted, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,8 @@ def _status_of(dataset: StoredDataset, seen: _Seen | None) -> RunStatus:
         problems.insert(0, f"run.json belongs to {run['name']}")
     statistics, is_begun = run["statistics"], run["status"] == "running"  # begun and not ended: at work, or killed
     if records is not None and records != statistics["accepted"] and not is_begun:
-        counted = f"the dataset holds {records} records, run.json counts {statistics['accepted']}"
-        problems.append(f"{counted}; the dataset decides")
+        holds = f"the dataset holds {counted(records, 'record')}, run.json counts {number(statistics['accepted'])}"
+        problems.append(f"{holds}; the dataset decides")
     told, trait = seen.of(dataset) if seen is not None and is_begun else ({}, {})
     is_running = bool(told) and seen is not None and seen.is_at_work
     state = "complete" if run["status"] == "complete" and not problems else "resumable"

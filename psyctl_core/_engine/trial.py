@@ -13,6 +13,7 @@ from psyctl_core._caa.contrast import Rejected
 from psyctl_core._engine.scheduler import Result
 from psyctl_core._engine.scores import scores_of
 from psyctl_core.errors import BackendError
+from psyctl_core.figures import counted
 from psyctl_core.records import ContrastivePair
 from psyctl_core.terminal import NOTICE
 
@@ -89,9 +90,12 @@ class Trial:
         told, is_enough = self._finding()
         self._is_over = is_enough or len(self._pairs) == max(LOOKS)
         if is_enough:
-            log.log(NOTICE, "The first %d pairs of %s: %s.", len(self._pairs), self._trait, told)
+            log.log(NOTICE, "The first %s of %s: %s.", counted(len(self._pairs), "pair"), self._trait, told)
         elif self._is_over:
-            self._warn(f"The two sides of {self._trait} hardly differ in the first {len(self._pairs)} pairs: {told}.")
+            self._warn(
+                f"The two sides of {self._trait} hardly differ in the first {counted(len(self._pairs), 'pair')}: "
+                f"{told}."
+            )
 
     def _warn(self, message: str) -> None:
         if self._is_strict:

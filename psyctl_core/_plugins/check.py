@@ -142,7 +142,7 @@ def _check(entry: RegisteredCheck) -> Finding:
         return Finding("problem", error.message)
     except PsyctlError as error:
         return Finding("note", f"{entry.origin}: not tried: {error.message.rstrip('.')}.")
-    return Finding("ok", f"{entry.origin}: says of {len(PAIRS)} pairs: {found.text}")
+    return Finding("ok", f"{entry.origin}: says of {counted(len(PAIRS), 'pair')}: {found.text}")
 
 
 def _component(found: Registered, given: Mapping[str, Any]) -> Iterator[Finding]:
@@ -189,7 +189,8 @@ def _items(source: GuardedSource) -> Finding:
             scenarios += isinstance(item, Scenario)
             skipped.update([item.reason] if isinstance(item, SkippedRow) else [])
     seen = scenarios + skipped.total()
-    text = f"{source.origin}: {scenarios} scenarios in {'its first' if seen == ITEMS else 'all of its'} {seen} items"
+    of = "its first" if seen == ITEMS else "all of its"
+    text = f"{source.origin}: {counted(scenarios, 'scenario')} in {of} {counted(seen, 'item')}"
     if skipped:
         text += f"; skipped: {', '.join(f'{reason}: {count}' for reason, count in skipped.most_common())}"
     return Finding("ok" if scenarios else "problem", text)
@@ -218,7 +219,7 @@ def _judge(judge: GuardedJudge) -> Finding:
     scenario = Scenario("check", 0, "Robin and Kim wait for a bus.", "Kim")
     pair = ContrastivePair(scenario, "Extroversion", "Come along, all of you!", "It is the right bus.")
     requests = judge.requests(pair, "")
-    return Finding("ok", f"{judge.origin}: asks {len(requests)} things about a pair")
+    return Finding("ok", f"{judge.origin}: asks {counted(len(requests), 'thing')} about a pair")
 
 
 def _sink(sink: GuardedSink) -> Finding:
@@ -226,7 +227,9 @@ def _sink(sink: GuardedSink) -> Finding:
         writer = sink.open(SinkTarget(Path(folder), "check", "Openness"))
         ids = writer.record_ids(0)
         writer.close()
-    return Finding("problem" if ids else "ok", f"{sink.origin}: opened, with {len(ids)} records in a new dataset")
+    return Finding(
+        "problem" if ids else "ok", f"{sink.origin}: opened, with {counted(len(ids), 'record')} in a new dataset"
+    )
 
 
 def _runner(runner: GuardedRunner) -> Finding:

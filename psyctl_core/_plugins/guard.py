@@ -45,6 +45,7 @@ from psyctl_core.components import (
     WorkerPool,
 )
 from psyctl_core.errors import OutputError, PluginError, PsyctlError, UsageError
+from psyctl_core.figures import counted
 from psyctl_core.local_models import LendsModel, LentModel
 from psyctl_core.markup import cut_at_control, without_thoughts
 from psyctl_core.records import (
@@ -225,7 +226,8 @@ class GuardedPrompter(GuardedComponent[PersonalityPrompter]):
             )
         if number > prompter.descriptions:
             raise UsageError(
-                f"The {self.origin} has {prompter.descriptions} descriptions of a person, and {number} are wanted.",
+                f"The {self.origin} has {counted(prompter.descriptions, 'description')} of a person, "
+                f"and {number} are wanted.",
                 f"Give --personas {prompter.descriptions} or less, or your own with --persona-file.",
             )
         return prompter
@@ -327,7 +329,7 @@ class GuardedBackend(GuardedComponent[InferenceBackend]):
             raise self.origin.misdeed("pulled requests from another thread than the one that iterates")
         if unanswered and not self.is_stopping():
             first = min(unanswered)
-            raise self.origin.misdeed(f"left {len(unanswered)} requests unanswered, '{first}' among them")
+            raise self.origin.misdeed(f"left {counted(len(unanswered), 'request')} unanswered, '{first}' among them")
 
     def lend(self) -> LentModel:
         """Its model, for whoever computes with it directly.
@@ -417,7 +419,7 @@ class GuardedPool(_Guarded[WorkerPool]):
             yield completion
         if unanswered and not is_stopping():
             first = min(unanswered)
-            raise self.origin.misdeed(f"left {len(unanswered)} requests unanswered, '{first}' among them")
+            raise self.origin.misdeed(f"left {counted(len(unanswered), 'request')} unanswered, '{first}' among them")
 
     def stop(self) -> None:
         """The user wants to stop; called from a signal handler, so nothing may be raised."""

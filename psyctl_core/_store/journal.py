@@ -14,7 +14,7 @@ from typing import Any
 from psyctl_core._store.runs import Run
 from psyctl_core._store.under_way import UnderWay
 from psyctl_core.errors import OutputError
-from psyctl_core.records import NEUTRAL, ChatRequest, Completion, Usage
+from psyctl_core.records import NEUTRAL, ChatRequest, Completion, Usage, is_unpriced
 
 FILE = "journal.sqlite"
 NEUTRAL_FILE = "neutral.sqlite"
@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS usage (only INTEGER PRIMARY KEY CHECK (only = 1), tot
 
 _SUM = """
 SELECT COUNT(*), TOTAL(finish_reason = 'error'), TOTAL(prompt_tokens), TOTAL(completion_tokens), SUM(cost),
-TOTAL(cost IS NULL OR unpriced) FROM completions WHERE offset >= ? AND offset < ?
+TOTAL(unpriced) FROM completions WHERE offset >= ? AND offset < ?
 """
 _FORGET = (
     "DELETE FROM neutral WHERE key IN (SELECT key FROM completions WHERE offset >= ? AND offset < ?)",
@@ -57,6 +57,7 @@ class Journal:
         backend: The backend's identity, part of every key.
         usage: What the run had used when it last said so; what the journal holds counts on top.
         beside: Run folders of the same run, whose neutral answers are used as well.
+        keeps_neutral: Whether neutral answers are kept once the run is complete, for a trait that is added.
 
     Attributes:
         lost: How many requests were under way when a process was killed; they are booked among the lost ones.
@@ -65,11 +66,20 @@ class Journal:
         OutputError: The file cannot be opened or written.
     """
 
-    def __init__(self, folder: Path, backend: Mapping[str, Any], usage: Usage, beside: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        backend: Mapping[str, Any],
+        usage: Usage,
+        beside: Sequence[Path] = (),
+        *,
+        keeps_neutral: bool = True,
+    ) -> None:
         self._path = folder / FILE
         self._neutral = folder / NEUTRAL_FILE
         self._errors = _Errors(self._path)
         self._backend = _digest(backend)
+        self._keeps_neutral = keeps_neutral
         files = dict.fromkeys(each / NEUTRAL_FILE for each in (folder, *beside))
         self._beside = {path: _to_read(path) for path in files if path.exists()}
         with self._errors:
@@ -83,11 +93,12 @@ class Journal:
                 self._under_way.set(0)
 
     @classmethod
-    def of_run(cls, datasets: Sequence[Run], backend: Mapping[str, Any]) -> Journal:
+    def of_run(cls, datasets: Sequence[Run], backend: Mapping[str, Any], *, keeps_neutral: bool) -> Journal:
         """The journal of all datasets of a run, in whichever folder it lies; without one in the first one's."""
         home = next((each for each in datasets if (each.path / FILE).exists()), datasets[0])
         used = max((each.usage for each in datasets), key=lambda usage: usage.requests)
-        return cls(home.path, backend, dataclasses.replace(used), [each.path for each in datasets])
+        beside = [each.path for each in datasets]
+        return cls(home.path, backend, dataclasses.replace(used), beside, keeps_neutral=keeps_neutral)
 
     def of(self, backend: Mapping[str, Any]) -> Journal:
         """The same journal for the answers of another backend."""
@@ -124,17 +135,17 @@ class Journal:
                 return dataclasses.replace(_completion(rows[0]), id=request.id)
         return None
 
-    def put(self, request: ChatRequest, offset: int, completion: Completion) -> None:
-        """Keep a completion. Raises OutputError."""
+    def put(self, request: ChatRequest, offset: int, completion: Completion, *, is_free: bool = False) -> None:
+        """Keep a completion, of a backend that may be free. Raises OutputError."""
         c = completion
         row = (
             self._key(request), offset, c.text, c.finish_reason,
-            c.prompt_tokens, c.completion_tokens, c.cost, c.error, c.unpriced,
+            c.prompt_tokens, c.completion_tokens, c.cost, c.error, is_unpriced(c, is_free=is_free),
             json.dumps(c.metadata) if c.metadata else "",
         )  # fmt: skip
         with self._errors:
             self._db.execute("INSERT OR REPLACE INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-            if is_neutral(request):
+            if self._keeps_neutral and is_neutral(request):
                 self._db.execute("INSERT OR REPLACE INTO neutral VALUES (?)", row[:1])
 
     def block(self, offset: int) -> int | None:

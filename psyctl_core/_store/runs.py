@@ -61,8 +61,8 @@ class Run:
         answered_by: How many requests each of several servers has answered, over all resumes.
         status: ``running``, ``stopped`` or ``complete``.
         created: Local time, ISO 8601.
-        parents: Of a dataset that was made from others what their run.json says, in the order of the identity's
-            ``made_from``; empty for one without.
+        parents: Of a dataset that was made from others, or judged anew, what their run.json says, in the order of
+            the identity's ``made_from``; empty for one without.
     """
 
     folder: Path
@@ -165,6 +165,23 @@ class Run:
         path = self.path / REJECTS_FILE
         with writing(path):
             write_atomically(path, "".join(f"{line}\n" for line in lines))
+
+
+def cost_before(run: Mapping[str, Any]) -> float | None:
+    """US dollars that the datasets cost which one was made of, as its run.json tells; ``None`` where none is known.
+
+    Those of one name are of one run, and each of them tells what all of it cost.
+    """
+    costs: dict[str, float] = {}
+    waiting = list(run.get("parents", ()))
+    while waiting:
+        parent = waiting.pop()
+        name, statistics = parent.get("name"), parent.get("statistics")
+        cost = statistics.get("cost") if isinstance(statistics, Mapping) else None
+        if isinstance(name, str) and isinstance(cost, (int, float)):
+            costs[name] = max(cost, costs.get(name, 0.0))
+        waiting += [each for each in parent.get("parents") or () if isinstance(each, Mapping)]
+    return sum(costs.values()) if costs else None
 
 
 def now() -> str:

@@ -12,6 +12,7 @@ from psyctl_core._plugins.registry import Registry
 from psyctl_core._plugins.selection import Selection, choose
 from psyctl_core.cli.build import Debug, component_parameters, with_parameters
 from psyctl_core.errors import UsageError
+from psyctl_core.figures import counted
 from psyctl_core.terminal import say
 
 if TYPE_CHECKING:
@@ -120,9 +121,9 @@ def _sink(registry: Registry, name: str, spellings: dict[str, str], flags: dict[
 def _show(reports: Sequence[DerivedReport]) -> None:
     for report in reports:
         what = f"{report.part}, {report.trait}" if report.part else report.trait
-        say(f"{what}: {report.pairs} pairs, {report.positive_first} with the positive answer first")
+        say(f"{what}: {counted(report.pairs, 'pair')}, {report.positive_first} with the positive answer first")
         say(f"  {report.location}")
     if turned := sum(report.turned for report in reports):
-        say(f"Note: {turned} pairs have their options the other way round than before, for the balance.")
+        say(f"Note: the options are the other way round than before in {counted(turned, 'pair')}, for the balance.")
     for note in dict.fromkeys(note for report in reports for note in report.notes):
         say(f"Note: {note}")

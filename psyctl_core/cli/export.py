@@ -14,6 +14,7 @@ from psyctl_core.cli.build import Debug, GroupedCommand, component_parameters, w
 from psyctl_core.cli.completion import components
 from psyctl_core.components import Context
 from psyctl_core.errors import PsyctlError, UsageError
+from psyctl_core.figures import counted
 from psyctl_core.terminal import say
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def command(registry: Registry) -> Callable[..., None]:
 
         reports = export_dataset(dataset, output, selection, held_out=held_out)
         if len(reports) > 1:
-            say(f"{len(reports)} datasets, a folder each in {output}.")
+            say(f"{counted(len(reports), 'dataset')}, a folder each in {output}.")
         for report in reports:
             _show(report)
 
@@ -84,7 +85,7 @@ def command(registry: Registry) -> Callable[..., None]:
 
 def _show(report: ExportReport) -> None:
     held_out = f", {report.held_out} more held out" if report.held_out else ""
-    say(f"{report.trait}: {report.pairs} pairs{held_out}, from {report.location}")
+    say(f"{report.trait}: {counted(report.pairs, 'pair')}{held_out}, from {report.location}")
     for file in report.files:
         say(f"  {report.folder / file}")
     for note in report.notes:

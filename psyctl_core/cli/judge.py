@@ -27,6 +27,7 @@ from psyctl_core.cli.build import (
 from psyctl_core.cli.completion import components
 from psyctl_core.components import Context
 from psyctl_core.errors import UsageError
+from psyctl_core.figures import counted
 from psyctl_core.terminal import ask_key, say
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def _job(
     unscored = sum(pair.id not in known or None in known[pair.id].values() for pair in pairs.pairs)
     if unscored and backend is None:
         raise UsageError(
-            f"{unscored} of {len(pairs.pairs)} pairs in {dataset.location} have no scores of '{judge.origin.name}'.",
+            f"{unscored} of {counted(len(pairs.pairs), 'pair')} in {dataset.location} have "
+            f"no scores of '{judge.origin.name}'.",
             "Say who answers it, such as --judge-model NAME or --judge-openrouter-model NAME.",
         )
     again = Rejudge(judge, choice.settings(identity=True), pairs)
@@ -128,6 +130,7 @@ def _job(
         judge_backend=backend or Selection(RECORDED, instance=RecordedBackend(pairs)),
         gives_up=False,
         notes=pairs.notes(),
+        parent=dataset.run,
     )
 
 

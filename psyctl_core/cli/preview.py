@@ -19,6 +19,7 @@ from psyctl_core._plugins.selection import choose, resolve
 from psyctl_core.cli.build import COMPONENTS, component_parameters, with_parameters
 from psyctl_core.cli.completion import components
 from psyctl_core.components import Context
+from psyctl_core.figures import counted
 from psyctl_core.records import Persona, Scenario, SkippedRow
 from psyctl_core.terminal import say, say_json
 
@@ -130,7 +131,7 @@ def _text(seen: Preview) -> str:
     facts = {
         "Source": seen.source,
         **seen.description,
-        "Looked at": f"{seen.rows} rows, {seen.found} of them with a scenario",
+        "Looked at": f"{counted(seen.rows, 'row')}, {seen.found:,} of them with a scenario",
         "Skipped": f"{sum(seen.skipped.values())} ({skipped})" if skipped else "0",
     }
     width = max(map(len, facts)) + 2

@@ -48,7 +48,7 @@ def sample(found: Sample) -> None:
     if told is None:
         say(f"What {wanted} take cannot be told: no scenario gave a pair.\n")
         return
-    tokens = f", {number(told.prompt_tokens)} tokens read and {number(told.completion_tokens)} generated"
+    tokens = f", {counted(told.prompt_tokens, 'token')} read and {number(told.completion_tokens)} generated"
     cost = "none: it is computed here" if report.is_free else "not known: no answer told what it cost"
     print_rows(
         [
@@ -89,6 +89,8 @@ def _run_rows(report: Report) -> list[tuple[str, str]]:
         pairs = sum(dataset.pairs for dataset in report.datasets)
         per_1000 = f", {money(1000 * usage.cost / pairs)} per 1,000 pairs" if pairs else ""
         rows.append(("Cost", f"{money(usage.cost)} over all resumes{per_1000}{unknown}"))
+    if report.cost_before:
+        rows.append(("Cost before", f"{money(report.cost_before)}, to make the pairs that were judged"))
     return rows
 
 
@@ -305,7 +307,7 @@ def _money(found: Plan) -> str:
         told = "not known: no price is listed"
     else:
         tokens = found.estimate and (
-            f", {number(found.estimate.prompt_tokens)} tokens read and at most "
+            f", {counted(found.estimate.prompt_tokens, 'token')} read and at most "
             f"{number(found.estimate.completion_tokens)} generated{each}"
         )
         told = f"at most about {money(cost)}{each}{price}{tokens or ''}"

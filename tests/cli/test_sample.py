@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from psyctl_core import BuildConfig, Completion, Sampling, Selection, build, sample
+from psyctl_core import BuildConfig, Completion, Sampling, Selection, UsageError, build, sample
 from psyctl_core._engine.sampling import forecast
 from psyctl_core.cli import render
 from psyctl_core.records import Usage
@@ -70,6 +70,27 @@ def test_the_same_sample_again_asks_nothing(tmp_path):
     found = sample(job(tmp_path, again, limit_samples=200), 20)
     assert again.asked == []
     assert found.forecast.requests == 690
+
+
+def test_a_sample_that_is_over_is_no_bound_that_was_reached(tmp_path, caplog):
+    caplog.set_level("WARNING", "psyctl")
+    sample(job(tmp_path, FakeBackend(answer=priced), limit_samples=200), 20)
+    assert "reached" not in caplog.text
+    sample(job(tmp_path, FakeBackend(answer=priced), limit_samples=200, max_scenarios=25), 30)
+    assert "--max-scenarios 25 is reached: 20 of 200 pairs of Openness." in caplog.text
+
+
+def test_what_a_sample_was_of_is_no_option_of_the_run(tmp_path):
+    found = sample(job(tmp_path, FakeBackend(answer=priced), limit_samples=200, traits="Openness"), 20)
+    run = json.loads((found.report.datasets[0].run_folder / "run.json").read_text(encoding="utf-8"))
+    assert "max_scenarios" not in run["settings"]
+
+
+def test_a_sample_of_nothing_is_refused_by_its_own_name(tmp_path):
+    with pytest.raises(UsageError, match="sample of 0 scenarios") as refused:
+        sample(job(tmp_path / "out", FakeBackend()), 0)
+    assert "--sample 1" in refused.value.hint
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_a_pair_or_a_limit_it_says_so(tmp_path, capsys):

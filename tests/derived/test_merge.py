@@ -66,7 +66,7 @@ def test_doubles_are_kept_once_and_said(made, tmp_path):
     made("b", 9)
     (report,) = merge_datasets([tmp_path / "a", tmp_path / "b"], tmp_path / "both")
     assert report.pairs == 9
-    assert report.notes == ("6 pairs are there more than once; each is kept once, as it stands first.",)
+    assert report.notes == ("There more than once: 6 pairs; each is kept once, as it stands first.",)
     made_from = open_dataset(tmp_path / "both").run["identity"]["made_from"]
     assert [parent["pairs"] for parent in made_from["datasets"]] == [6, 3]
     assert made_from["doubles"] == 6

@@ -77,7 +77,7 @@ def test_parts_have_the_sizes_that_are_asked_for_and_half_of_each_the_positive_a
 
 def test_what_is_in_no_part_is_said(made, tmp_path):
     (report,) = split_dataset(made("whole", 20), tmp_path / "parts", {"some": 5})
-    assert "15 pairs are in no part." in report.notes
+    assert "In no part: 15 pairs." in report.notes
 
 
 def test_several_answers_to_a_scene_land_in_one_part(made, tmp_path):
@@ -85,7 +85,7 @@ def test_several_answers_to_a_scene_land_in_one_part(made, tmp_path):
     assert len(list(open_dataset(dataset))) == 30
     train, held_out = split_dataset(dataset, tmp_path / "parts", {"train": None, "held-out": 7})
     assert (train.pairs, held_out.pairs) == (24, 6)
-    assert held_out.notes == ("6 pairs are in 'held-out', not 7: pairs of one scene stay together.",)
+    assert held_out.notes == ("In 'held-out': 6 pairs, not 7: pairs of one scene stay together.",)
     scenes = [{r.id.partition("#")[0] for r in open_dataset(r.folder)} for r in (train, held_out)]
     assert not scenes[0] & scenes[1]
 

@@ -89,7 +89,7 @@ def test_what_is_held_out_shares_no_scene_with_the_rest(run, tmp_path):
     ((pairs, kept, _),) = noting.seen
     assert not {id.partition("#")[0] for id in pairs} & {id.partition("#")[0] for id in kept}
     assert (report.pairs, report.held_out) == (8, 4)
-    assert "4 pairs are held out, not 3: pairs of one scene stay together." in report.notes
+    assert "Held out: 4 pairs, not 3: pairs of one scene stay together." in report.notes
 
 
 def test_several_traits_get_a_folder_each(run, tmp_path, type_in, capsys):

@@ -134,7 +134,7 @@ def test_tables_have_every_field(exported, records, tmp_path):
 def test_an_answer_that_pandas_takes_for_none_is_told(made, records, tmp_path):
     odd = [dataclasses.replace(records[0], positive_text="None"), records[1]]
     done = made(NoConfig(), Context()).export(odd, [], target(tmp_path))
-    assert any("pandas reads 1 answers such as 'None' as missing" in note for note in done.notes)
+    assert any("pandas reads 1 answer such as 'None' as missing" in note for note in done.notes)
 
 
 def target(folder):

@@ -125,15 +125,30 @@ def test_an_answer_that_tells_no_cost_is_booked_at_half_the_listed_price(serve, 
     assert cost(booked) == pytest.approx(listed / 2)
 
 
-@pytest.mark.parametrize("fault", ["502=0.2", "empty=0.2", "moderation=0.2xinf", "newlimit=1xinf"])
-def test_what_fails_in_a_batch_is_asked_by_itself(serve, connect, begin, ask, kind, fault):
+@pytest.mark.parametrize("fault", ["502=0.2", "502=1", "empty=0.2", "moderation=0.2xinf", "newlimit=1xinf"])
+def test_what_fails_in_a_batch_is_asked_by_itself_and_that_is_said_before(serve, connect, begin, ask, kind, fault):
     asked = ask(300)
     server = serve(faults=[fault])
+    said = []
+
+    class Noting(logging.Handler):
+        def emit(self, record):
+            if "at the full price" in record.getMessage():
+                said.append((record.getMessage(), server.log.answered.total()))
+
+    handler = Noting()
+    logging.getLogger("psyctl").addHandler(handler)
     got = list(begin(server, kind).generate(asked))
+    logging.getLogger("psyctl").removeHandler(handler)
     assert texts(got) == plain(serve, connect, kind, asked, faults=[fault])
     assert set(server.log.answered.values()) == {1}
     if kind == "openrouter":
         assert cost(got) == pytest.approx(server.log.charged)
+    failed = sum(count for name, count in server.log.faults.items() if name.startswith("in a batch"))
+    assert len(said) == bool(failed), "what is learnt from the first one is no fault of the others"
+    for line, answered in said:
+        assert f"Of 299 requests in a batch {failed} came to nothing (" in line
+        assert answered <= 300 - failed, "it is said before anything is asked again"
 
 
 def test_few_requests_are_not_worth_a_batch(serve, begin, ask, kind):

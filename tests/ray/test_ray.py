@@ -109,7 +109,7 @@ def test_a_worker_that_differs_or_cannot_start_is_refused_and_named(elsewhere, s
 
 def test_what_no_machine_has_room_for_is_told(elsewhere, stranger, run, ray):
     for config, text in (
-        (RayConfig(gpus=1), "No machine of the Ray cluster has 1 graphics processors: the most is 0."),
+        (RayConfig(gpus=1), "No machine of the Ray cluster has 1 graphics processor: the most is 0."),
         (RayConfig(cpus=1000), "No machine of the Ray cluster has 1000 processors"),
     ):
         error = run(backend=stranger(), runner=config, limit_samples=1, raises=UsageError).error

@@ -235,9 +235,11 @@ def test_a_course_that_cannot_be_read_is_told_and_one_without_is_said(dataset, m
 
 
 def test_what_it_cost_says_what_is_not_known():
-    assert making.cost_of(Usage()) == "not known: no answer told its price"
+    assert making.cost_of(Usage(requests=4)) == "none: nothing that was asked costs"
+    assert making.cost_of(Usage(requests=4, unpriced_requests=4)) == "not known: no answer told its price"
     assert making.cost_of(Usage(cost=1.5, unpriced_requests=3)) == "$1.5000; the price of 3 answers was not told"
-    assert "2 requests were lost" in making.cost_of(Usage(cost=0.0, lost_requests=2))
+    assert making.cost_of(Usage(cost=1.0, unpriced_requests=1)) == "$1.0000; the price of 1 answer was not told"
+    assert "2 lost requests may have cost" in making.cost_of(Usage(cost=0.0, lost_requests=2))
 
 
 def test_every_value_of_run_json_has_a_row(dataset, make):

@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra 'hf' is not installed")
 
-from psyctl_core import SourceError, UsageError, lent_model  # noqa: E402
+from psyctl_core import SourceError, UsageError, lent_model, schema  # noqa: E402
 from psyctl_steering import items  # noqa: E402
 
 
@@ -34,6 +34,13 @@ def test_both_spellings_of_extroversion_mean_one_factor(name):
     signs = dict(zip(statements.labels, statements.signs, strict=True))
     assert signs["I make friends easily."] == 1
     assert signs["I avoid crowds."] == -1
+
+
+def test_the_schema_names_each_set_of_items():
+    part = schema.load("steering")["properties"]["sets"]["items"]["properties"]["name"]
+    found = [*items.shipped("Openness"), *items.questionnaire("Openness"), items.pairs([])]
+    for each in found:
+        assert each.name in re.split(r",? ", part["description"].partition(", or")[0]), each.name
 
 
 def test_an_opposites_items_are_turned_round():

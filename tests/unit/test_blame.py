@@ -105,7 +105,7 @@ def ids(folder) -> list[str]:
         ("backend", "tokens that are none", "its prompt_tokens is a list"),
         ("backend", "never made", "'7777:neutral' that is not open: it was never made"),
         ("backend", "twice", "'4:neutral' that is not open: it was never made, or was answered before"),
-        ("backend", "stops", "left 1 requests unanswered"),
+        ("backend", "stops", "left 1 request unanswered"),
         ("source", "raises", "failed: KeyError: 'row 4'"),
         ("source", "another type", "a dict is not a Scenario"),
         ("source", "against the schema", "character"),

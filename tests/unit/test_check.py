@@ -34,7 +34,7 @@ def test_with_its_options_a_source_is_read(tmp_path):
     rows = tmp_path / "rows.jsonl"
     row = '{"narrative": "Robin waits.", "dialogue": ["Late?", "Yes."], "speakers": ["Robin", "Kim"]}\n'
     rows.write_text(row, encoding="utf-8")
-    assert any("1 scenarios in all of its 1 items" in text for text in found("soda", dataset=str(rows))["ok"])
+    assert any("1 scenario in all of its 1 item" in text for text in found("soda", dataset=str(rows))["ok"])
     rows.write_text('{"narrative": ""}\n', encoding="utf-8")
     levels = found("soda", dataset=str(rows))
     assert any("'soda'" in text for text in levels["problem"])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import replace
 
 import pytest
 
 from psyctl_core import Completion, OutputError, Persona, PsyctlError, UsageError, build_caa
+from psyctl_core.files import digest
 from psyctl_core.testing import FakeBackend, FakePrompter, FakeSource
 from psyctl_core.testing.fakes import fake_answer, fake_scenario
+from psyctl_soda import SodaConfig
 
 
 def records(result) -> list[dict[str, str]]:
@@ -177,6 +180,28 @@ def test_what_a_killed_process_left_of_a_file_is_removed(run, tmp_path):
 def test_an_output_that_names_no_folder_is_refused(output):
     with pytest.raises(UsageError, match="names no folder"):
         build_caa("Openness", output, backend=FakeBackend(), source=FakeSource(1), prompter="static")
+
+
+NO_UTF_8 = os.fsdecode(b"x\xff")
+
+
+def test_a_folder_whose_name_is_no_utf_8_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(UsageError, match=f"is not UTF-8: .*{NO_UTF_8}"):
+        build_caa("Openness", tmp_path / NO_UTF_8, backend=FakeBackend(), source=FakeSource(1), prompter="static")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_option_that_is_no_utf_8_would_not_be_found_again_and_is_refused(tmp_path):
+    source = SodaConfig(dataset=str(tmp_path / f"{NO_UTF_8}.jsonl"))
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        build_caa("Openness", tmp_path / "out", backend=FakeBackend(), source=source, prompter="static")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_file_whose_name_is_no_utf_8_has_a_digest(tmp_path):
+    path = tmp_path / NO_UTF_8
+    path.write_bytes(b"some")
+    assert digest([path]) != digest([path.rename(tmp_path / "x")])
 
 
 def test_a_useless_answer_to_the_prompter_is_not_replayed_for_ever(run):

@@ -76,6 +76,15 @@ def test_a_partly_known_cost_is_booked_as_far_as_known(tmp_path):
     assert usage.likely_cost() == pytest.approx(4 / 3)
 
 
+def test_what_a_free_backend_answered_is_not_of_unknown_cost(tmp_path):
+    journal = Journal(tmp_path, BACKEND, Usage())
+    answer = dataclasses.replace(ANSWER, cost=None)
+    for seed, is_free in enumerate((False, True, True)):
+        journal.put(dataclasses.replace(REQUEST, seed=seed), 0, answer, is_free=is_free)
+    usage = Journal(tmp_path, BACKEND, Usage()).usage()
+    assert (usage.requests, usage.cost, usage.unpriced_requests) == (3, None, 1)
+
+
 def test_it_is_gone_when_the_run_is_complete_but_for_the_neutral_answers(tmp_path):
     journal = Journal(tmp_path, BACKEND, Usage())
     with_trait = dataclasses.replace(REQUEST, id="1:openness", seed=8)

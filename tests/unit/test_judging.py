@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import random
+import shutil
 import sys
 from dataclasses import replace
 from io import StringIO
@@ -37,6 +38,7 @@ from psyctl_core._engine.rejudging import begun_from, recorded
 from psyctl_core._engine.scores import rank_correlation, spread, summary
 from psyctl_core._plugins.registry import discover
 from psyctl_core.cli.app import make_app
+from psyctl_core.figures import money
 from psyctl_core.testing import FakeBackend, FakeSource
 from psyctl_core.testing.fakes import fake_answer, fake_scenario
 from psyctl_likelihood import LikelihoodConfig
@@ -372,6 +374,56 @@ def test_other_thresholds_need_no_asking_and_accept_what_was_rejected(judged, ca
     assert sorted(row["positive"] for row in found[: len(found) // 2 * 2]) == sorted(["(1", "(2"] * (len(found) // 2))
     saved = json.loads((newest(judged.parent).with_suffix(".run") / "run.json").read_text())
     assert saved["personas"]["positive"]["description"]
+
+
+def priced(request: ChatRequest) -> Completion:
+    return replace(both(request), cost=0.01)
+
+
+class Unpaid(FakeBackend):
+    """A model of one's own."""
+
+    is_free = True
+
+
+def statistics_of(path: Path) -> dict:
+    return json.loads((path.with_suffix(".run") / "run.json").read_text(encoding="utf-8"))["statistics"]
+
+
+def test_judging_that_costs_nothing_has_no_cost_and_what_the_pairs_cost_is_told(run, capsys):
+    made = run(limit_samples=8, judge="rubric", backend=FakeBackend(answer=priced)).paths[0]
+    paid = statistics_of(made)["cost"]
+    rejudge(str(made), "--rubric-positive", "30")
+    told = capsys.readouterr().out
+    assert f"Cost before  {money(paid)}, to make the pairs that were judged" in told
+    assert "Cost  " not in told.replace("Cost before  ", "")
+    found = newest(made.parent)
+    assert (statistics_of(found)["cost"], statistics_of(found)["unpriced_requests"]) == (None, 0)
+    assert not (found.with_suffix(".run") / "neutral.sqlite").exists(), "nobody adds a trait to what was judged anew"
+    shutil.rmtree(made.with_suffix(".run"))
+    made.unlink()
+    (dataset,) = find_datasets(found, discover())
+    assert dataset.cost_before == paid, "known where the first dataset is gone"
+
+
+def test_pairs_that_were_made_for_nothing_are_judged_without_a_word_of_money(run, capsys):
+    made = run(limit_samples=8, judge="rubric", backend=Unpaid(answer=lambda r: replace(both(r), cost=None))).paths[0]
+    rejudge(str(made), "--rubric-positive", "30")
+    told = capsys.readouterr()
+    assert "$" not in told.out + told.err
+    assert statistics_of(made)["unpriced_requests"] == 0
+
+
+def test_what_a_free_judge_answers_is_not_reckoned_into_what_a_paid_writer_cost(run):
+    """A run that goes on would else begin with twice the money spent, and end at half of its budget."""
+    writer = FakeBackend(answer=lambda request: replace(fake_answer(request), cost=0.01), dies_after=30)
+    judge = Unpaid(answer=lambda request: replace(noisy(request), cost=None))
+    options = {"judge": rubric(), "judge_backend": judge, "limit_samples": 30, "checkpoint_interval": 1}
+    run(backend=writer, raises=PluginError, **options)
+    run(backend=FakeBackend(answer=lambda r: replace(fake_answer(r), cost=0.01)), **options)
+    usage = run(backend=FakeBackend(), **options).report.usage
+    assert usage.unpriced_requests == 0
+    assert usage.likely_cost() == pytest.approx(usage.cost)
 
 
 def test_an_unjudged_dataset_needs_somebody_who_answers_the_judge(run):

@@ -370,7 +370,13 @@ def test_a_place_without_a_run_is_named(tmp_path):
 
 
 def test_the_schema_names_the_jobs_options_and_nothing_else():
-    job = {field.name for field in dataclasses.fields(BuildConfig)} - {"components", "sampling", "gives_up", "notes"}
+    job = {field.name for field in dataclasses.fields(BuildConfig)} - {
+        "components",
+        "sampling",
+        "gives_up",
+        "notes",
+        "parent",
+    }
     job |= {field.name for field in dataclasses.fields(Sampling)} | {"persona_file", "contrast"} | {*SECTIONS}
     assert {name.replace("-", "_") for name in [*core_options(), *SECTIONS]} == {name.replace("-", "_") for name in job}
     assert {f"--{name}" for name in [*core_options(), *SECTIONS]} <= FLAGS_OF_THE_CORE

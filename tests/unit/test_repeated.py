@@ -81,7 +81,7 @@ def test_more_answers_are_another_dataset(run):
     [
         (
             {"answers_per_scene": 2, "temperature": 0.0},
-            "2 answers a scene at temperature 0 by one persona a side",
+            "2 answers a scene at temperature 0 by 1 persona a side",
         ),
         (
             {"answers_per_scene": 3, "personas": 2, "temperature": 0.0},
