@@ -16,7 +16,7 @@ class Sampling:
     """How answers are drawn: new tokens at most, temperature, and the run's seed."""
 
     max_tokens: int = 64
-    temperature: float = 0.7
+    temperature: float = 0.8
     seed: int = 0
 
 

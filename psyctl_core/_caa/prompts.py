@@ -6,12 +6,12 @@ import hashlib
 
 from psyctl_core.records import CHARACTER, ChatRequest, Message, Persona, Scenario
 
-PROMPT_VERSION = 2
+PROMPT_VERSION = 3
 """Rises whenever the same persona and scenario would be asked differently."""
 
 STOP = ("\n", '"')
 
-SYSTEM = "You write what one person in a scene says next: two short sentences of speech and nothing else."
+SYSTEM = "You write what one person in a scene says next: one short line of speech and nothing else."
 """Of how much is said both sides are told alike, so that a trait does not show in the length of its answers."""
 
 

@@ -224,7 +224,7 @@ def _job(
     runner: RunnerName = None,
     sink: Sink = None,
     seed: Seed = 0,
-    temperature: Temperature = 0.7,
+    temperature: Temperature = 0.8,
     max_tokens: MaxTokens = 64,
     max_scenarios: MaxScenarios = None,
     answers_per_scene: AnswersPerScene = 1,

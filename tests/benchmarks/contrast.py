@@ -8,7 +8,7 @@ The same scenes and personas (`static`) are asked about in several ways, of the 
 - longer: in which share of the pairs the positive answer is the longer one, in characters (goal .60)
 - words: the AUC of words and pairs of words, cross-validated, as `dataset.check` has it
 - gain: how much likelier, in nats a token, an answer is under its own persona than under the other, positive and
-  neutral, as the judge `likelihood` has it; all of them by the *same* request, the one of PROMPT_VERSION 1
+  neutral, as the judge `likelihood` has it; all of them by the *same* request, psyctl's own
 - effect: of the mean difference over answer tokens at block 18 of 30: how much likelier shipped statements of the trait
   become than those of the opposite, in nats a token, at a damage of .1, to first order (first_order.py); beside it the
   standard deviation of 20 random and 20 label-shuffled vectors of the same pairs
@@ -254,7 +254,7 @@ class Ruler:
         from psyctl_likelihood.judge import LikelihoodJudge
 
         told = open_dataset(folder, trait).run["personas"]
-        asked = request_of(WAYS["version 1"])
+        asked = request_of(WAYS["one line"])
         judge = LikelihoodJudge(LikelihoodConfig(), Context())
         most = min(JUDGED, len(records))
         scores = []

@@ -30,7 +30,7 @@ def test_the_persona_is_about_the_scenarios_character():
 
 def test_both_sides_are_told_alike_how_much_to_say():
     loud, plain = (request(description=f"{{character}} is {word}.") for word in ("loud", "plain"))
-    assert "two short sentences" in loud.messages[0].content
+    assert "one short line" in loud.messages[0].content
     assert loud.messages[0] == plain.messages[0]
 
 
