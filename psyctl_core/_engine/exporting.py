@@ -10,7 +10,8 @@ from pathlib import Path
 from psyctl_core._caa.traits import slug_of
 from psyctl_core._engine.reading import StoredDataset, trait_of
 from psyctl_core._engine.scenes import parted_alike
-from psyctl_core._plugins.guard import GuardedExporter, storable
+from psyctl_core._plugins.guard import GuardedExporter
+from psyctl_core._plugins.problems import storable
 from psyctl_core.components import Exported, ExportTarget
 from psyctl_core.errors import OutputError, UsageError
 from psyctl_core.figures import counted

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from psyctl_core._plugins.guard import storable
+from psyctl_core._plugins.problems import storable
 from psyctl_core.checks import CheckedPair
 from psyctl_core.errors import UsageError
 from psyctl_core.figures import counted

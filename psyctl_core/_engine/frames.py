@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from psyctl_core._plugins.guard import storable
+from psyctl_core._plugins.problems import storable
 from psyctl_core.records import CaaRecord
 
 if TYPE_CHECKING:

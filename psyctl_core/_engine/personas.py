@@ -15,7 +15,8 @@ from psyctl_core._caa.given import POSITIVE, PersonaChoice, described
 from psyctl_core._caa.prompts import request_seed
 from psyctl_core._engine.answering import Answerer
 from psyctl_core._engine.dataset import Dataset
-from psyctl_core._plugins.guard import GuardedJudge, GuardedPrompter, Origin
+from psyctl_core._plugins.blame import Origin
+from psyctl_core._plugins.guard import GuardedJudge, GuardedPrompter
 from psyctl_core.components import Ask
 from psyctl_core.errors import BackendError
 from psyctl_core.records import NEUTRAL, ChatRequest, Message, Persona

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import importlib_metadata
 
 from psyctl_core import hookspecs
+from psyctl_core._plugins.blame import blamed
 from psyctl_core._plugins.flags import flags_of
 from psyctl_core._plugins.guard import (
     GuardedComponent,
@@ -24,7 +25,6 @@ from psyctl_core._plugins.guard import (
     GuardedRunner,
     GuardedSink,
     GuardedSource,
-    blamed,
 )
 from psyctl_core._plugins.registry import HOOKS, BrokenPlugin, Entry, Registered, RegisteredCheck, Registry, make
 from psyctl_core._plugins.selection import config_of

@@ -1,23 +1,36 @@
-"""The border: wraps each component where it is made, checks what it hands over, and says whose fault it is.
+"""The border: wraps each component where it is made, and checks what it hands over.
 
 Behind the guard everything is trusted and typed. No other module checks or blames.
 """
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, cast, get_args
+from typing import Generic, Protocol, TypeVar, cast
 
 from psyctl_core import schema
 from psyctl_core._caa.given import MAX_PERSONA_CHARACTERS
+from psyctl_core._plugins.blame import Origin, blamed, blamed_items, checked_instance
+from psyctl_core._plugins.problems import (
+    completion_problem,
+    exported_problem,
+    finding_problem,
+    is_number,
+    item_problem,
+    persona_problem,
+    record_problem,
+    sane_state,
+    storable,
+    storable_completion,
+    storable_scenario,
+)
 from psyctl_core.budget import Budget
-from psyctl_core.checks import CheckedPair, CheckFacts, CheckFunction, CheckVerdict, Finding
+from psyctl_core.checks import CheckedPair, CheckFacts, CheckFunction, Finding
 from psyctl_core.components import (
     Ask,
     BackendState,
@@ -44,94 +57,22 @@ from psyctl_core.components import (
     UsesRunFolder,
     WorkerPool,
 )
-from psyctl_core.errors import OutputError, PluginError, PsyctlError, UsageError
+from psyctl_core.errors import OutputError, PluginError, UsageError
 from psyctl_core.figures import counted
 from psyctl_core.local_models import LendsModel, LentModel
-from psyctl_core.markup import cut_at_control, without_thoughts
 from psyctl_core.records import (
     CaaRecord,
     ChatRequest,
     Completion,
     ContrastivePair,
-    FinishReason,
     JsonValue,
     Persona,
     Scenario,
     SkippedRow,
-    Turn,
     Verdict,
 )
 
 T = TypeVar("T")
-
-FINISH_REASONS = frozenset(get_args(FinishReason))
-
-MAX_CHARACTERS_A_TOKEN = 128
-"""Hardly a token of any vocabulary is longer; a text that would need longer ones was not bounded as asked."""
-
-MAX_WAITING = 200
-"""Characters of what a backend says that it waits for."""
-
-MAX_TOKENS_TOLD = 1 << 40
-MAX_COST = 1_000.0
-"""US dollars: no single answer costs more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Who supplies something.
-
-    Attributes:
-        kind: ``source``, ``prompter``, ``backend``, ``judge``, ``runner``, ``sink``, ``exporter``, ``command`` or
-            ``check``; ``plugin`` where it is none of them.
-        name: The component's name, or the entry point's.
-        distribution: The pip name of who supplies it.
-        version: That distribution's version; empty for a component that a program handed over, whose
-            distribution is its module.
-    """
-
-    kind: str
-    name: str
-    distribution: str
-    version: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} '{self.name}' (from {f'{self.distribution} {self.version}'.strip()})"
-
-    def fault(self, error: BaseException) -> PluginError:
-        """The error to raise in place of what the component raised."""
-        return PluginError(
-            f"The {self} failed: {type(error).__name__}: {error}",
-            "Run again with --debug for the traceback; what was written so far is kept.",
-        )
-
-    def misdeed(self, text: str) -> PluginError:
-        """The error for something that the component did against its contract."""
-        return PluginError(
-            f"The {self} {text}.", f"Tell {self.distribution}'s authors; what is written so far is kept."
-        )
-
-
-class blamed:  # noqa: N801 - used like a function
-    """Turns whatever a component raises, psyctl's own errors aside, into an error that names it."""
-
-    __slots__ = ("_origin",)
-
-    def __init__(self, origin: Origin) -> None:
-        self._origin = origin
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, PsyctlError):
-            raise self._origin.fault(error) from error
-
-
-def blamed_items(origin: Origin, items: Iterable[T]) -> Generator[T, None, None]:
-    """Iterate over what a component yields, with :func:`blamed` around each step."""
-    with blamed(origin):
-        yield from items
 
 
 class _Guarded(Generic[T]):
@@ -147,6 +88,7 @@ class _HasIdentity(Protocol):
 
 
 C = TypeVar("C", bound=_HasIdentity)
+A = TypeVar("A", InferenceBackend, WorkerPool)
 
 
 class GuardedComponent(_Guarded[C]):
@@ -233,7 +175,58 @@ class GuardedPrompter(GuardedComponent[PersonalityPrompter]):
         return prompter
 
 
-class GuardedBackend(GuardedComponent[InferenceBackend]):
+class _GuardedAnswers(_Guarded[A]):
+    """Who answers, a backend or a pool of workers: what both are asked, and what both are held to."""
+
+    @property
+    def block(self) -> int:
+        """How many requests are computed together at most, or 0."""
+        return self._component.block
+
+    def speed(self) -> float | None:
+        """As the component says."""
+        with blamed(self.origin):
+            return self._component.speed()
+
+    def stop(self) -> None:
+        """The user wants to stop; called from a signal handler, so nothing may be raised."""
+        with suppress(Exception):
+            self._component.stop()
+
+    def state(self) -> BackendState:
+        """What it says that it does; called from any thread, so nothing may be raised."""
+        with suppress(Exception):
+            if isinstance(self._component, TellsState):
+                return sane_state(self._component.state())
+        return BackendState()
+
+    def adaptations(self) -> list[JsonValue]:
+        """As the component says, fit to be stored."""
+        with blamed(self.origin):
+            return [storable(str(said)) for said in self._component.adaptations()]
+
+    def close(self) -> None:
+        """Let go of everything."""
+        with blamed(self.origin):
+            self._component.close()
+
+    def _request_of(self, completion: Completion, unanswered: dict[str, ChatRequest]) -> ChatRequest:
+        """The request that a completion answers, which is open no longer."""
+        if wrong := completion_problem(completion):
+            raise self.origin.misdeed(f"answered with something unusable: {wrong}")
+        if completion.id not in unanswered:
+            raise self.origin.misdeed(
+                f"answered a request '{completion.id}' that is not open: it was never made, or was answered before"
+            )
+        return unanswered.pop(completion.id)
+
+    def _see_all_answered(self, unanswered: Mapping[str, ChatRequest]) -> None:
+        if unanswered:
+            first = min(unanswered)
+            raise self.origin.misdeed(f"left {counted(len(unanswered), 'request')} unanswered, '{first}' among them")
+
+
+class GuardedBackend(_GuardedAnswers[InferenceBackend], GuardedComponent[InferenceBackend]):
     """A backend whose completions are checked against the requests that it pulled.
 
     Attributes:
@@ -243,11 +236,6 @@ class GuardedBackend(GuardedComponent[InferenceBackend]):
     def __init__(self, component: InferenceBackend, origin: Origin) -> None:
         super().__init__(component, origin)
         self.is_stopping: Callable[[], bool] = lambda: False
-
-    @property
-    def block(self) -> int:
-        """How many requests are computed together at most, or 0."""
-        return self._component.block
 
     @property
     def is_free(self) -> bool:
@@ -275,28 +263,6 @@ class GuardedBackend(GuardedComponent[InferenceBackend]):
             with blamed(self.origin):
                 self._component.use(folder)
 
-    def speed(self) -> float | None:
-        """As the backend says."""
-        with blamed(self.origin):
-            return self._component.speed()
-
-    def state(self) -> BackendState:
-        """What it says that it does; called from any thread, so nothing may be raised."""
-        with suppress(Exception):
-            if isinstance(self._component, TellsState):
-                return sane_state(self._component.state())
-        return BackendState()
-
-    def stop(self) -> None:
-        """The user wants to stop; called from a signal handler, so nothing may be raised."""
-        with suppress(Exception):
-            self._component.stop()
-
-    def adaptations(self) -> list[JsonValue]:
-        """As the backend says, fit to be stored."""
-        with blamed(self.origin):
-            return [storable(str(said)) for said in self._component.adaptations()]
-
     def generate(self, requests: Iterator[ChatRequest]) -> Generator[Completion, None, None]:
         """The backend's completions, each for a request that is open, bounded and fit to be stored.
 
@@ -318,18 +284,11 @@ class GuardedBackend(GuardedComponent[InferenceBackend]):
         with blamed(self.origin):
             completions = self._component.generate(pulled())
         for completion in blamed_items(self.origin, completions):
-            if wrong := completion_problem(completion):
-                raise self.origin.misdeed(f"answered with something unusable: {wrong}")
-            if completion.id not in unanswered:
-                raise self.origin.misdeed(
-                    f"answered a request '{completion.id}' that is not open: it was never made, or was answered before"
-                )
-            yield storable_completion(completion, unanswered.pop(completion.id))
+            yield storable_completion(completion, self._request_of(completion, unanswered))
         if threads - {owner}:
             raise self.origin.misdeed("pulled requests from another thread than the one that iterates")
-        if unanswered and not self.is_stopping():
-            first = min(unanswered)
-            raise self.origin.misdeed(f"left {counted(len(unanswered), 'request')} unanswered, '{first}' among them")
+        if not self.is_stopping():
+            self._see_all_answered(unanswered)
 
     def lend(self) -> LentModel:
         """Its model, for whoever computes with it directly.
@@ -345,18 +304,13 @@ class GuardedBackend(GuardedComponent[InferenceBackend]):
         with blamed(self.origin):
             return self._component.lend()
 
-    def close(self) -> None:
-        """Let go of the model, connections and threads."""
-        with blamed(self.origin):
-            self._component.close()
-
 
 def as_backend(backend: GuardedBackend) -> InferenceBackend:
     """A guarded backend for a plugin: it has all that the protocol names, though nothing of it can be set."""
     return cast("InferenceBackend", backend)
 
 
-class GuardedPool(_Guarded[WorkerPool]):
+class GuardedPool(_GuardedAnswers[WorkerPool]):
     """A pool of workers that is held to what it was given, and to nothing else.
 
     Attributes:
@@ -368,11 +322,6 @@ class GuardedPool(_Guarded[WorkerPool]):
         self.is_free = is_free
 
     @property
-    def block(self) -> int:
-        """How many requests are computed together at most, or 0."""
-        return self._component.block
-
-    @property
     def workers(self) -> int:
         """How many backends answer at the same time, at most."""
         return max(1, int(self._component.workers))
@@ -381,11 +330,6 @@ class GuardedPool(_Guarded[WorkerPool]):
         """Make it ready to answer."""
         with blamed(self.origin):
             self._component.start(budget, folder)
-
-    def speed(self) -> float | None:
-        """As the pool says."""
-        with blamed(self.origin):
-            return self._component.speed()
 
     def run(self, next_block: NextBlock, is_stopping: Callable[[], bool]) -> Generator[Completion, None, None]:
         """Its completions, each for a request that is open.
@@ -397,11 +341,11 @@ class GuardedPool(_Guarded[WorkerPool]):
         Raises:
             PluginError: The pool fails, or answers something that it was not asked, or not all.
         """
-        unanswered: set[str] = set()
+        unanswered: dict[str, ChatRequest] = {}
 
         def noted(block: Iterator[ChatRequest]) -> Iterator[ChatRequest]:
             for request in block:
-                unanswered.add(request.id)
+                unanswered[request.id] = request
                 yield request
 
         def next_noted() -> Iterator[ChatRequest] | None:
@@ -411,41 +355,15 @@ class GuardedPool(_Guarded[WorkerPool]):
         with blamed(self.origin):
             completions = self._component.run(next_noted)
         for completion in blamed_items(self.origin, completions):
-            if wrong := completion_problem(completion):
-                raise self.origin.misdeed(f"handed over something unusable: {wrong}")
-            if completion.id not in unanswered:
-                raise self.origin.misdeed(f"handed over an answer to '{completion.id}', which nobody waits for")
-            unanswered.remove(completion.id)
+            self._request_of(completion, unanswered)
             yield completion
-        if unanswered and not is_stopping():
-            first = min(unanswered)
-            raise self.origin.misdeed(f"left {counted(len(unanswered), 'request')} unanswered, '{first}' among them")
-
-    def stop(self) -> None:
-        """The user wants to stop; called from a signal handler, so nothing may be raised."""
-        with suppress(Exception):
-            self._component.stop()
-
-    def state(self) -> BackendState:
-        """What it says that it does; called from any thread, so nothing may be raised."""
-        with suppress(Exception):
-            return sane_state(self._component.state())
-        return BackendState()
-
-    def adaptations(self) -> list[JsonValue]:
-        """As the pool says, fit to be stored."""
-        with blamed(self.origin):
-            return [storable(str(said)) for said in self._component.adaptations()]
+        if not is_stopping():
+            self._see_all_answered(unanswered)
 
     def forget(self) -> None:
         """The run is complete."""
         with blamed(self.origin):
             self._component.forget()
-
-    def close(self) -> None:
-        """Let go of everything."""
-        with blamed(self.origin):
-            self._component.close()
 
 
 class GuardedRunner(_Guarded[Runner]):
@@ -519,7 +437,7 @@ class GuardedJudge(GuardedComponent[PairJudge]):
         return requests
 
     def _sane(self, verdict: Verdict) -> Verdict:
-        odd = [name for name, value in verdict.scores.items() if not (value is None or _is_number(value))]
+        odd = [name for name, value in verdict.scores.items() if not (value is None or is_number(value))]
         if odd or not isinstance(verdict.reason, str):
             raise self.origin.misdeed(
                 f"gave {odd[0]}={verdict.scores[odd[0]]!r} as a score" if odd else "gave no reason"
@@ -671,36 +589,6 @@ class GuardedExporter(_Guarded[DatasetExporter]):
         return replace(exported, next=storable(exported.next), notes=tuple(map(storable, exported.notes)))
 
 
-def exported_problem(exported: object, folder: Path) -> str:
-    """What is wrong with what an exporter returned, or nothing.
-
-    Args:
-        exported: What it returned.
-        folder: Where it was to write.
-    """
-    if not isinstance(exported, Exported):
-        return f"returned a {type(exported).__name__}, not an Exported"
-    if not exported.files:
-        return "named no file that it wrote"
-    for file in exported.files:
-        if not (folder / file).is_file() or not (folder / file).resolve().is_relative_to(folder.resolve()):
-            return f"named a file that is not in its folder: {file}"
-    texts = (exported.next, *exported.notes)
-    return "" if exported.next and all(isinstance(text, str) for text in texts) else "did not say what to run next"
-
-
-def sane_state(state: BackendState) -> BackendState:
-    """What a backend or a pool says of itself, on one line and with whole numbers."""
-    workers = None if state.workers is None else int(state.workers)
-    waiting = " ".join(str(state.waiting).split())[:MAX_WAITING]
-    answered = {str(name)[:MAX_WAITING]: int(count) for name, count in {**state.answered}.items()}
-    return BackendState(waiting, int(state.retries), workers, answered)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
 class GuardedCheck(_Guarded[CheckFunction]):
     """A check whose finding is checked."""
 
@@ -717,161 +605,3 @@ class GuardedCheck(_Guarded[CheckFunction]):
         if wrong := finding_problem(finding):
             raise self.origin.misdeed(f"returned something unusable: {wrong}")
         return finding
-
-
-def checked_instance(instance: Any, protocol: type[Any], origin: Origin) -> Any:
-    """What a factory returned, if it holds to its protocol.
-
-    Raises:
-        PluginError: It does not; the message names what it lacks.
-    """
-    if isinstance(instance, protocol):
-        return instance
-    members = [name for name in vars(protocol) if not name.startswith("_")]
-    lacking = ", ".join(name for name in members if not hasattr(instance, name))
-    raise origin.misdeed(
-        f"returned a {type(instance).__name__}, which is not {_article(protocol.__name__)}: it lacks {lacking}"
-    )
-
-
-def _article(name: str) -> str:
-    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
-
-
-def storable(text: str) -> str:
-    """The text without what no file can hold: half an emoji becomes a replacement character."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def storable_scenario(scenario: Scenario) -> Scenario:
-    """A scenario whose texts can be stored."""
-    texts = (scenario.situation, scenario.character, *(part for t in scenario.dialogue for part in (t.speaker, t.text)))
-    if all(storable(text) == text for text in texts):
-        return scenario
-    dialogue = tuple(Turn(storable(turn.speaker), storable(turn.text)) for turn in scenario.dialogue)
-    return replace(
-        scenario,
-        situation=storable(scenario.situation),
-        character=storable(scenario.character),
-        dialogue=dialogue,
-    )
-
-
-def storable_completion(completion: Completion, request: ChatRequest) -> Completion:
-    """A completion that can be stored: no thoughts, no control tokens, no longer than was asked, sane numbers.
-
-    Numbers that cannot be are taken as not told. What is longer than so many tokens can be was cut off.
-    """
-    text = storable(completion.text)
-    most = request.max_tokens * MAX_CHARACTERS_A_TOKEN
-    length = len(text) > most
-    spoken = cut_at_control(without_thoughts(text[:most]))
-    cost = completion.cost if completion.cost is not None and 0 <= completion.cost <= MAX_COST else None
-    return replace(
-        completion,
-        text=spoken,
-        finish_reason="length" if length and completion.finish_reason == "stop" else completion.finish_reason,
-        prompt_tokens=_count(completion.prompt_tokens),
-        completion_tokens=_count(completion.completion_tokens),
-        cost=cost,
-        error=storable(completion.error),
-        unpriced=completion.unpriced or (cost is None and completion.cost is not None),
-    )
-
-
-def _count(tokens: int | None) -> int | None:
-    return int(tokens) if tokens is not None and 0 <= tokens <= MAX_TOKENS_TOLD else None
-
-
-def scenario_as_json(scenario: Scenario) -> dict[str, JsonValue]:
-    """A scenario as its schema describes it."""
-    row: dict[str, JsonValue] = {
-        "id": scenario.id,
-        "offset": scenario.offset,
-        "situation": scenario.situation,
-        "character": scenario.character,
-        "dialogue": [{"speaker": turn.speaker, "text": turn.text} for turn in scenario.dialogue],
-    }
-    return {**row, "metadata": scenario.metadata} if scenario.metadata else row
-
-
-def item_problem(item: object, last_offset: int) -> str:
-    """What is wrong with an item that a source yielded, or nothing.
-
-    Args:
-        item: What came.
-        last_offset: The offset of the item before it; -1 where it is the first.
-    """
-    if isinstance(item, Scenario):
-        dialogue: object = item.dialogue
-        if not isinstance(dialogue, tuple):
-            return f"its dialogue is a {type(dialogue).__name__}, which could change later; a tuple is wanted"
-        if odd := next((turn for turn in dialogue if not isinstance(turn, Turn)), None):
-            return f"its dialogue holds a {type(odd).__name__}, which is not a Turn"
-        if wrong := schema.problem("scenario", scenario_as_json(item)):
-            return wrong
-        if item.dialogue and item.dialogue[-1].speaker == item.character:
-            return f"'{item.character}' is to answer their own words"
-    elif not isinstance(item, SkippedRow):
-        return f"a {type(item).__name__} is not a Scenario or SkippedRow"
-    if item.offset <= last_offset:
-        return f"offset {item.offset} comes after offset {last_offset}; offsets must rise"
-    return ""
-
-
-def record_problem(record: object) -> str:
-    """What is wrong with something that a sink read, or nothing."""
-    if not isinstance(record, CaaRecord):
-        return f"a {type(record).__name__} is not a CaaRecord"
-    return schema.problem("caa-record", record.as_json())
-
-
-def completion_problem(completion: object) -> str:
-    """What is wrong with something that a backend yielded, or nothing."""
-    if not isinstance(completion, Completion):
-        return f"a {type(completion).__name__} is not a Completion"
-    if not isinstance(completion.text, str):
-        return f"its text is a {type(completion.text).__name__} (request {completion.id!r})"
-    if completion.finish_reason not in FINISH_REASONS:
-        return f"its finish_reason is {completion.finish_reason!r} (request {completion.id!r})"
-    if not isinstance(completion.error, str):
-        return f"its error is a {type(completion.error).__name__} (request {completion.id!r})"
-    for name in ("prompt_tokens", "completion_tokens", "cost"):
-        value = getattr(completion, name)
-        if value is not None and not isinstance(value, (int, float)):
-            return f"its {name} is a {type(value).__name__} (request {completion.id!r})"
-    return ""
-
-
-def persona_problem(persona: object) -> str:
-    """What is wrong with something that a prompter returned, or nothing."""
-    text = persona.description if isinstance(persona, Persona) else None
-    if not isinstance(text, str) or not text.strip():  # who wrote it may not have checked types
-        return f"it described nobody: {persona!r} is not a Persona with a description"
-    return ""
-
-
-def finding_problem(finding: object) -> str:
-    """What is wrong with what a check returned, or ``""``."""
-    if not isinstance(finding, Finding):
-        return f"a {type(finding).__name__}, not a Finding"
-    value: Any = finding.value  # who wrote it may not have checked types
-    text: Any = finding.text
-    interval: Any = finding.interval
-    if not (value is None or _is_number(value)):
-        return f"its value is {value!r}, not a number"
-    if not (
-        interval is None or (isinstance(interval, tuple) and len(interval) == 2 and all(map(_is_number, interval)))
-    ):
-        return f"its interval is {interval!r}, not two numbers"
-    if not (isinstance(text, str) and text.strip()):
-        return f"its text is {text!r}"
-    if finding.verdict not in (None, *get_args(CheckVerdict)):
-        return f"its verdict is {finding.verdict!r}"
-    rows: Sequence[Any] = finding.worst
-    for row in rows:
-        if not (isinstance(row, tuple) and len(row) == 2 and all(isinstance(part, str) for part in row)):
-            return f"among its worst pairs is {row!r}, not an id and a text"
-    return ""

@@ -19,8 +19,9 @@ import pluggy
 from packaging.utils import canonicalize_name
 
 from psyctl_core import hookspecs
+from psyctl_core._plugins.blame import Origin, blamed, checked_instance
 from psyctl_core._plugins.flags import COMMANDS_OF_THE_CORE, FLAGS_OF_THE_CORE, flags_of
-from psyctl_core._plugins.guard import GuardedCheck, Origin, blamed, checked_instance
+from psyctl_core._plugins.guard import GuardedCheck
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core.checks import Check
 from psyctl_core.components import API_VERSION, Command, Component, Context, KindName

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from psyctl_core._plugins.blame import Origin
 from psyctl_core._plugins.flags import Flag, flags_of
-from psyctl_core._plugins.guard import Origin
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import Registered, Registry, make
 from psyctl_core.components import Context, KindName

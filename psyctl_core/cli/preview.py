@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from psyctl_core._caa.prompts import answer_request
-from psyctl_core._plugins.guard import GuardedSource, scenario_as_json
+from psyctl_core._plugins.guard import GuardedSource
 from psyctl_core._plugins.kinds import KINDS
+from psyctl_core._plugins.problems import scenario_as_json
 from psyctl_core._plugins.registry import Registry
 from psyctl_core._plugins.selection import choose, resolve
 from psyctl_core.cli.build import COMPONENTS, component_parameters, with_parameters

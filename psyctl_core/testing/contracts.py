@@ -25,7 +25,7 @@ from typing import Any
 
 from psyctl_core._caa.prompts import answer_request
 from psyctl_core._engine.judging import MAX_ROUNDS
-from psyctl_core._plugins.guard import completion_problem, item_problem
+from psyctl_core._plugins.problems import completion_problem, item_problem
 from psyctl_core.api import build_caa
 from psyctl_core.budget import Budget
 from psyctl_core.components import (

@@ -9,7 +9,7 @@ import pytest
 
 from psyctl_check import CHECKS
 from psyctl_core import CheckedPair, CheckFacts, Finding
-from psyctl_core._plugins.guard import Origin
+from psyctl_core._plugins.blame import Origin
 from psyctl_core._plugins.registry import load
 
 NAMES = ("Robin", "Kim", "Alex", "Sam", "Jo", "Noor", "Piet", "Ines", "Marta", "Yusuf", "Lena", "Tom")

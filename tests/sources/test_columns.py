@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psyctl_core import Scenario, SkippedRow, schema
-from psyctl_core._plugins.guard import scenario_as_json as as_json
+from psyctl_core._plugins.problems import scenario_as_json as as_json
 from psyctl_soda.scenario import NO_DIALOGUE, NO_NAMES, ONE_SPEAKER, to_scenario
 from psyctl_soda.shapes import Sample, custom
 

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from psyctl_core import Scenario, schema
-from psyctl_core._plugins.guard import scenario_as_json as as_json
+from psyctl_core._plugins.problems import scenario_as_json as as_json
 
 EXPECTED = {
     "soda": ("soda", 70, {}),

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from psyctl_core import Scenario, SkippedRow, SourceError, schema
-from psyctl_core._plugins.guard import scenario_as_json as as_json
+from psyctl_core._plugins.problems import scenario_as_json as as_json
 from psyctl_soda import SodaConfig
 from psyctl_soda.scenario import MAX_TEXT, to_scenario
 from psyctl_soda.shapes import SHAPES, Sample, recognise, summary

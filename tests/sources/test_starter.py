@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from psyctl_core import Context, Scenario, schema
-from psyctl_core._plugins.guard import scenario_as_json as as_json
+from psyctl_core._plugins.problems import scenario_as_json as as_json
 from psyctl_soda import StarterConfig
 from psyctl_soda.starter import StarterSource
 

@@ -11,7 +11,8 @@ from psyctl_core._engine.answering import Answerer
 from psyctl_core._engine.blocks import Asked
 from psyctl_core._engine.progress import Meter
 from psyctl_core._engine.stopping import Stop
-from psyctl_core._plugins.guard import GuardedBackend, GuardedPool, Origin
+from psyctl_core._plugins.blame import Origin
+from psyctl_core._plugins.guard import GuardedBackend, GuardedPool
 from psyctl_core._store.journal import Journal
 from psyctl_core.testing import FakeBackend
 from psyctl_local.runner import LocalPool

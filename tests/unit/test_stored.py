@@ -17,7 +17,8 @@ from psyctl_core import (
     check_records,
     stored_datasets,
 )
-from psyctl_core._plugins.guard import GuardedSink, Origin
+from psyctl_core._plugins.blame import Origin
+from psyctl_core._plugins.guard import GuardedSink
 from psyctl_core.testing import MemorySink
 from psyctl_jsonl import JsonlConfig
 from psyctl_jsonl.sink import JsonlSink
