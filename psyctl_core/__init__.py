@@ -102,15 +102,6 @@ if TYPE_CHECKING:
         stored_datasets,
     )
 
-_API = (
-    "BuildConfig", "CheckResult", "Checkup", "DatasetReport", "DerivedReport", "ExportReport", "Forecast", "Moment",
-    "PersonaChoice", "Plan", "Progress", "RejectedPair", "Report", "Sample", "Sampling", "Selection", "StoredDataset",
-    "build", "build_caa", "check_dataset", "check_records", "export_dataset", "lent_model", "merge_datasets",
-    "open_dataset", "plan", "plan_caa", "read_recipe", "recipe_of", "sample", "scores_of", "split_dataset",
-    "split_pairs", "stored_datasets",
-)  # fmt: skip
-"""Imported when first asked for: plugins and `--help` need none of it."""
-
 __all__ = [
     "Ask",
     "BackendError",
@@ -206,6 +197,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name in _API:
+    """What ``api`` has is imported when first asked for: plugins and ``--help`` need none of it."""
+    if name in __all__:
         return getattr(importlib.import_module("psyctl_core.api"), name)
     raise AttributeError(f"module 'psyctl_core' has no attribute '{name}'")

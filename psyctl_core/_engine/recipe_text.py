@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,7 +24,7 @@ from psyctl_core._engine.recipe import (
 from psyctl_core._plugins.flags import flags_of
 from psyctl_core._plugins.registry import HOME, Registered, Registry
 from psyctl_core._plugins.selection import Selection
-from psyctl_core._store.runs import PREFIX, RUN_FILE
+from psyctl_core._store.runs import PREFIX, RUN_FILE, read_run
 from psyctl_core.errors import OutputError, UsageError
 from psyctl_core.options import PASSWORD
 from psyctl_core.records import NEUTRAL, JsonValue
@@ -97,11 +96,7 @@ def recipe_of_run(place: Path, registry: Registry) -> Written:
         OutputError: Its run.json cannot be used.
     """
     path = _run_file(place)
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-        wrong = schema.problem("run", run)
-    except (OSError, ValueError, RecursionError) as error:
-        wrong = str(error) or type(error).__name__
+    run, wrong = read_run(path)
     if wrong:
         raise OutputError(f"The run file {path} cannot be used: {wrong}.", "Restore it, or name another run.")
     notes: list[str] = []

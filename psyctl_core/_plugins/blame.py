@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -46,20 +47,15 @@ class Origin:
         )
 
 
-class blamed:  # noqa: N801 - used like a function
+@contextmanager
+def blamed(origin: Origin) -> Iterator[None]:
     """Turns whatever a component raises, psyctl's own errors aside, into an error that names it."""
-
-    __slots__ = ("_origin",)
-
-    def __init__(self, origin: Origin) -> None:
-        self._origin = origin
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, PsyctlError):
-            raise self._origin.fault(error) from error
+    try:
+        yield
+    except PsyctlError:
+        raise
+    except Exception as error:
+        raise origin.fault(error) from error
 
 
 def blamed_items(origin: Origin, items: Iterable[T]) -> Generator[T, None, None]:

@@ -160,18 +160,8 @@ def _component(found: Registered, given: Mapping[str, Any]) -> Iterator[Finding]
         if isinstance(made, GuardedComponent):
             made.identity()
         yield Finding("ok", f"{origin}: made with {'what was given' if values else 'its defaults'}")
-        if isinstance(made, GuardedSource):
-            yield _items(made)
-        if isinstance(made, GuardedPrompter):
-            yield _persona(made)
-        if isinstance(made, GuardedSink):
-            yield _sink(made)
-        if isinstance(made, GuardedJudge):
-            yield _judge(made)
-        if isinstance(made, GuardedExporter):
-            yield _export(made)
-        if isinstance(made, GuardedRunner):
-            yield _runner(made)
+        if try_it := TRIALS.get(origin.kind):
+            yield try_it(made)
     except PluginError as error:
         yield Finding("problem", error.message)
     except PsyctlError as error:
@@ -261,3 +251,9 @@ def _export(exporter: GuardedExporter) -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         exported = exporter.export([pair], [], ExportTarget(Path(folder), "openness", "Openness", Path("export")))
     return Finding("ok", f"{exporter.origin}: wrote a pair as {', '.join(map(str, exported.files))}")
+
+
+TRIALS: Mapping[str, Callable[[Any], Finding]] = {
+    "source": _items, "prompter": _persona, "judge": _judge, "runner": _runner, "sink": _sink, "exporter": _export,
+}  # fmt: skip
+"""How a component is tried, by its kind; a backend would have to be asked something."""

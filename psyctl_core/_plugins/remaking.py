@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import importlib_metadata
-
 from psyctl_core._plugins.guard import GuardedBackend, as_backend
+from psyctl_core._plugins.installed import version_of
 from psyctl_core._plugins.registry import HOME, discover
 from psyctl_core._plugins.selection import Choice, Selection, config_of, resolve
 from psyctl_core.components import BackendMaker, Context, Identity, InferenceBackend
@@ -69,11 +68,7 @@ class Maker:
 
     def _check_versions(self) -> None:
         for distribution, wanted in self.versions.items():
-            try:
-                found = importlib_metadata.version(distribution)
-            except importlib_metadata.PackageNotFoundError:
-                found = ""
-            if found != wanted:
+            if (found := version_of(distribution)) != wanted:
                 raise UsageError(
                     f"{distribution} {wanted} is wanted, and {found or 'none'} is installed.",
                     f"Install it there: pip install '{distribution}=={wanted}'",
@@ -94,5 +89,5 @@ def maker_of(choice: Choice, context: Context, backend: GuardedBackend) -> Backe
                 secrets[field.name] = field.metadata.get("env", "")
         elif field.init:
             values[field.name] = value
-    versions = {HOME: importlib_metadata.version(HOME), choice.origin.distribution: choice.origin.version}
+    versions = {HOME: version_of(HOME), choice.origin.distribution: choice.origin.version}
     return Maker(choice.registered.full_name, values, secrets, context, backend.identity(), versions)

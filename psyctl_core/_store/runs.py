@@ -210,11 +210,7 @@ def find_runs(folder: Path) -> list[Run]:
     """
     runs = []
     for path in sorted(folder.glob(f"{PREFIX}_*.run/{RUN_FILE}"), reverse=True):
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            wrong = schema.problem("run", data)
-        except (OSError, ValueError, RecursionError) as error:
-            wrong = str(error) or type(error).__name__
+        data, wrong = read_run(path)
         if wrong:
             raise OutputError(
                 f"The run file {path} cannot be used: {wrong}.",
@@ -222,6 +218,23 @@ def find_runs(folder: Path) -> list[Run]:
             )
         runs.append(_from_json(path.parent, data))
     return runs
+
+
+def read_run(path: Path) -> tuple[dict[str, Any], str]:
+    """What a run.json says, and why it cannot be used, or ``""``."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return data, schema.problem("run", data)
+    except OSError as error:
+        return {}, error.strerror or str(error)
+    except (ValueError, RecursionError) as error:
+        return {}, str(error) or type(error).__name__
+
+
+def personas_of(data: Mapping[str, Any]) -> dict[str, Persona]:
+    """The personas that a run.json names, by role."""
+    rows = data.get("personas", {}).items()
+    return {role: Persona(row["trait"], row["description"], tuple(row["keywords"])) for role, row in rows}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -276,9 +289,7 @@ def _from_json(path: Path, data: Mapping[str, Any]) -> Run:
         identity=data["identity"],
         settings=data["settings"],
         versions=data["versions"],
-        personas={
-            role: Persona(p["trait"], p["description"], tuple(p["keywords"])) for role, p in data["personas"].items()
-        },
+        personas=personas_of(data),
         usage=Usage(**{f.name: statistics[f.name] for f in dataclasses.fields(Usage) if f.name in statistics}),
         guides=dict(data.get("guides", {})),
         scores=dict(statistics.get("scores", {})),

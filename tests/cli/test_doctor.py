@@ -71,7 +71,7 @@ def test_an_import_that_never_ends_is_ended(strange, monkeypatch):
 
 
 def test_a_backend_whose_extra_is_missing_names_the_line(monkeypatch):
-    monkeypatch.setattr(doctor, "_version", lambda name: {"torch": "", "transformers": "4.1"}.get(name, "9999"))
+    monkeypatch.setattr(doctor, "version_of", lambda name: {"torch": "", "transformers": "4.1"}.get(name, "9999"))
     hf = next(each for each in discover().usable("backend") if each.origin.name == "hf")
     symptom = doctor._backend(hf, None)
     assert symptom.state == "note"
@@ -152,8 +152,8 @@ def test_little_room_is_noted(monkeypatch):
     ],
 )
 def test_releases_are_compared_with_the_tested_ones(monkeypatch, version, state, words):
-    real = doctor._version
-    monkeypatch.setattr(doctor, "_version", lambda name: version if name == "torch" else real(name))
+    real = doctor.version_of
+    monkeypatch.setattr(doctor, "version_of", lambda name: version if name == "torch" else real(name))
     torch = next(symptom for symptom in doctor._releases(discover()) if symptom.about == "torch")
     assert (torch.state, words in torch.text) == (state, True), torch
     assert {"torch", "transformers", "datasets"} <= doctor.tested().keys()

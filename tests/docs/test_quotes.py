@@ -95,7 +95,7 @@ def definition(path: Path, names: list[str]) -> str:
 
 def test_the_heart_is_quoted(read):
     quoted = {(module.rpartition(".")[2], name) for module, name, _ in QUOTE.findall(read(ARCHITECTURE).text)}
-    assert {("contrast", "contrast"), ("answering", "Answerer.answers"), ("job", "Work._generate")} <= quoted
+    assert {("contrast", "contrast"), ("answering", "Answerer.answers"), ("work", "Work._generate")} <= quoted
 
 
 @pytest.mark.parametrize("head", ["Message", "Reason"])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psyctl_core import OutputError, build_caa, stored_datasets
-from psyctl_core._engine import job
+from psyctl_core._engine import work
 from psyctl_core._store import course
 from psyctl_core._store.course import Moment
 from psyctl_core.testing import FakeBackend, FakePrompter, FakeSource
@@ -53,7 +53,7 @@ def test_a_line_that_is_no_moment_is_passed_over(tmp_path_factory, line):
 
 
 def test_a_run_notes_its_beginning_its_end_and_moments_between(tmp_path, monkeypatch):
-    monkeypatch.setattr(job, "NOTED_EVERY", 0.0)
+    monkeypatch.setattr(work, "NOTED_EVERY", 0.0)
     build_caa(
         "Openness, Neuroticism", tmp_path, source=FakeSource(6), prompter=FakePrompter(), backend=FakeBackend(),
         limit_samples=6,
