@@ -18,9 +18,11 @@ from psyctl_openrouter import OpenAIConfig, OpenRouterConfig, models
 from psyctl_openrouter.adapting import Adapter, Dialect
 from psyctl_openrouter.addresses import addresses_of
 from psyctl_openrouter.batch_apis import BatchApi, OpenAIBatches, OpenRouterBatches
-from psyctl_openrouter.batches import SHARE, SMALL, Batches, Batching
+from psyctl_openrouter.batch_sending import Batching
+from psyctl_openrouter.batch_waiting import Patience
+from psyctl_openrouter.batches import SHARE, SMALL, Batches
 from psyctl_openrouter.client import Client, Reply
-from psyctl_openrouter.flow import Flow
+from psyctl_openrouter.flow import Flow, Timing
 from psyctl_openrouter.money import Spending, prices_of, prompt_tokens
 from psyctl_openrouter.outcome import Outcome, Service
 from psyctl_openrouter.payload import chat_body, encoded, token_limit
@@ -92,11 +94,11 @@ class _HttpBackend(InferenceBackend):
             self._api,
             self._flow,
             Batching(config.batch, config.batch_size, config.batch_poll, config.batch_orphan.strip()),
+            Patience(lambda: self._service, policy, config.batch_poll, Timing()),
             body=self._batch_body,
             limit=lambda request: token_limit(request, self._extra),
             service=lambda: self._service,
             spending=spending,
-            policy=policy,
         )
 
     def _batch_api(self, endpoint: Endpoint) -> BatchApi:

@@ -11,11 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
 from psyctl_core.components import BackendState, RunFolder
@@ -27,18 +25,17 @@ from psyctl_openrouter.batch_apis import (
     BatchApi,
     GoneError,
     Look,
-    NoListError,
     PassingError,
-    UnsureError,
 )
 from psyctl_openrouter.batch_book import FILE, Batch, BatchBook
+from psyctl_openrouter.batch_sending import RESUBMIT, Batching, Sender, code_of
+from psyctl_openrouter.batch_waiting import FIRST_LOOK, Patience, Stopping, moment
 from psyctl_openrouter.client import Reply
-from psyctl_openrouter.flow import Flow, Timing
+from psyctl_openrouter.flow import Flow
 from psyctl_openrouter.jobs import Job, Run
 from psyctl_openrouter.money import Spending
-from psyctl_openrouter.outcome import MAX_REQUESTS, Outcome, Service
+from psyctl_openrouter.outcome import Outcome, Service
 from psyctl_openrouter.replies import sort_reply
-from psyctl_openrouter.retrying import LIMITED_TIMEOUT_FACTOR, RetryPolicy
 
 log = logging.getLogger("psyctl")
 
@@ -51,53 +48,8 @@ SMALL = 200
 MAX_PULLED = 200_000
 """Requests that are held at once."""
 
-FIRST_LOOK = 2.0
-"""Seconds until a batch is looked at for the first time; then half as long again each time."""
-
-SETTLED = 60.0
-"""Seconds after which a server's list shows a batch that it has made."""
-
-MOST_ASKED = 3_600.0
-"""Seconds that are waited at most where a server asks for longer."""
-
-FAILED_LOOKS = 3
-"""Looks in vain, one after the other, that it takes at least to give up waiting."""
-
-MOMENT = 0.25
-"""Seconds between two looks whether the user wants to stop."""
-
 GIVEN_UP = "given up"
 """The state of a batch that the server does not know any more, where the user has said so."""
-
-RESUBMIT = "resubmit"
-"""What stands for a batch that may have been made, where its requests shall be sent again."""
-
-
-class _Stopping(Exception):  # noqa: N818 - not an error: the user wants to stop
-    """Ends whatever is waited for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batching:
-    """How batches are made.
-
-    Attributes:
-        is_on: Whether new ones are; those that are under way are taken up in any case.
-        size: Requests in one at most.
-        poll: Seconds between two looks at one at most.
-        orphan: What the user says of a batch that may have been made, ``CODE=ID`` or ``CODE=resubmit``, or nothing. The
-            code is the batch's: what is said of one must not hold for the next if the same command is typed again.
-    """
-
-    is_on: bool
-    size: int = MAX_REQUESTS
-    poll: float = 300.0
-    orphan: str = ""
-
-    def said_of(self, batch: Batch) -> str:
-        """What the user says of a batch: its id, :data:`RESUBMIT`, or nothing."""
-        code, _, said = self.orphan.partition("=")
-        return said if code == code_of(batch) else ""
 
 
 class Batches:
@@ -107,12 +59,11 @@ class Batches:
         api: The server's way to take batches.
         flow: Answers one by one.
         batching: How batches are made.
+        patience: How long they are waited for.
         body: A request's body as bytes, as without batches.
         limit: The most tokens of a request's answer.
         service: Who answers, as known now.
         spending: What may be spent.
-        policy: How patient to be.
-        timing: Its clock.
     """
 
     def __init__(
@@ -120,13 +71,12 @@ class Batches:
         api: BatchApi,
         flow: Flow,
         batching: Batching,
+        patience: Patience,
         *,
         body: Callable[[ChatRequest], bytes],
         limit: Callable[[ChatRequest], int],
         service: Callable[[], Service],
         spending: Spending,
-        policy: RetryPolicy,
-        timing: Timing | None = None,
     ) -> None:
         self._api = api
         self._flow = flow
@@ -135,17 +85,14 @@ class Batches:
         self._limit = limit
         self._service = service
         self._spending = spending
-        self._policy = policy
-        self._timing = timing or Timing()
+        self._patience = patience
+        self._sender = Sender(api, batching, patience, service, self._release)
         self._folder: RunFolder | None = None
         self._book: BatchBook | None = None
         self._reserved: dict[str, float] = {}
         self._probed: set[tuple[bool, ...]] = set()
         self._safe = 0
         self._waiting = ""
-        self._stopping = False
-        self._failures = 0
-        self._failing_since = 0.0
 
     # What the backend hands on.
 
@@ -174,7 +121,7 @@ class Batches:
 
     def drain(self) -> None:
         """Send nothing more and wait for no batch; may be called from a signal handler."""
-        self._stopping = True
+        self._patience.is_stopping = True
 
     def close(self) -> None:
         """Close the book."""
@@ -194,11 +141,11 @@ class Batches:
             yield from self._flow.run(requests)
             return
         try:
-            self._find_lost(book)
+            self._sender.find_lost(book)
             source = self._pulled(iter(requests))
             while pulled := list(islice(source, MAX_PULLED)):
                 yield from self._answer(pulled, book)
-        except _Stopping:
+        except Stopping:
             self._say_what_goes_on(book)
         finally:
             self._waiting = ""
@@ -208,8 +155,8 @@ class Batches:
         for request in source:
             self._note_safe(1)
             yield request
-        if self._stopping:
-            raise _Stopping
+        if self._patience.is_stopping:
+            raise Stopping
 
     def _answer(self, requests: Sequence[ChatRequest], book: BatchBook) -> Iterator[Completion]:
         """Answer requests that are in batches, that a batch gave nothing usable for, and that are new."""
@@ -264,8 +211,8 @@ class Batches:
             yield completion if spent is None else replace(completion, cost=spent + (completion.cost or 0.0))
             if asked is not None:
                 book.forget(key)
-        if self._stopping:
-            raise _Stopping
+        if self._patience.is_stopping:
+            raise Stopping
 
     # What goes out.
 
@@ -276,9 +223,11 @@ class Batches:
             items = self._fitting(requests[sent:])
             if len(items) < min(SMALL, self._batching.size):
                 for key, *_ in items:
-                    self._spending.settle(self._reserved.pop(key), 0.0)
+                    self._release(key)
                 break
-            self._make(items, book)
+            self._waiting = f"the server to take a batch of {counted(len(items), 'request')}"
+            self._sender.make(items, book)
+            self._tell(book)
             sent += len(items)
         return list(requests[:sent])
 
@@ -297,85 +246,9 @@ class Batches:
             items.append((key, body, SHARE * (self._spending.worst(request) or 0.0)))
         return items
 
-    def _make(self, items: Sequence[tuple[str, bytes, float]], book: BatchBook) -> None:
-        """Have a batch made; it is in the book before anything is sent."""
-        body = self._api.body([(key, body) for key, body, _ in items])
-        digest = hashlib.sha256(body).hexdigest()
-        batch = Batch(uuid.uuid4().hex, self._service().base_url, digest, len(items), "intended", sent=time.time())
-        book.intend(batch, [(key, worst) for key, _, worst in items])
-        self._waiting = f"the server to take a batch of {counted(len(items), 'request')}"
-        try:
-            id = self._made(batch, body, book)
-        except NotMadeError as error:
-            self._drop(batch, book)
-            raise error.why from None
-        book.note(batch.uuid, state="under_way", id=id)
-        log.info("A batch of %s is under way as %s.", counted(len(items), "request"), id)
-        self._tell(book)
-
-    def _made(self, batch: Batch, body: bytes, book: BatchBook) -> str:
-        while True:
-            self._leave_if_stopping()
-            try:
-                return self._api.make(batch, body, lambda: book.note(batch.uuid, state="sending", sent=time.time()))
-            except PassingError as error:
-                book.note(batch.uuid, state="intended")
-                self._failed(error, "takes no batch")
-                self._pause(FIRST_LOOK, error.wait)
-            except UnsureError as error:
-                log.warning(
-                    "Whether %s has made a batch of %s is not known (%s): it is looked for.",
-                    self._service().name, counted(batch.requests, "request"), error,
-                )  # fmt: skip
-                if id := self._found(replace(batch, sent=time.time()), book):
-                    return id
-                book.note(batch.uuid, state="intended")
-            except BackendError as error:
-                raise NotMadeError(error) from None
-
-    # What may have gone out.
-
-    def _find_lost(self, book: BatchBook) -> None:
-        """Settle what became of batches that a process was about to send when it ended."""
-        for batch in book.batches("intended"):
-            self._drop(batch, book)
-        for batch in book.batches("sending"):
-            said = self._batching.said_of(batch)
-            if said == RESUBMIT:
-                log.warning("A batch of %s is given up, as told.", counted(batch.requests, "request"))
-                self._drop(batch, book)
-            elif id := said or self._found(batch, book):
-                book.note(batch.uuid, state="under_way", id=id)
-                log.info("The batch %s of %s is taken up.", id, counted(batch.requests, "request"))
-            else:
-                log.info("A batch of %s had never been made.", counted(batch.requests, "request"))
-                self._drop(batch, book)
-
-    def _found(self, batch: Batch, book: BatchBook) -> str:
-        """The id of a batch that may have been made, or ``""`` where the server's list shows that it was not."""
-        known = {each.id for each in book.batches("under_way", "ended")}
-        settled = min(SETTLED, self._batching.poll)
-        while True:
-            self._leave_if_stopping()
-            try:
-                if id := self._api.find(batch, known):
-                    return id
-                if not 0 <= time.time() - batch.sent < settled:
-                    return ""
-            except PassingError as error:
-                self._failed(error, "does not list its batches")
-            except NoListError as error:
-                raise self._orphan(batch, str(error)) from None
-            self._pause(min(FIRST_LOOK, settled))
-
-    def _orphan(self, batch: Batch, why: str) -> BackendError:
-        name, option = self._service().name, f"{self._service().flag}-batch-orphan {code_of(batch)}"
-        return BackendError(
-            f"A batch of {counted(batch.requests, 'request')} was being sent to {name} at {_moment(batch.sent)}, and "
-            f"whether it arrived cannot be told: {why}. If it did, it is worked on and charged.",
-            f"Look for it in your account there. If you find it, give {option}=ID with its id, to take it up. If not, "
-            f"{option}={RESUBMIT}, to send its requests again. Then run the same command again.",
-        )
+    def _release(self, key: str) -> None:
+        """A request is in no batch after all: what was set aside for it is free again."""
+        self._spending.settle(self._reserved.pop(key, 0.0), 0.0)
 
     def _gone(self, batch: Batch, error: BackendError) -> BackendError:
         return BackendError(
@@ -383,10 +256,6 @@ class Batches:
             "Was it deleted, or is this another account's key? To send its requests again, and pay for them again, "
             f"give {self._service().flag}-batch-orphan {code_of(batch)}={RESUBMIT}.",
         )
-
-    def _drop(self, batch: Batch, book: BatchBook) -> None:
-        for key in book.drop(batch.uuid):
-            self._spending.settle(self._reserved.pop(key, 0.0), 0.0)
 
     # What comes back.
 
@@ -413,7 +282,7 @@ class Batches:
             for batch in book.batches("under_way", "ended"):
                 if batch.uuid not in waiting:
                     continue
-                self._leave_if_stopping()
+                self._patience.leave_if_stopping()
                 look = self._looked(batch, book) if batch.state == "under_way" else None
                 if isinstance(look, float):
                     wait = max(wait, look)
@@ -423,7 +292,7 @@ class Batches:
                     self._see_what_it_came_to(batch, look)
             if waiting:
                 self._say_waiting(book, waiting)
-                self._pause(pause, wait)
+                self._patience.pause(pause, wait)
                 pause = 1.5 * pause
         return useless, untried
 
@@ -445,16 +314,16 @@ class Batches:
             book.take_over(batch.uuid, [])
             return Look(GIVEN_UP, 0, "", None, {})
         except PassingError as error:
-            self._failed(error, f"does not tell how the batch {batch.id} is doing")
+            self._patience.failed(error, f"does not tell how the batch {batch.id} is doing")
             return error.wait or 0.0
-        self._failures = 0
+        self._patience.succeeded()
         if not look.is_ended:
             book.looked(batch.uuid, look.done)
             self._tell(book)
             return look.wait or 0.0
         if results and not any(book.is_of(batch.uuid, key) for key, *_ in results):
             book.note(batch.uuid, state="sending")
-            raise self._orphan(batch, f"the batch {batch.id} is another one's")
+            raise self._sender.orphan(batch, f"the batch {batch.id} is another one's")
         answered = book.take_over(batch.uuid, results)
         of = counted(batch.requests, "request")
         log.info("The batch %s is %s: %s of %s.", batch.id, look.state, number(answered), of)
@@ -469,13 +338,12 @@ class Batches:
         for request in requests:
             key = key_of(request)
             asked = book.get(key)
-            reserved = self._reserved.pop(key, 0.0)
             if asked is None:
-                self._spending.settle(reserved, 0.0)
+                self._release(key)
                 untried.append(request)
                 continue
             outcome = self._outcome(request, asked.status or 0, asked.body)
-            self._spending.settle(reserved, outcome.cost)
+            self._spending.settle(self._reserved.pop(key, 0.0), outcome.cost)
             if outcome.kind != "answer":
                 book.failed(key, outcome.cost)
                 useless.append(request)
@@ -528,34 +396,6 @@ class Batches:
 
     # Waiting, and what is said of it.
 
-    def _failed(self, error: PassingError, what: str) -> None:
-        """Count a failure. Raises BackendError where it has gone on for too long."""
-        now = self._timing.clock()
-        self._failing_since = self._failing_since if self._failures else now
-        self._failures += 1
-        log.info("%s: trying again", error)
-        lasted = now - self._failing_since
-        if self._failures >= FAILED_LOOKS and lasted >= LIMITED_TIMEOUT_FACTOR * self._policy.outage_timeout:
-            self._failures = 0
-            raise BackendError(
-                f"Stopped: {self._service().name} {what} (last: {error}).",
-                "Everything answered is saved, and batches that were made go on. Run the same command again later: it "
-                "takes them up.",
-                later=True,
-            )
-
-    def _pause(self, seconds: float, asked: float | None = None) -> None:
-        """Wait as long as the server asks, or else not longer than the user allows; not once they want to stop."""
-        until = self._timing.clock() + min(asked or min(seconds, self._batching.poll), MOST_ASKED)
-        while (left := until - self._timing.clock()) > 0:
-            self._leave_if_stopping()
-            self._timing.sleep(min(left, MOMENT))
-        self._leave_if_stopping()
-
-    def _leave_if_stopping(self) -> None:
-        if self._stopping:
-            raise _Stopping
-
     def _note_safe(self, change: int) -> None:
         self._safe += change
         if self._folder is not None:
@@ -565,7 +405,7 @@ class Batches:
         batches = [batch for batch in book.batches("under_way") if batch.uuid in waiting]
         done, requests = (sum(column) for column in zip(*((b.done, b.requests) for b in batches), strict=True))
         what = "a batch" if len(batches) == 1 else f"{number(len(batches))} batches"
-        since = _moment(min(batch.sent for batch in batches))
+        since = moment(min(batch.sent for batch in batches))
         self._waiting = f"{what}, {number(done)} of {number(requests)} done, since {since}"
 
     def _say_what_goes_on(self, book: BatchBook) -> None:
@@ -581,21 +421,13 @@ class Batches:
             return
         told = [
             f"a batch of {counted(b.requests, 'request')} {'is' if b.id else 'may be'} under way at {b.place} since "
-            f"{_moment(b.sent)}, {number(b.done)} done when last looked at{f' ({b.id})' if b.id else ''}; the same "
+            f"{moment(b.sent)}, {number(b.done)} done when last looked at{f' ({b.id})' if b.id else ''}; the same "
             "command takes it up"
             for b in book.batches("sending", "under_way")
         ]
         if unclaimed := book.unclaimed():
             told.append(f"{counted(unclaimed, 'answer')} of batches are kept until the run asks for them")
         self._folder.tell("; ".join(told))
-
-
-class NotMadeError(Exception):
-    """A batch was certainly not made."""
-
-    def __init__(self, why: BackendError) -> None:
-        super().__init__(why.message)
-        self.why = why
 
 
 def key_of(request: ChatRequest) -> str:
@@ -605,14 +437,3 @@ def key_of(request: ChatRequest) -> str:
     asked = (r.id, messages, r.prefill, r.stop, r.max_tokens, r.temperature, r.seed)
     more = (r.choices, r.continuation, r.json_schema)
     return hashlib.sha256(json.dumps([*asked, *more]).encode()).hexdigest()[:48]
-
-
-def code_of(batch: Batch) -> str:
-    """What a batch is called where the user is asked about it."""
-    return batch.uuid[:6]
-
-
-def _moment(seconds: float) -> str:
-    """A moment as people write it: the time, and the date where it is not today's."""
-    then, now = time.localtime(seconds), time.localtime()
-    return time.strftime("%H:%M" if then[:3] == now[:3] else "%Y-%m-%d %H:%M", then)

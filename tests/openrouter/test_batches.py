@@ -246,13 +246,13 @@ def test_a_batch_that_is_under_way_is_taken_up_without_the_option_too(serve, beg
 def left_while_it_waits(backend, asked):
     """The answers until a batch is waited for, where the user stops the run."""
     got = []
-    sleep = backend._batches._timing.sleep
+    sleep = backend._batches._patience._timing.sleep
 
     def stopping(seconds):
         backend.stop()
         sleep(seconds)
 
-    object.__setattr__(backend._batches._timing, "sleep", stopping)
+    object.__setattr__(backend._batches._patience._timing, "sleep", stopping)
     got.extend(backend.generate(asked))
     return got
 
@@ -270,9 +270,9 @@ def test_what_is_waited_for_is_told(serve, begin, ask, kind, monkeypatch):
     server = serve(batch_looks=4)
     backend = begin(server, kind)
     seen = []
-    sleep = backend._batches._timing.sleep
+    sleep = backend._batches._patience._timing.sleep
     object.__setattr__(
-        backend._batches._timing, "sleep", lambda seconds: (seen.append(backend.state()), sleep(seconds))[1]
+        backend._batches._patience._timing, "sleep", lambda seconds: (seen.append(backend.state()), sleep(seconds))[1]
     )
     list(backend.generate(ask(401)))
     assert [state.waiting.partition(", since ")[0] for state in dict.fromkeys(seen)] == [
