@@ -37,15 +37,7 @@ from psyctl_core.components import (
     UsesRunFolder,
     WorkerPool,
 )
-from psyctl_core.errors import (
-    BackendError,
-    ExitCode,
-    OutputError,
-    PluginError,
-    PsyctlError,
-    SourceError,
-    UsageError,
-)
+from psyctl_core.errors import BackendError, ExitCode, OutputError, PluginError, PsyctlError, SourceError, UsageError
 from psyctl_core.hookspecs import hookimpl
 from psyctl_core.options import Config, option
 from psyctl_core.records import (

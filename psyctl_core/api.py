@@ -63,10 +63,7 @@ from psyctl_core.figures import counted
 from psyctl_core.files import new_folders, remove_drafts
 from psyctl_core.local_models import LentModel
 from psyctl_core.options import Config
-from psyctl_core.records import (
-    CaaRecord,
-    JsonValue,
-)
+from psyctl_core.records import CaaRecord, JsonValue
 from psyctl_core.terminal import NOTICE
 
 __all__ = [
@@ -285,6 +282,7 @@ def plan_caa(
     temperature: float = 0.8,
     max_tokens: int = 64,
     max_cost: float | None = None,
+    max_scenarios: int | None = None,
     judge: str | Config | Selection | PairJudge | None = None,
     judge_backend: str | Config | Selection | InferenceBackend | None = None,
     positive: Descriptions | Mapping[str, Descriptions] = (),
@@ -296,7 +294,7 @@ def plan_caa(
 ) -> Plan:
     """Find out what :func:`build_caa` would do, without asking the backend or writing anything.
 
-    Takes what :func:`build_caa` takes, and raises what it raises before it starts.
+    Takes of what :func:`build_caa` takes all that decides what is asked, and raises what it raises before it starts.
     """
     components = _selected(
         {"source": source, "prompter": prompter, "backend": backend, "judge": judge, "runner": runner, "sink": sink}
@@ -308,6 +306,7 @@ def plan_caa(
         limit_samples,
         Sampling(max_tokens, temperature, seed),
         max_cost,
+        max_scenarios=max_scenarios,
         judge_backend=None if judge_backend is None else selection_of("backend", judge_backend),
         personas=given(positive, neutral, contrast=contrast, number=personas),
         answers_per_scene=answers_per_scene,

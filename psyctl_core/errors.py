@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -67,3 +69,9 @@ class BackendError(PsyctlError):
 
 class OutputError(PsyctlError):
     """The output cannot be written, or what lies there cannot be continued."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The beginning of a hint: ``Did you mean 'x'? ``, with the known name that is most like it, or nothing."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean '{near[0]}'? " if near else ""

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import functools
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -68,6 +69,17 @@ def open_to_append(path: Path) -> BinaryIO:
             raise OSError(errno.ELOOP, "it is a link, and links are not followed") from error
         raise
     return cast(BinaryIO, os.fdopen(number, "ab", buffering=0))
+
+
+def append_row(path: Path, row: object) -> None:
+    """Append a line of JSON to a file of psyctl's.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    line = json.dumps(row, ensure_ascii=False) + "\n"
+    with writing(path), open_to_append(path) as file:
+        file.write(line.encode("utf-8", errors="replace"))
 
 
 def remove_drafts(folder: Path) -> None:

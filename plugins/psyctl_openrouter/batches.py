@@ -20,13 +20,7 @@ from psyctl_core.components import BackendState, RunFolder
 from psyctl_core.errors import BackendError
 from psyctl_core.figures import counted, number
 from psyctl_core.records import ChatRequest, Completion
-from psyctl_openrouter.batch_apis import (
-    MAX_BYTES,
-    BatchApi,
-    GoneError,
-    Look,
-    PassingError,
-)
+from psyctl_openrouter.batch_apis import MAX_BYTES, BatchApi, GoneError, Look, PassingError
 from psyctl_openrouter.batch_book import FILE, Batch, BatchBook
 from psyctl_openrouter.batch_sending import RESUBMIT, Batching, Sender, code_of
 from psyctl_openrouter.batch_waiting import FIRST_LOOK, Patience, Stopping, moment

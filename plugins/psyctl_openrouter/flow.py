@@ -23,13 +23,7 @@ from psyctl_core.records import ChatRequest, Completion
 from psyctl_openrouter.jobs import Job, Run
 from psyctl_openrouter.money import Spending
 from psyctl_openrouter.outcome import EMPTY, LOADING, RESUME, Outcome
-from psyctl_openrouter.retrying import (
-    LASTING_WAIT,
-    LIMITED_FACTOR,
-    FailureStreak,
-    RetryPolicy,
-    backoff,
-)
+from psyctl_openrouter.retrying import LASTING_WAIT, LIMITED_FACTOR, FailureStreak, RetryPolicy, backoff
 from psyctl_openrouter.servers import MAYBE_ITS_OWN, Server, Servers
 
 log = logging.getLogger("psyctl")

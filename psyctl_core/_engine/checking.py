@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import logging
 import traceback
@@ -19,7 +18,7 @@ from psyctl_core._engine.reading import StoredDataset, find_datasets
 from psyctl_core._plugins.registry import BrokenPlugin, RegisteredCheck, Registry
 from psyctl_core._store import runs
 from psyctl_core.checks import Check, CheckedPair, CheckFacts, Finding
-from psyctl_core.errors import PsyctlError, UsageError
+from psyctl_core.errors import PsyctlError, UsageError, did_you_mean
 from psyctl_core.figures import counted
 from psyctl_core.records import NEUTRAL, CaaRecord, JsonValue
 
@@ -136,9 +135,9 @@ def known_check(name: str, known: Iterable[str]) -> None:
     """Refuse a check's name that nothing installed has."""
     names = list(known)
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        guess = f"Did you mean '{near[0]}'? " if near else ""
-        raise UsageError(f"There is no check named '{name}'.", f"{guess}Installed: {', '.join(names) or 'none'}.")
+        raise UsageError(
+            f"There is no check named '{name}'.", f"{did_you_mean(name, names)}Installed: {', '.join(names) or 'none'}."
+        )
 
 
 def limits_from(file: Path) -> dict[str, Limits]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from psyctl_core._engine.scores import scores_of
+from psyctl_core._engine.scores import apart, scores_of
 from psyctl_core._store.runs import RejectedPair
 from psyctl_core.errors import OutputError
-from psyctl_core.files import open_to_append, writing
+from psyctl_core.files import append_row, writing
 from psyctl_core.records import CaaRecord
 
 FILE = "labels.jsonl"
@@ -64,8 +64,7 @@ def keep_label(run_folder: Path, id: str, label: Label) -> None:
     path = run_folder / FILE
     with writing(path):
         run_folder.mkdir(parents=True, exist_ok=True)
-        with open_to_append(path) as file:
-            file.write((json.dumps({"id": id, "label": label}) + "\n").encode())
+    append_row(path, {"id": id, "label": label})
 
 
 def ask_for_labels(
@@ -113,7 +112,7 @@ def agreement(found: Sequence[Labelled]) -> list[tuple[str, str]]:
     accepted = [each for each in judged if each.is_accepted]
     rows.append(("Precision", f"{_share(_count(accepted, 'right'), len(accepted))} of the accepted pairs are right"))
     for difference in DIFFERENCES:
-        above = [each for each in judged if (apart := _apart(each)) is not None and apart >= difference]
+        above = [each for each in judged if (by := apart(each.scores or {})) is not None and by >= difference]
         if above:
             rows.append((f"From {difference} apart", f"{_share(_count(above, 'right'), len(above))} are right"))
     return rows
@@ -122,12 +121,6 @@ def agreement(found: Sequence[Labelled]) -> list[tuple[str, str]]:
 def differing(found: Sequence[Labelled]) -> list[Labelled]:
     """The pairs on which person and judge differ."""
     return [each for each in found if each.scores is not None and each.is_accepted != (each.label == "right")]
-
-
-def _apart(each: Labelled) -> float | None:
-    scores = each.scores or {}
-    positive, neutral = scores.get("positive"), scores.get("neutral")
-    return None if positive is None or neutral is None else positive - neutral
 
 
 def _count(found: Sequence[Labelled], label: Label) -> int:

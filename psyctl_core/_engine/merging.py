@@ -18,9 +18,6 @@ from psyctl_core.errors import UsageError
 from psyctl_core.figures import counted
 from psyctl_core.records import CaaRecord
 
-MOST_TOLD = 5
-"""Differences between datasets that are named."""
-
 
 def merge(
     datasets: Sequence[StoredDataset],
@@ -134,15 +131,10 @@ def _state(dataset: StoredDataset, datasets: int) -> Iterator[str]:
 
 def _differences(datasets: Sequence[StoredDataset], choice: Choice) -> Iterator[str]:
     """One line on what the datasets were made with differently, and one where they come from different sinks."""
-    first = datasets[0]
-    found: list[str] = []
-    for other in datasets[1:]:
-        for each in runs.differences(_decides(first), _decides(other)):
-            if each not in found:
-                found.append(each)
+    first, *others = map(_decides, datasets)
+    found = list(dict.fromkeys(each for other in others for each in runs.differences(first, other)))
     if found:
-        more = f"; and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
-        yield f"The datasets were made differently ({'; '.join(found[:MOST_TOLD])}{more}); run.json has it all."
+        yield f"The datasets were made differently ({runs.in_short(found)}); run.json has it all."
     sinks = {str(dataset.sink.origin) for dataset in datasets if dataset.sink is not None}
     if len(sinks) > 1:
         yield f"They were kept by {' and '.join(sorted(sinks))}; this one is by the {choice.origin}."

@@ -21,9 +21,6 @@ from psyctl_core._store import runs
 from psyctl_core._store.runs import Run
 from psyctl_core.records import NEUTRAL, JsonValue
 
-MAX_TOLD = 5
-"""Changed settings that are named where a run cannot be continued."""
-
 
 @dataclass(frozen=True, slots=True)
 class There:
@@ -133,9 +130,7 @@ def folder_of(job: Job, there: There, trait: Trait) -> Path:
 
 def changes_of(run: Run, identity: Mapping[str, JsonValue]) -> str:
     """What differs between a run and what is asked for now, as ``setting: old -> new`` texts."""
-    changes = runs.differences(_own(run.identity), identity)
-    more = f"; and {len(changes) - MAX_TOLD} more" if len(changes) > MAX_TOLD else ""
-    return "; ".join(changes[:MAX_TOLD]) + more
+    return runs.in_short(runs.differences(_own(run.identity), identity))
 
 
 def close_all(datasets: Sequence[Dataset]) -> None:

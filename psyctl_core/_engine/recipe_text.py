@@ -11,16 +11,7 @@ from typing import Any
 from psyctl_core import schema
 from psyctl_core._caa.given import POSITIVE
 from psyctl_core._engine.config import BuildConfig
-from psyctl_core._engine.recipe import (
-    COMPONENT,
-    ENV,
-    JUDGE_BACKEND,
-    RECIPE,
-    SECTIONS,
-    VERSION,
-    core_options,
-    prefix_of,
-)
+from psyctl_core._engine.recipe import COMPONENT, ENV, JUDGE_BACKEND, RECIPE, SECTIONS, VERSION, core_options, prefix_of
 from psyctl_core._plugins.flags import flags_of
 from psyctl_core._plugins.registry import HOME, Registered, Registry
 from psyctl_core._plugins.selection import Selection

@@ -9,15 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from psyctl_core._engine.judging import JUDGE
 from psyctl_core._engine.reading import StoredDataset, all_datasets
 from psyctl_core._engine.scores import scores_of
 from psyctl_core._plugins.guard import GuardedJudge
 from psyctl_core._plugins.registry import Registry
-from psyctl_core._store.runs import RejectedPair, rejected_pairs
+from psyctl_core._store.runs import RejectedPair, personas_of, rejected_pairs
 from psyctl_core.components import Ask, Identity, InferenceBackend, PairJudge, PersonalityPrompter, ScenarioSource
 from psyctl_core.errors import UsageError
 from psyctl_core.records import (
@@ -55,7 +54,7 @@ class Recorded:
     name: str
     trait: str
     pairs: Sequence[CaaRecord | RejectedPair]
-    personas: Mapping[str, Mapping[str, Any]]
+    personas: Mapping[str, Persona]
     guides: Mapping[str, str]
 
     def notes(self) -> dict[str, dict[str, JsonValue]]:
@@ -97,7 +96,7 @@ def recorded(dataset: StoredDataset) -> Recorded:
         raise UsageError(f"There are no pairs in {dataset.location}.", "Build some first: psyctl dataset.build.caa.")
     run = dataset.run
     trait = next((pair.trait for pair in pairs if isinstance(pair, CaaRecord)), dataset.trait)
-    return Recorded(dataset.target.name, trait, pairs, run.get("personas", {}), run.get("guides", {}))
+    return Recorded(dataset.target.name, trait, pairs, personas_of(run), run.get("guides", {}))
 
 
 class RecordedSource(ScenarioSource):
@@ -152,7 +151,7 @@ class RecordedPrompter(PersonalityPrompter):
         found = self._dataset.personas.get(NEUTRAL if trait == NEUTRAL else "positive")
         if found is None:
             return Persona(trait, "{character}, described by nobody knows whom")
-        return Persona(trait, found["description"], tuple(found["keywords"]))
+        return replace(found, trait=trait)
 
 
 class Rejudge(PairJudge):

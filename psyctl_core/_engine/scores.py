@@ -20,6 +20,12 @@ def scores_of(metadata: Metadata) -> dict[str, float | None] | None:
     return {name: float(s) if isinstance(s, (int, float)) else None for name, s in scores.items()}
 
 
+def apart(scores: Mapping[str, float | None]) -> float | None:
+    """By how much the positive answer scores higher; ``None`` where one of the two has no score."""
+    positive, neutral = scores.get("positive"), scores.get("neutral")
+    return None if positive is None or neutral is None else positive - neutral
+
+
 def summary(scores: Sequence[Mapping[str, float | None]]) -> dict[str, JsonValue]:
     """For each score: how many pairs have it, how many lack it, its mean, and its 10th, 50th and 90th percentile."""
     found: dict[str, JsonValue] = {}

@@ -11,7 +11,7 @@ from statistics import fmean
 
 from psyctl_core._caa.contrast import Rejected
 from psyctl_core._engine.scheduler import Result
-from psyctl_core._engine.scores import scores_of
+from psyctl_core._engine.scores import apart, scores_of
 from psyctl_core.errors import BackendError
 from psyctl_core.figures import counted
 from psyctl_core.records import ContrastivePair
@@ -104,10 +104,10 @@ class Trial:
 
     def _finding(self) -> tuple[str, bool]:
         """What was found, by the judge's scores if there are any, and whether the sides differ."""
-        found = [scores_of(pair.metadata) or {} for pair in self._pairs]
-        apart = [p - n for s in found if (p := s.get("positive")) is not None and (n := s.get("neutral")) is not None]
-        if apart:
-            mean = fmean(apart)
+        scores = [scores_of(pair.metadata) or {} for pair in self._pairs]
+        found = [by for each in scores if (by := apart(each)) is not None]
+        if found:
+            mean = fmean(found)
             return f"the judge finds {mean:.0f} points of 100 between them", mean >= LEAST_DIFFERENCE
         right = told_apart([(pair.positive, pair.neutral) for pair in self._pairs])
         count = len(self._pairs)

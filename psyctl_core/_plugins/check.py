@@ -30,7 +30,7 @@ from psyctl_core._plugins.registry import HOOKS, BrokenPlugin, Entry, Registered
 from psyctl_core._plugins.selection import config_of
 from psyctl_core.checks import CheckedPair, CheckFacts
 from psyctl_core.components import Context, ExportTarget, InferenceBackend, RunnerTarget, SinkTarget
-from psyctl_core.errors import PluginError, PsyctlError, UsageError
+from psyctl_core.errors import PluginError, PsyctlError, UsageError, did_you_mean
 from psyctl_core.figures import counted
 from psyctl_core.records import (
     CHARACTER,
@@ -83,11 +83,9 @@ def check_plugin(name: str, registry: Registry, given: Mapping[str, Any]) -> Ite
     entries = [entry for entry in registry.entries if name in (entry.origin.distribution, entry.origin.name)]
     if not entries:
         known = sorted({word for e in registry.entries for word in (e.origin.distribution, e.origin.name)})
-        near = difflib.get_close_matches(name, known, n=1)
-        guess = f"Did you mean '{near[0]}'? " if near else ""
         raise UsageError(
             f"No plugin named '{name}' is installed.",
-            f"{guess}Name a distribution or a component that `psyctl plugins.list` shows; "
+            f"{did_you_mean(name, known)}Name a distribution or a component that `psyctl plugins.list` shows; "
             "a distribution must have an entry point in the group 'psyctl'.",
         )
     theirs = {flag.spelling for e in entries if isinstance(e, Registered) for flag in flags_of(e.component)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import functools
 import importlib
 import math
@@ -25,7 +24,7 @@ from psyctl_core._plugins.guard import GuardedCheck
 from psyctl_core._plugins.kinds import KINDS
 from psyctl_core.checks import Check
 from psyctl_core.components import API_VERSION, Command, Component, Context, KindName
-from psyctl_core.errors import PsyctlError, UsageError
+from psyctl_core.errors import PsyctlError, UsageError, did_you_mean
 from psyctl_core.options import Config
 
 DISABLE = "PSYCTL_DISABLE_PLUGINS"
@@ -147,11 +146,10 @@ class Registry:
                     )
                 return entry
         known = sorted({entry.origin.name for entry in self.usable(kind)})
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-        guess = f"Did you mean '{near[0]}'? " if near else ""
+        guess, names = did_you_mean(name, known), ", ".join(known) or "none"
         raise UsageError(
             f"There is no {kind} named '{name}'.",
-            f"{guess}Installed: {', '.join(known) or 'none'}. `psyctl plugins.list` shows everything.",
+            f"{guess}Installed: {names}. `psyctl plugins.list` shows everything.",
         )
 
     def of_config(self, kind: KindName, config: object) -> Registered:

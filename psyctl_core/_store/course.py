@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from psyctl_core.files import open_to_append, writing
+from psyctl_core.files import append_row
 
 COURSE_FILE = "course.jsonl"
 FAR = 1e15
@@ -47,10 +47,7 @@ def append(run_folder: Path, moment: Moment) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    path = run_folder / COURSE_FILE
-    line = json.dumps(dataclasses.asdict(moment), ensure_ascii=False) + "\n"
-    with writing(path), open_to_append(path) as file:
-        file.write(line.encode("utf-8", errors="replace"))
+    append_row(run_folder / COURSE_FILE, dataclasses.asdict(moment))
 
 
 def read(run_folder: Path) -> list[Moment]:

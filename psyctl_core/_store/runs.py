@@ -19,7 +19,7 @@ from psyctl_core import schema
 from psyctl_core._caa.question import situation_text
 from psyctl_core.errors import OutputError
 from psyctl_core.figures import counted
-from psyctl_core.files import open_to_append, write_atomically, writing
+from psyctl_core.files import append_row, write_atomically, writing
 from psyctl_core.records import ContrastivePair, JsonValue, Metadata, Persona, Usage
 
 log = logging.getLogger("psyctl")
@@ -28,6 +28,9 @@ PREFIX = "caa_dataset"
 NAME_FORMAT = f"{PREFIX}_%Y%m%d_%H%M%S"
 RUN_FILE = "run.json"
 REJECTS_FILE = "rejects.jsonl"
+
+MAX_TOLD = 5
+"""Differences between two runs that are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +154,7 @@ class Run:
                 "neutral_text": pair.neutral,
                 "metadata": pair.metadata,
             }
-        path = self.path / REJECTS_FILE
-        line = json.dumps(entry, ensure_ascii=False) + "\n"
-        with writing(path), open_to_append(path) as file:
-            file.write(line.encode("utf-8", errors="replace"))
+        append_row(self.path / REJECTS_FILE, entry)
 
     def forget_reject(self, scenario_id: str) -> None:
         """Take a scenario out of the rejects. Raises OutputError."""
@@ -246,6 +246,12 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for name in sorted({*before, *after})
         if before.get(name) != after.get(name)
     ]
+
+
+def in_short(differences: Sequence[str]) -> str:
+    """The first of some differences, and how many more there are."""
+    more = f"; and {len(differences) - MAX_TOLD} more" if len(differences) > MAX_TOLD else ""
+    return "; ".join(differences[:MAX_TOLD]) + more
 
 
 def free_name(folders: Sequence[Path]) -> str:

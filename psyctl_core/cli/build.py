@@ -287,12 +287,8 @@ def job_parameters(
     def asked_of(values: Mapping[str, Any]) -> Asked:
         from psyctl_core._engine.asked import Asked
 
-        given = {name: value for name, value in values.items() if value is not None}
-        return Asked(
-            {name: value for name, value in given.items() if name in own},
-            {spellings[name]: value for name, value in given.items() if name in spellings},
-            {judge_spellings[name]: value for name, value in given.items() if name in judge_spellings},
-        )
+        of_the_core = {name: value for name, value in values.items() if name in own and value is not None}
+        return Asked(of_the_core, typed(values, spellings), typed(values, judge_spellings))
 
     return core, [*extra, *(p for p in of_judge if p.name not in spellings)], asked_of
 
@@ -384,6 +380,11 @@ def with_parameters(
     command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in every}
     return command
+
+
+def typed(flags: Mapping[str, Any], spellings: Mapping[str, str]) -> dict[str, Any]:
+    """What was typed of a component's options, by spelling; ``spellings`` is of :func:`component_parameters`."""
+    return {spellings[name]: value for name, value in flags.items() if name in spellings and value is not None}
 
 
 def component_parameters(

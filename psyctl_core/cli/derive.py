@@ -10,7 +10,7 @@ import typer
 
 from psyctl_core._plugins.registry import Registry
 from psyctl_core._plugins.selection import Selection, choose
-from psyctl_core.cli.build import Debug, component_parameters, with_parameters
+from psyctl_core.cli.build import Debug, component_parameters, typed, with_parameters
 from psyctl_core.errors import UsageError
 from psyctl_core.figures import counted
 from psyctl_core.terminal import say
@@ -112,7 +112,7 @@ def _size(part: str, text: str) -> int | float:
 
 def _sink(registry: Registry, name: str, spellings: dict[str, str], flags: dict[str, Any]) -> Selection | None:
     """The sink that is asked for, if one is. Raises UsageError."""
-    given = {spellings[flag]: value for flag, value in flags.items() if value is not None}
+    given = typed(flags, spellings)
     if not name and not given:
         return None
     return choose(registry, {"sink": name} if name else {}, given, ["sink"])["sink"]

@@ -10,7 +10,7 @@ import typer
 
 from psyctl_core._plugins.registry import Registry, make
 from psyctl_core._plugins.selection import choose, config_of
-from psyctl_core.cli.build import Debug, GroupedCommand, component_parameters, with_parameters
+from psyctl_core.cli.build import Debug, GroupedCommand, component_parameters, typed, with_parameters
 from psyctl_core.cli.completion import components
 from psyctl_core.components import Context
 from psyctl_core.errors import PsyctlError, UsageError
@@ -70,8 +70,7 @@ def command(registry: Registry) -> Callable[..., None]:
                 f"Nothing says {'which dataset' if dataset is None else 'where'} to export{' to' * (output is None)}.",
                 f"Type: psyctl dataset.export DATASET --to {to} --output FOLDER",
             )
-        given = {spellings[name]: value for name, value in flags.items() if value is not None}
-        selection = choose(registry, {"exporter": to}, given, ["exporter"])["exporter"]
+        selection = choose(registry, {"exporter": to}, typed(flags, spellings), ["exporter"])["exporter"]
         from psyctl_core import export_dataset
 
         reports = export_dataset(dataset, output, selection, held_out=held_out)

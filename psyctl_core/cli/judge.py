@@ -22,6 +22,7 @@ from psyctl_core.cli.build import (
     component_parameters,
     run,
     shown,
+    typed,
     with_parameters,
 )
 from psyctl_core.cli.completion import components
@@ -72,11 +73,8 @@ def command(registry: Registry) -> Callable[..., None]:
             for dataset in found:
                 _check(dataset, check)
             return
-        typed = {name: value for name, value in flags.items() if value is not None}
-        given = {spellings[name]: value for name, value in typed.items() if name in spellings}
-        for_backend = {judge_spellings[name]: value for name, value in typed.items() if name in judge_spellings}
-        selection = choose(registry, {"judge": judge}, given, ["judge"])["judge"]
-        backend = judge_backend_of(registry, judge_backend, for_backend)
+        selection = choose(registry, {"judge": judge}, typed(flags, spellings), ["judge"])["judge"]
+        backend = judge_backend_of(registry, judge_backend, typed(flags, judge_spellings))
         jobs = [_job(registry, dataset, selection, backend, limit_samples, max_cost) for dataset in found]
         reports = [run(job, progress, log_file=log_file, quiet=quiet, debug=debug) for job in jobs]
         shown(reports, [report.as_json() for report in reports] if as_json else None, quiet=quiet)

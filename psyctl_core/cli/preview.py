@@ -17,7 +17,7 @@ from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.problems import scenario_as_json
 from psyctl_core._plugins.registry import Registry
 from psyctl_core._plugins.selection import choose, resolve
-from psyctl_core.cli.build import COMPONENTS, component_parameters, with_parameters
+from psyctl_core.cli.build import COMPONENTS, component_parameters, typed, with_parameters
 from psyctl_core.cli.completion import components
 from psyctl_core.components import Context
 from psyctl_core.figures import counted
@@ -102,7 +102,7 @@ def command(registry: Registry) -> Callable[..., None]:
         """Show what a source understands of its rows, without calling any model."""
         from psyctl_core.cli.live import logging_to_stderr
 
-        given = {spellings[name]: value for name, value in flags.items() if value is not None}
+        given = typed(flags, spellings)
         selection = choose(registry, {"source": source} if source else {}, given, ("source",))["source"]
         with logging_to_stderr(quiet=False, debug=debug):
             made = resolve(registry, "source", selection).make(Context(seed=seed))

@@ -16,7 +16,7 @@ import json
 import socket
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import count, islice, pairwise
@@ -125,6 +125,19 @@ def _check_identity(one: Identity, other: Identity) -> None:
     except (TypeError, ValueError) as error:
         _rule("identity-json", False, error)
     _rule("identity-json", text == json.dumps(other, sort_keys=True), f"{one} and then {other}")
+
+
+def _watched(requests: Iterable[ChatRequest], threads: set[int]) -> Iterator[ChatRequest]:
+    """The requests, with each thread that pulls one noted."""
+    for request in requests:
+        threads.add(threading.get_ident())
+        yield request
+
+
+def _check_threads_end(rule: str, before: set[threading.Thread]) -> None:
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        _rule(rule, not thread.is_alive() or thread.daemon, f"the thread {thread.name} goes on")
 
 
 class SourceContract:
@@ -330,13 +343,8 @@ class BackendContract:
         """Rule backend-thread."""
         threads: set[int] = set()
 
-        def watched() -> Iterator[ChatRequest]:
-            for number in range(self.requests):
-                threads.add(threading.get_ident())
-                yield self.request(number)
-
         backend = self._started()
-        list(backend.generate(watched()))
+        list(backend.generate(_watched(map(self.request, range(self.requests)), threads)))
         backend.close()
         _rule("backend-thread", threads == {threading.get_ident()}, f"{len(threads)} threads pulled")
 
@@ -350,9 +358,7 @@ class BackendContract:
         again = [completion.id for completion in backend.generate(iter([self.request(self.requests)]))]
         _rule("backend-leave", again == [self.request(self.requests).id], f"{again} when called again")
         backend.close()
-        for thread in set(threading.enumerate()) - before:
-            thread.join(10)
-            _rule("backend-leave", not thread.is_alive() or thread.daemon, f"the thread {thread.name} goes on")
+        _check_threads_end("backend-leave", before)
 
 
 class JudgeContract:
@@ -442,15 +448,10 @@ class RunnerContract:
         threads: set[int] = set()
         flows = iter(self._blocks(300, 7))
 
-        def watched(requests: list[ChatRequest]) -> Iterator[ChatRequest]:
-            for request in requests:
-                threads.add(threading.get_ident())
-                yield request
-
         def next_block() -> Iterator[ChatRequest] | None:
             threads.add(threading.get_ident())
             requests = next(flows, None)
-            return None if requests is None else watched(requests)
+            return None if requests is None else _watched(requests, threads)
 
         with self._pool(tmp_path) as pool:
             answered = Counter(completion.id for completion in pool.run(next_block))
@@ -506,9 +507,7 @@ class RunnerContract:
             second = iter([iter([self._request(99)])])
             again = [completion.id for completion in pool.run(lambda: next(second, None))]
             _rule("runner-leave", again == ["99"], f"{again} when called again")
-        for thread in set(threading.enumerate()) - before:
-            thread.join(10)
-            _rule("runner-leave", not thread.is_alive() or thread.daemon, f"the thread {thread.name} goes on")
+        _check_threads_end("runner-leave", before)
 
 
 class SinkContract:

@@ -20,16 +20,7 @@ from psyctl_core.components import (
     SinkTarget,
 )
 from psyctl_core.errors import BackendError
-from psyctl_core.records import (
-    CHARACTER,
-    CaaRecord,
-    ChatRequest,
-    Completion,
-    Persona,
-    Scenario,
-    SkippedRow,
-    Turn,
-)
+from psyctl_core.records import CHARACTER, CaaRecord, ChatRequest, Completion, Persona, Scenario, SkippedRow, Turn
 
 
 class FakeBackend(InferenceBackend):

@@ -7,12 +7,11 @@ a number or a time by which its turns are put in order.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from psyctl_core.errors import UsageError
+from psyctl_core.errors import UsageError, did_you_mean
 from psyctl_soda.scenario import NO_NAMES, Conversation, neutral_name
 from psyctl_soda.shapes.bare import bare_talk, first_name
 from psyctl_soda.shapes.chats import NOBODY_NAMED
@@ -41,10 +40,9 @@ def parse(text: str) -> Mapping[str, str]:
         raise UsageError(f"--columns {text!r} is not of the form PART=COLUMN,...", _ways())
     unknown = next((match[1] for match in found if match[1] not in PARTS), "")
     if unknown:
-        near = difflib.get_close_matches(unknown, PARTS, n=1)
-        guess = f"Did you mean '{near[0]}'? " if near else ""
         raise UsageError(
-            f"--columns {text!r}: '{unknown}' is not a part.", f"{guess}The parts are: {', '.join(PARTS)}. {_ways()}"
+            f"--columns {text!r}: '{unknown}' is not a part.",
+            f"{did_you_mean(unknown, PARTS)}The parts are: {', '.join(PARTS)}. {_ways()}",
         )
     ends = [match.start() for match in found[1:]] + [len(text)]
     columns = {match[1]: text[match.end() : end].strip() for match, end in zip(found, ends, strict=True)}

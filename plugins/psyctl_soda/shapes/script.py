@@ -15,15 +15,7 @@ from dataclasses import dataclass
 from psyctl_soda.markup import is_omitted
 from psyctl_soda.scenario import MEDIA, NO_DIALOGUE, USER, Conversation, neutral_name
 from psyctl_soda.shapes.chats import people, pictured
-from psyctl_soda.shapes.labels import (
-    FIELDS,
-    is_field,
-    is_stage,
-    is_stamped,
-    lines_of,
-    parted,
-    stage_text,
-)
+from psyctl_soda.shapes.labels import FIELDS, is_field, is_stage, is_stamped, lines_of, parted, stage_text
 from psyctl_soda.shapes.roles import ASSISTANT, answering, named, role, talk
 from psyctl_soda.shapes.sample import Match, Row, Sample, used
 from psyctl_soda.text import NUMBERED_WORDS
