@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 
 from psyctl_core._caa.contrast import Sampling
@@ -198,5 +198,6 @@ class BuildConfig:
 
 
 def _as_json(selection: Selection) -> JsonValue:
-    options = settings(selection.config) if selection.config is not None else {}
+    config = selection.config  # what is no config of a component's is refused by name when it is resolved
+    options = settings(config) if is_dataclass(config) else {}
     return {"component": selection.name, "settings": options}
