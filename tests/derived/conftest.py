@@ -14,25 +14,14 @@ from psyctl_core.testing import FakeSource
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "write-a-sink.md"
 
-PLUGIN = """
-import dataclasses as _dataclasses
-from psyctl_core import Component, hookimpl
-
-@_dataclasses.dataclass(frozen=True)
-class Config:
-    pass
-
-@hookimpl
-def psyctl_output_sinks():
-    return [Component("shared", "psyctl_shared:Shared", Config, "All runs of a folder in one SQLite file")]
-"""
-
 
 @pytest.fixture
-def shared_sink(install: Callable[..., None]) -> None:
+def shared_sink(install: Callable[..., None], tmp_path: Path) -> None:
     """Install the sink of the how-to as a distribution of its own."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    install("psyctl-shared", blocks[0] + PLUGIN)
+    blocks = re.findall(r"^```python-file\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    offer, sink, _ = blocks
+    install("psyctl-shared", offer)
+    (tmp_path / "site" / "psyctl_shared_sink.py").write_text(sink, encoding="utf-8")
 
 
 @pytest.fixture
