@@ -13,6 +13,7 @@ from psyctl_core._caa.traits import KNOWN
 from psyctl_core._plugins.registry import Registry
 from psyctl_core.cli.completion import checks, values
 from psyctl_core.errors import ExitCode
+from psyctl_core.figures import counted
 from psyctl_core.terminal import say, say_json, visible
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def checkup_lines(checkup: Checkup, worst: int, *, told_only: bool = False) -> l
         worst: How many of a check's worst pairs to show at most.
         told_only: Leave out the checks that cannot tell; they are counted all the same.
     """
-    found = [f"{checkup.trait}, {checkup.location}: {checkup.pairs} pair{'s' * (checkup.pairs != 1)}"]
+    found = [f"{checkup.trait}, {checkup.location}: {counted(checkup.pairs, 'pair')}"]
     if checkup.unfinished:
         found.append(checkup.unfinished)
     if checkup.left_out:
@@ -117,7 +118,7 @@ def checkup_lines(checkup: Checkup, worst: int, *, told_only: bool = False) -> l
     for result in (each for each in checkup.results if not told_only or each.verdict != "cannot tell"):
         found += _result_lines(result, worst, width)
     counts = ", ".join(f"{checkup.count(verdict)} {verdict}" for verdict in VERDICTS)
-    found.append(f"{len(checkup.results)} check{'s' * (len(checkup.results) > 1)}: {counts}")
+    found.append(f"{counted(len(checkup.results), 'check')}: {counts}")
     found += [] if told_only else dict.fromkeys(result.way_out for result in checkup.results if result.way_out)
     return found
 

@@ -11,6 +11,7 @@ from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import BrokenPlugin, Entry, Registered, RegisteredCheck, Registry
 from psyctl_core.cli.build import component_parameters, with_parameters
 from psyctl_core.cli.completion import plugins
+from psyctl_core.figures import counted
 from psyctl_core.terminal import say, say_json, visible
 
 
@@ -63,7 +64,7 @@ def check_command(registry: Registry) -> Callable[..., None]:
             untried += finding.level == "note"
             say(f"{finding.level:8}{finding.text}")
         if wrong:
-            say(f"{wrong} problem{'s' if wrong > 1 else ''}; the documentation's page on the plugin contract helps.")
+            say(f"{counted(wrong, 'problem')}; the documentation's page on the plugin contract helps.")
             raise typer.Exit(1)
         found = "Nothing is wrong in what was tried; the notes say what was not." if untried else "Nothing is wrong."
         say(f"{found} Next, test it with the contracts of psyctl_core.testing.")
