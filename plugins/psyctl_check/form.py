@@ -18,7 +18,7 @@ FAILS = 0.01
 def power(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
     """How many pairs there are."""
     del facts
-    return Finding(len(pairs), f"{len(pairs)} pair{'' if len(pairs) == 1 else 's'}")
+    return Finding(len(pairs), counted(len(pairs), "pair"))
 
 
 def order(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:

@@ -51,6 +51,8 @@ class JsonlSink(OutputSink):
             OutputError: There is no such file, or a line is not a record; the message names it.
         """
         path = _dataset_path(target)
+        if not path.exists() and _read_checkpoint(target, 0)[0] is not None:
+            return iter(())  # a run that came to no pair
         return map(partial(_record, path=path), _numbered(path))  # a generator would end with its first error
 
     def location(self, target: SinkTarget) -> str:
@@ -167,15 +169,18 @@ def _checkpoint_path(target: SinkTarget) -> Path:
     return target.folder / f"{target.name}.checkpoint.json"
 
 
-def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The whole lines, from 1."""
+def _opened(path: Path) -> BinaryIO:
     try:
-        file = path.open("rb")
+        return path.open("rb")
     except OSError as error:
         raise OutputError(
             f"The dataset {path} cannot be read: {error.strerror or error}.", "Give a dataset of psyctl's."
         ) from error
-    with file:
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The whole lines, from 1."""
+    with _opened(path) as file:
         yield from ((number, line) for number, line in enumerate(file, 1) if line.endswith(b"\n"))
 
 
@@ -195,7 +200,7 @@ def _whole_lines(path: Path) -> tuple[int, int]:
     """How many whole lines the dataset has, and how many bytes they take."""
     lines, size = 0, 0
     if path.exists():
-        with path.open("rb") as file:
+        with _opened(path) as file:
             for line in file:
                 if line.endswith(b"\n"):
                     lines, size = lines + 1, size + len(line)

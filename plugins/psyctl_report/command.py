@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from psyctl_core import OutputError, UsageError, stored_datasets
+from psyctl_core.figures import counted
 from psyctl_core.files import write_atomically
 from psyctl_core.terminal import say
 from psyctl_report.facts import SHOWN, TraitFacts, facts_of, told
@@ -53,4 +54,4 @@ def _shown(facts: TraitFacts) -> str:
     shown, total = len(facts.pairs), facts.total
     so_far = " so far" if facts.run and not facts.is_finished else ""
     part = f" ({shown} of them shown)" if shown < total else ""
-    return f"{facts.trait}, {total} pair{'s' * (total != 1)}{so_far}{part}"
+    return f"{facts.trait}, {counted(total, 'pair')}{so_far}{part}"

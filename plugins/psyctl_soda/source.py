@@ -145,7 +145,7 @@ class SodaSource(ScenarioSource):
         """What was understood of the data set, for ``psyctl source.preview``."""
         table, match = self._found.table, self._match
         revision = self._found.identity.get("revision")
-        files = f"{len(table.paths)} file{'s' if len(table.paths) > 1 else ''}, such as {shown(table.paths[0])}"
+        files = f"{counted(len(table.paths), 'file')}, such as {shown(table.paths[0])}"
         rows = self.total()
         items = [item for _, item in self._first_items]
         doubtful = explain.doubts_of(match, items)

@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 
 from psyctl_core import lent_model
 from psyctl_core.checks import CheckedPair, CheckFacts, Finding
+from psyctl_core.figures import counted
 from psyctl_core.records import CaaRecord
 
 MOST = 200
@@ -39,9 +40,9 @@ def coherence(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
             found = [float(each) for part in cosines(lambda: differences.chunks(layer)) for each in part]
             names = [record.id for record in differences.records]
     if len(found) < FEWEST:
-        return Finding(None, f"the model can place {len(found)} of {count} pairs")
+        return Finding(None, f"the model can place {len(found)} of {counted(count, 'pair')}")
     mean, half = fmean(found), 1.96 * stdev(found) / len(found) ** 0.5
-    of = "" if count == len(pairs) else f", {count} of the {len(pairs)} pairs"
+    of = "" if count == len(pairs) else f", {count} of {counted(len(pairs), 'pair')}"
     text = f"a pair's difference has a cosine of {mean:.2f} with that of the others, at {layer} of {lent.name}{of}"
     against = sorted((cosine, name) for cosine, name in zip(found, names, strict=True) if cosine < 0)
     worst = [(name, f"a cosine of {cosine:.2f} with the others") for cosine, name in against]

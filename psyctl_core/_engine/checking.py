@@ -252,6 +252,8 @@ def _foreign(
 
 
 def _own(dataset: StoredDataset) -> PairSet:
+    for problem in dataset.problems():
+        log.warning("%s", problem)
     return pair_set(dataset, dataset)
 
 

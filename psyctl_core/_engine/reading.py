@@ -134,9 +134,11 @@ class StoredDataset:
             notes.append("The dataset has no run folder, so nobody can tell whether it is finished.")
         elif self.unfinished:
             notes.append(self.unfinished)
-        if self.sink is not None:
-            notes += [f"{problem}." for problem in self.sink.inspect(self.target).problems]
-        return notes
+        return notes + self.problems()
+
+    def problems(self) -> list[str]:
+        """What its sink finds wrong with it, a line each; what is damaged so is no record of it."""
+        return [] if self.sink is None else [f"{problem}." for problem in self.sink.inspect(self.target).problems]
 
     @property
     def cost_before(self) -> float | None:
@@ -231,8 +233,11 @@ def of_run(path: Path, registry: Registry) -> StoredDataset:
     target = SinkTarget(folder, name, run["trait"])
     try:
         return StoredDataset(target, run, sink_choice(run, registry).make(Context()))
-    except (PsyctlError, TypeError, KeyError) as error:
-        return StoredDataset(target, run, None, f"its sink cannot be asked: {str(error).splitlines()[0]}")
+    except (TypeError, KeyError, AttributeError):
+        wrong = f"{path}: it does not say which sink wrote it"
+        return StoredDataset(target, run, None, wrong, RESTORE)
+    except PsyctlError as error:
+        return StoredDataset(target, run, None, f"its sink cannot be asked: {error.message}")
 
 
 def sink_choice(run: Mapping[str, Any], registry: Registry) -> Choice:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -31,6 +32,8 @@ from psyctl_core.records import (
     Scenario,
     Verdict,
 )
+
+log = logging.getLogger("psyctl")
 
 NOTES = ("contrast", "persona")
 """What a pair's metadata say of its personas."""
@@ -90,6 +93,8 @@ def recorded(dataset: StoredDataset) -> Recorded:
         OutputError: It cannot be read.
         UsageError: It has no pair to judge.
     """
+    for problem in dataset.problems():
+        log.warning("%s", problem)
     folder = dataset.target.folder / f"{dataset.target.name}.run"
     pairs: list[CaaRecord | RejectedPair] = [*dataset, *rejected_pairs(folder)]
     if not pairs:

@@ -142,4 +142,4 @@ def _look(dataset: StoredDataset) -> tuple[int | None, list[str]]:
         inspection = dataset.sink.inspect(dataset.target)
         return inspection.records, list(inspection.problems)
     except PsyctlError as error:
-        return None, [f"its sink cannot be asked: {str(error).splitlines()[0]}"]
+        return None, [f"its sink cannot be asked: {error.message}"]

@@ -173,15 +173,21 @@ def cost_before(run: Mapping[str, Any]) -> float | None:
     Those of one name are of one run, and each of them tells what all of it cost.
     """
     costs: dict[str, float] = {}
-    waiting = list(run.get("parents", ()))
+    waiting = _parents(run)
     while waiting:
         parent = waiting.pop()
         name, statistics = parent.get("name"), parent.get("statistics")
         cost = statistics.get("cost") if isinstance(statistics, Mapping) else None
         if isinstance(name, str) and isinstance(cost, (int, float)):
             costs[name] = max(cost, costs.get(name, 0.0))
-        waiting += [each for each in parent.get("parents") or () if isinstance(each, Mapping)]
+        waiting += _parents(parent)
     return sum(costs.values()) if costs else None
+
+
+def _parents(run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Those that a run.json names, of which nobody has looked whether theirs hold to the schema."""
+    parents = run.get("parents")
+    return [each for each in parents if isinstance(each, Mapping)] if isinstance(parents, (list, tuple)) else []
 
 
 def now() -> str:

@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
-from psyctl_core import UsageError, check_dataset
+from psyctl_core import Completion, OutputError, UsageError, check_dataset, open_dataset
 from psyctl_core._plugins.registry import BrokenPlugin, discover
 from psyctl_core.cli.app import make_app
 from psyctl_core.components import API_VERSION
+from psyctl_core.testing import FakeBackend, FakeSource
 
 FAST = "power,order,length,openings"
 
@@ -155,6 +156,37 @@ def test_a_dataset_without_its_run_folder_and_without_texts_is_read_by_its_quest
     alone.write_text("".join(f"{json.dumps({k: r[k] for k in ('question', 'positive', 'neutral')})}\n" for r in rows))
     for output in (alone, alone.parent):
         assert "ok           order  the positive answer stands first in 6 of 12" in typed(output, "--only", "order")[1]
+
+
+def test_half_a_line_that_is_left_out_is_told(run, typed):
+    (path,) = run(limit_samples=12).paths
+    path.write_bytes(path.read_bytes()[:-20])
+    _, out, err = typed(path, "--only", "order")
+    assert f"{path}: 11 pairs" in out
+    assert f"{path} ends in half a line" in err
+
+
+def test_a_run_that_came_to_no_pair_is_an_empty_dataset_and_no_missing_file(run, typed):
+    refused = FakeBackend(answer=lambda request: Completion(request.id, "", "error", error="moderation"))
+    done = run(limit_samples=2, source=FakeSource(3), backend=refused)
+    folder = done.report.datasets[0].run_folder.parent
+    with pytest.raises(UsageError, match="holds no pair"):
+        typed(folder)
+    assert list(open_dataset(folder)) == []
+
+
+def test_a_run_that_names_no_sink_and_a_dataset_that_is_a_folder_are_told_with_a_way_out(run, typed):
+    (path,) = run(limit_samples=2).paths
+    run_file = path.with_suffix(".run") / "run.json"
+    saved = json.loads(run_file.read_text(encoding="utf-8"))
+    run_file.write_text(json.dumps({**saved, "identity": {}}), encoding="utf-8")
+    with pytest.raises(OutputError, match=r"run.json: it does not say which sink wrote it\.\nRestore that file"):
+        typed(path)
+    run_file.write_text(json.dumps(saved), encoding="utf-8")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OutputError, match=r"cannot be read: .*\nGive a dataset"):
+        typed(path.parent)
 
 
 def test_a_dataset_of_no_pair_is_told_in_one_line(file):

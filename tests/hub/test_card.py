@@ -166,7 +166,7 @@ def test_the_findings_are_those_of_the_doctor(carded, dataset):
     text = section(carded(pairs=12).text, "### Openness: checks")
     found = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")][2:]
     assert [(row[0][2:], row[1]) for row in found] == [(r.check.name, r.verdict) for r in checkup.results]
-    assert f"{checkup.count('ok')} checks are ok" in text
+    assert f"{checkup.count('ok')} of the checks are ok" in text
 
 
 def test_what_a_person_said_is_told(carded, record):

@@ -49,7 +49,7 @@ def test_a_large_file_is_kept_apart_and_known_again(uploads, dataset, capsys):
     assert uploads.steps().count("upload") == 2
     capsys.readouterr()
     push(folder, "me/x", licence="cc-by-4.0")
-    assert capsys.readouterr().out.startswith("Nothing to do: exactly these 2 files are at ")
+    assert capsys.readouterr().out.startswith("Nothing to do: exactly this is at ")
     assert uploads.repositories["me/x"].number == 2
 
 
@@ -320,4 +320,4 @@ def test_the_metadata_have_one_type_and_no_paths(uploads, dataset, record, capsy
         {"scenario": {"n": "one"}, "judge": {"scores": {"positive": None}}},
         {},
     ]
-    assert "Openness: in the metadata of 1 pairs paths and addresses are cut." in capsys.readouterr().err
+    assert "Openness: in the metadata of 1 pair paths and addresses are cut." in capsys.readouterr().err

@@ -65,6 +65,17 @@ def test_no_message_writes_a_plural_by_hand(folder):
     assert not found, "psyctl_core.figures.counted writes these:\n" + "\n".join(found)
 
 
+def test_nothing_hangs_an_s_on_by_itself():
+    by_itself = re.compile(r"""["']s["'] (\*|if )| else ["']s["']""")
+    found = {
+        path.name
+        for folder in ("psyctl_core", "plugins")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if by_itself.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == {"figures.py", "cluster.py"}, "the second one counts processors, of which there may be half a one"
+
+
 def test_the_search_finds_them():
     tree = ast.parse('f"{n} pairs"; print("%d requests"); f"{a}/{n} pairs"; f"{MOST} rows"; f"{x:.1f} tokens"')
     tree.body[0] = ast.Assign([ast.Name("a", ast.Store())], tree.body[0].value)  # an expression alone is a docstring

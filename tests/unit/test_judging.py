@@ -37,6 +37,7 @@ from psyctl_core._engine.reading import find_datasets
 from psyctl_core._engine.rejudging import begun_from, recorded
 from psyctl_core._engine.scores import rank_correlation, spread, summary
 from psyctl_core._plugins.registry import discover
+from psyctl_core._store.runs import cost_before
 from psyctl_core.cli.app import make_app
 from psyctl_core.figures import money
 from psyctl_core.testing import FakeBackend, FakeSource
@@ -404,6 +405,14 @@ def test_judging_that_costs_nothing_has_no_cost_and_what_the_pairs_cost_is_told(
     made.unlink()
     (dataset,) = find_datasets(found, discover())
     assert dataset.cost_before == paid, "known where the first dataset is gone"
+
+
+def test_what_other_datasets_cost_is_counted_once_a_run_and_never_fails():
+    a, b = ({"name": name, "statistics": {"cost": cost}} for name, cost in (("a", 1.0), ("b", 0.5)))
+    assert cost_before({}) is None
+    assert cost_before({"parents": [{"name": "c"}, {**a, "parents": [b]}, {**b, "parents": [a]}]}) == 1.5
+    odd = [5, {"name": 5, "statistics": {"cost": 9}}, {**a, "parents": 7}, {**b, "statistics": [], "parents": "x"}]
+    assert cost_before({"parents": odd}) == 1.0
 
 
 def test_pairs_that_were_made_for_nothing_are_judged_without_a_word_of_money(run, capsys):
