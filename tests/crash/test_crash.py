@@ -48,7 +48,7 @@ def test_killed_and_told_to_stop_while_the_model_describes_and_answers(harness):
 
 @pytest.mark.parametrize("judge", ["itself", "another"])
 def test_killed_while_pairs_are_written_and_judged(harness, judge):
-    check(harness.crash_server(kills=5, seed=7, pairs=20, judge=harness.JUDGES[judge]), 5)
+    check(harness.crash_server(kills=5, seed=7, pairs=12, judge=harness.JUDGES[judge]), 5)
 
 
 @pytest.mark.parametrize(("api", "is_listed"), [("openrouter", True), ("openrouter", False), ("openai", True)])
