@@ -24,6 +24,7 @@ def opened(browser, site) -> Iterator[Any]:
 
     def window(width: int, height: int = 800, scheme: str = "light") -> Any:
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        context.set_default_timeout(0)  # a busy machine is no defect
         contexts.append(context)
         page = context.new_page()
         page.on("request", lambda request: asked.append(request.url))
