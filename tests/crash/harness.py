@@ -51,10 +51,16 @@ WORKERS = 16
 P2_SEED = 7
 """With this one the server does not refuse to describe a persona, which would end a run for good."""
 
+RUBRIC = (
+    "--judge", "rubric", "--rubric-positive", "10", "--rubric-neutral", "100", "--rubric-difference", "0",
+    "--rubric-fit", "20",
+)  # fmt: skip
+"""The server's digits are random: these let every third pair pass, and reject some for each of the reasons."""
+
 JUDGES = {
-    "itself": ("--judge", "rubric", "--rubric-difference", "10"),
+    "itself": RUBRIC,
     "another": (
-        "--judge", "rubric", "--rubric-difference", "10", "--judge-backend", "openrouter",
+        *RUBRIC, "--judge-backend", "openrouter",
         "--judge-openrouter-base-url", "{url}", "--judge-openrouter-max-workers", "{workers}",
         "--judge-openrouter-model", "qwen/qwen3-30b-a3b",
     ),

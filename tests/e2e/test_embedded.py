@@ -26,26 +26,26 @@ def test_a_dataset_then_nothing_then_more(psyctl, tmp_path, request):
         source = ("--dataset", str(request.getfixturevalue("shared_data") / "soda.jsonl"))
     except pytest.skip.Exception:
         source = ("--source", "starter")
-    command = (*BUILD, *source, "--output", "out", "--max-tokens", "32")
-    done = psyctl(*command, "--limit-samples", "8")
+    command = (*BUILD, *source, "--output", "out", "--max-tokens", "24")
+    done = psyctl(*command, "--limit-samples", "4")
     assert done.returncode == 0, done.stderr
     first = lines(tmp_path / "out")
     records = [json.loads(line) for line in first]
-    assert len(records) == 8
+    assert len(records) == 4
     assert all(schema.problem("caa-record", record) == "" for record in records)
-    assert sum(record["positive"] == "(1" for record in records) == 4
+    assert sum(record["positive"] == "(1" for record in records) == 2
     assert all(
         record["positive_text"].strip() and record["positive_text"] != record["neutral_text"] for record in records
     )
 
-    again = psyctl(*command, "--limit-samples", "8")
+    again = psyctl(*command, "--limit-samples", "4")
     assert "Already complete" in again.stdout
     assert lines(tmp_path / "out") == first
 
-    more = psyctl(*command, "--limit-samples", "10")
+    more = psyctl(*command, "--limit-samples", "6")
     assert more.returncode == 0, more.stderr
-    assert lines(tmp_path / "out")[:8] == first
-    assert len(lines(tmp_path / "out")) == 10
+    assert lines(tmp_path / "out")[:4] == first
+    assert len(lines(tmp_path / "out")) == 6
 
     path = str(next((tmp_path / "out").glob("*.jsonl")))
     frame = pd.read_json(path, lines=True)
@@ -53,7 +53,7 @@ def test_a_dataset_then_nothing_then_more(psyctl, tmp_path, request):
     from datasets import load_dataset
 
     loaded = load_dataset("json", data_files=path, split="train", cache_dir=str(tmp_path / "cache"))
-    assert loaded.num_rows == len(frame) == 10
+    assert loaded.num_rows == len(frame) == 6
 
 
 def test_p2_describes_with_the_model_itself_through_the_python_api(tmp_path):

@@ -29,6 +29,7 @@ def opened(browser, tmp_path) -> Iterator[Callable[..., Any]]:
         file = tmp_path / f"{folder.name}.html"
         file.write_text(html, encoding="utf-8")
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        context.set_default_timeout(0)  # a busy machine is no defect
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda said: wrong.append(f"{said.type}: {said.text}"))

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra 'hf' is not installed")
 
 from psyctl_core import UsageError, lent_model, schema  # noqa: E402
-from psyctl_steering import SteeringVector, items, measure, told  # noqa: E402
+from psyctl_steering import SteeringVector, items, measure, measuring, told  # noqa: E402
 from psyctl_steering.controls import random_directions, shuffled_directions  # noqa: E402
 from psyctl_steering.damage import Neutral, repetition  # noqa: E402
 from psyctl_steering.figures import effect  # noqa: E402
@@ -69,7 +69,9 @@ def test_a_vector_that_works_is_said_to_and_one_turned_round_is_backwards(lent, 
 
 
 @pytest.mark.slow
-def test_random_vectors_are_within_the_noise_in_19_of_20_seeds(lent, layer, statements):
+def test_random_vectors_are_within_the_noise_in_19_of_20_seeds(lent, layer, statements, monkeypatch):
+    monkeypatch.setattr(measuring, "factors", dict)  # other traits are nothing to the verdict
+    monkeypatch.setattr(measuring, "SAYS", measuring.SAYS[:1])
     drawn = random_directions(20, lent.model.config.hidden_size, 1234)
     words = [measured(lent, layer, each, [statements], seed=n).verdict.word for n, each in enumerate(drawn)]
     assert words.count("works") <= 1, words
