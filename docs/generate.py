@@ -131,10 +131,11 @@ def command_line() -> dict[str, str]:
     }
     flags = {flag.spelling for registered in discover().usable() for flag in flags_of(registered.component)}
     theirs = flags | {f"--judge-{spelling[2:]}" for spelling in flags}  # a judge's backend has them once more
-    own = {
-        name: [o for o in typed(callback) if o.spelling not in theirs or name not in COMMANDS_OF_THE_CORE]
-        for name, callback in callbacks.items()
-    }
+    own = {name: list(typed(callback)) for name, callback in callbacks.items()}
+    for name in own.keys() & COMMANDS_OF_THE_CORE:
+        # One option may happen to be spelled as a component's, as dataset.check's --model is.
+        if len({option.spelling for option in own[name]} & theirs) > 1:
+            own[name] = [option for option in own[name] if option.spelling not in theirs]
     of_a_job = {option.spelling for option in own["dataset.build.caa"]} - {"--debug", "--help-all"}
     own["recipe.show"] = [option for option in own["recipe.show"] if option.spelling not in of_a_job]
     every = [o for rows in [*own.values(), *map(component_options, ours())] for o in rows]

@@ -55,10 +55,7 @@ def command(registry: Registry) -> Callable[..., None]:
             str, typer.Option(help="A tokenizer's folder or Hub name, to check the choices' tokens with.")
         ] = "",
         model: Annotated[
-            str,
-            typer.Option(
-                help="A local model to read states of, for coherence: a folder, a Hub name, a GGUF file or embedded."
-            ),
+            str, typer.Option(help="A local model whose states to read, for coherence: folder, Hub name or embedded.")
         ] = "",
         worst: Annotated[int, typer.Option(help="How many pairs to show of what is not ok.", min=0)] = 3,
         strict: Annotated[bool, typer.Option("--strict", help="Fail also where a check says look.")] = False,
@@ -76,24 +73,24 @@ def command(registry: Registry) -> Callable[..., None]:
         limits = {**(limits_from(thresholds) if thresholds else {}), **limits_typed(threshold or ())}
         with logging_to_stderr(quiet=False, debug=debug):
             found = check_dataset(
-                *output,
-                trait=trait,
-                only=_names(only),
-                skip=_names(skip),
-                thresholds=limits,
-                tokenizer=tokenizer,
+                *output, trait=trait, only=_names(only), skip=_names(skip), thresholds=limits, tokenizer=tokenizer,
                 model=model,
-            )
-        failed = any(checkup.count("fail") or (strict and checkup.count("look")) for checkup in found)
-        if as_json:
-            say_json({"failed": failed, "datasets": [checkup_json(checkup, worst) for checkup in found]})
-        else:
-            for number, checkup in enumerate(found):
-                say("\n" * bool(number) + "\n".join(checkup_lines(checkup, worst)))
-        if failed:
-            raise typer.Exit(ExitCode.CHECK_FAILED)
+            )  # fmt: skip
+        _tell(found, worst, strict=strict, as_json=as_json)
 
     return dataset_check
+
+
+def _tell(found: Sequence[Checkup], worst: int, *, strict: bool, as_json: bool) -> None:
+    """Print what was found, and leave with the exit code that says whether a check fails."""
+    failed = any(checkup.count("fail") or (strict and checkup.count("look")) for checkup in found)
+    if as_json:
+        say_json({"failed": failed, "datasets": [checkup_json(checkup, worst) for checkup in found]})
+    else:
+        for number, checkup in enumerate(found):
+            say("\n" * bool(number) + "\n".join(checkup_lines(checkup, worst)))
+    if failed:
+        raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
 def _names(text: str) -> list[str]:

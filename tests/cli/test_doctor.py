@@ -127,7 +127,7 @@ def test_an_offline_hub_is_not_asked_and_its_cache_is_counted(monkeypatch, tmp_p
     for name in ("models--a--b", "models--c--d", "datasets--e"):
         (tmp_path / "hub" / name).mkdir(parents=True)
     (symptom,) = doctor._hub(doctor._in_time(doctor._hub_answer, 30))
-    assert "HF_HUB_OFFLINE is set; 2 models and 1 data sets in" in symptom.text
+    assert "HF_HUB_OFFLINE is set; 2 models and 1 data set in" in symptom.text
 
 
 def test_a_cache_that_cannot_be_written_is_a_problem(monkeypatch):

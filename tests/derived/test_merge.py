@@ -96,7 +96,7 @@ def test_run_json_joins_what_the_datasets_say_and_holds_theirs(made, tmp_path):
     assert both["parents"] == [a, b]
     assert both["identity"]["source"] == a["identity"]["source"]
     assert both["identity"]["prompter"]["component"]["name"] == "static | FakePrompter"
-    assert both["identity"]["sampling"]["temperature"] == "0.7 | 0.5"
+    assert both["identity"]["sampling"]["temperature"] == "0.8 | 0.5"
     assert both["personas"]["positive"] == a["personas"]["positive"]
     assert both["personas"]["positive 2"] == b["personas"]["positive"]
     (exported,) = export_dataset(tmp_path / "both", tmp_path / "csv", "csv")

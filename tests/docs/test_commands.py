@@ -62,6 +62,7 @@ def test_psyctl_understands_the_command(command, monkeypatch, recipes):
         return
     monkeypatch.setattr("psyctl_core.api.build", reached)
     monkeypatch.setattr("psyctl_core.api.plan", reached)
+    monkeypatch.setattr("psyctl_core.api.sample", lambda config, scenarios, **settings: reached(config))
     with pytest.raises(ReachedError) as start:
         app()(command.words, standalone_mode=False)
     (config,) = start.value.args
@@ -100,6 +101,7 @@ OTHERS_OPTIONS = (
     "--tensor-parallel-size",  # vllm serve
     "--user", "--signal", "--requeue", "--ntasks-per-node", "--gpus-per-node", "--open-mode",  # systemctl and sbatch
     "--overlap",  # srun
+    "--shipped",  # a benchmark
     "--head", "--address", "--block", "--num-cpus", "--num-gpus", "--generate", "--repo-type",  # ray, hf
     "--chats-path", "--file", "--diary-path", "--diary-shout", "--no-diary-shout", "--diary-tone", "--situations-path",
     "--something-path", "--sqlite-table", "--institute-url", "--which-least", "--processes-workers",  # example plugins
