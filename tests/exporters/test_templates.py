@@ -77,7 +77,7 @@ def test_persona_vectors_takes_a_judges_scores_and_says_what_they_leave_out(pers
 
 def test_a_dataset_of_which_persona_vectors_would_keep_nothing_is_refused(persona_vectors, records, tmp_path):
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(UsageError, match="None of the 2 pairs has scores") as caught:
+    with pytest.raises(UsageError, match="None of 2 pairs has scores") as caught:
         persona_vectors([scored(record, 40.0, 3.5) for record in records[:2]])
     assert "psyctl dataset.judge" in caught.value.hint
     assert sorted(tmp_path.iterdir()) == before

@@ -475,7 +475,7 @@ def test_half_of_the_price_is_estimated_and_that_it_may_take_a_day(serve, connec
     [
         ({"batch": True, "service_tier": "flex"}, "A batch has its own price"),
         ({"batch_size": 0}, "A batch of 0 requests cannot be made"),
-        ({"batch_size": 50_001}, "A batch of 50001 requests cannot be made"),
+        ({"batch_size": 50_001}, "A batch of 50,001 requests cannot be made"),
         ({"batch_poll": 0}, "Looking every 0 s makes no sense"),
         ({"batch_orphan": "resubmit"}, "'resubmit' does not say what became of a batch"),
     ],

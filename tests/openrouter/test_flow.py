@@ -256,7 +256,7 @@ def test_waiting_is_visible_but_not_chatty(world, caplog):
     it = world(lambda name, tries: waiting(12.0) if (name, tries) == ("2", 0) else OK, tell=5.0)
     list(it.flow.run(requests(6)))
     notes = [r.getMessage() for r in caplog.records]
-    assert notes[0] == "rate limited: waiting 12 s, 1 of 1 workers"
+    assert notes[0] == "rate limited: waiting 12 s, 1 of 1 worker"
     assert len(notes) <= 4
 
 

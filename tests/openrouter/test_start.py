@@ -71,7 +71,7 @@ def test_looking_at_the_plugin_imports_nothing_heavy():
     ("fields", "message"),
     [
         ({"max_workers": 0}, "0 workers"),
-        ({"retries": -1}, "-1 retries"),
+        ({"retries": -1}, "Trying again -1 times"),
         ({"timeout": 0.0}, "timeout of 0 s"),
         ({"timeout": float("nan")}, "timeout of nan s"),
         ({"patience": -1.0}, "patience of -1 s"),

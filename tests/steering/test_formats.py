@@ -60,7 +60,7 @@ def test_rows_that_the_vector_has_nothing_for_are_0_and_that_is_told(tmp_path):
     written = export(vector_of(["model.layers[3]"]), "persona-vectors", tmp_path / "v.pt")
     rows = torch.load(written.files[0])
     assert rows[:, 0].tolist() == [0, 0, 0, 0, 1, 0, 0]
-    assert "The rows of 5 blocks" in written.notes[0]
+    assert "nothing for 5 blocks, whose rows are 0" in written.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ WRONG = {
     "doses": ({"doses": [0.0]}, None, "doses"),
     "not a number": ({"doses": [float("nan")]}, None, "doses"),
     "damage": ({"damage": -1.0}, None, "damage of -1"),
-    "controls": ({"controls": 1}, None, "no spread"),
+    "controls": ({"controls": 1}, None, "cannot show a spread"),
     "layer": ({"layers": ["model.layers[99]"]}, None, "no layer"),
 }
 

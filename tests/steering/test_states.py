@@ -163,7 +163,7 @@ def test_pairs_beyond_the_window_are_left_out_and_told_once(lent, records, caplo
         with read(lent, fit) as expected:
             assert torch.allclose(found.at(BLOCKS[0]), expected.at(BLOCKS[0]), atol=1e-4)
     (line,) = caplog.messages
-    assert line.startswith(f"{12 - len(fit)} of 12 pairs are left out")
+    assert line.startswith(f"Left out are {12 - len(fit)} of 12 pairs")
 
 
 def test_what_is_no_number_is_named_with_its_layer_and_pair(lent, records):
@@ -219,7 +219,7 @@ def test_a_full_disk_is_one_line():
     with Differences(["a"], 4, 2) as found:
         found._file.close()
         found._file = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115
-        with pytest.raises(OutputError, match=r"2 pairs at 1 layers need 0\.0 GiB") as error:
+        with pytest.raises(OutputError, match=r"2 pairs at 1 layer need 0\.0 GiB") as error:
             found.put(0, torch.zeros(1, 4))
     assert "TMPDIR" in error.value.hint
 
