@@ -38,10 +38,6 @@ PROGRAMS = {"psyctl", "typed", "held", "hub", "with_hub", "loopback"}
 """Fixtures that start a program of its own: what takes one is left to `make test`."""
 
 
-LONG = ("crash", "e2e", "ray")
-"""Where the longest tests are: they come first, so that no worker ends up with one of them while the others idle."""
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what computes with a model or starts programs, so that `make quick` does without."""
     tests = Path(__file__).parent
@@ -49,7 +45,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         has_model = item.path.relative_to(tests).parts[0] in ("hf", "openvino")
         if has_model or PROGRAMS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: item.path.relative_to(tests).parts[0] not in LONG)
 
 
 @pytest.fixture

@@ -18,7 +18,13 @@ ASKED = 300
 
 @pytest.fixture
 def typed(tmp_path):
-    """Type the command against a server, and end it with the test."""
+    """Type the command against a server, and end it with the test.
+
+    A shell without job control has what it starts in the background ignore Ctrl-C, and their children do so too.
+    """
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     started = []
 
     def start(server, *arguments):
@@ -35,6 +41,8 @@ def typed(tmp_path):
     for process in started:
         process.kill()
         process.communicate()
+    if ignored:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def until(condition, process):
