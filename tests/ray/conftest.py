@@ -74,7 +74,7 @@ def psyctl_inference_backends():
 """
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")  # a folder without an __init__ is no package to pytest, and would leak into others
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder that the stranger's distribution is installed in, on the path here and for workers."""
     folder = tmp_path_factory.mktemp("site")
@@ -90,7 +90,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     sys.modules.pop("psyctl_stranger", None)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")  # a folder without an __init__ is no package to pytest, and would leak into others
 def ray(site: Path) -> Iterator[object]:
     """Ray on this machine, with room for eight workers."""
     pytest.importorskip("ray", reason="the extra 'ray' is not installed")
