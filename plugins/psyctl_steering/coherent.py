@@ -37,7 +37,7 @@ def coherence(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
     with lent_model(facts.model) as lent:
         layer = default_layer(matching(lent.model, ()), lent.model)
         with read(lent, some, [layer]) as differences:
-            found = [float(each) for part in cosines(lambda: differences.chunks(layer)) for each in part]
+            found = [each for part in cosines(lambda: differences.chunks(layer)) for each in part.tolist()]
             names = [record.id for record in differences.records]
     if len(found) < FEWEST:
         return Finding(None, f"the model can place {len(found)} of {counted(count, 'pair')}")

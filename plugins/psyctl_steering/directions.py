@@ -76,8 +76,8 @@ METHODS: dict[str, Callable[[Chunks], torch.Tensor]] = {"mean": mean_of, "pca": 
 
 def coherence(chunks: Chunks) -> float | None:
     """The mean cosine of each pair's difference with the mean of the others; ``None`` below 3 pairs."""
-    _, count = _sum(chunks)
-    return sum(float(part.sum()) for part in cosines(chunks)) / count if count >= 3 else None
+    found = [cosine for part in cosines(chunks) for cosine in part.tolist()]
+    return sum(found) / len(found) if len(found) >= 3 else None
 
 
 def cosines(chunks: Chunks) -> Iterator[torch.Tensor]:

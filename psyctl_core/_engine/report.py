@@ -119,9 +119,9 @@ def sampled(report: Report, config: BuildConfig) -> Sample:
     registry = discover()
     stored = [of_run(each.run_folder / runs.RUN_FILE, registry) for each in report.datasets if each.pairs]
     records = [list(dataset) for dataset in stored]
+    installed = chosen(registry, (), ()) if stored else []
     checks = tuple(
-        check_up(pair_set(dataset, found), chosen(registry, (), ()), {})
-        for dataset, found in zip(stored, records, strict=True)
+        check_up(pair_set(dataset, found), installed, {}) for dataset, found in zip(stored, records, strict=True)
     )
     longer = {each[0].trait: sum(len(pair.positive_text) > len(pair.neutral_text) for pair in each) for each in records}
     return Sample(report, checks, longer, config.limit_samples, ahead)

@@ -7,8 +7,7 @@ import dataclasses
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +78,11 @@ class Journal:
         self._path = folder / FILE
         self._neutral = folder / NEUTRAL_FILE
         self._backend = _digest(backend)
+        self._errors = _Errors(self._path)
         self._keeps_neutral = keeps_neutral
         files = dict.fromkeys(each / NEUTRAL_FILE for each in (folder, *beside))
         self._beside = {path: _to_read(path) for path in files if path.exists()}
-        with _errors(self._path):
+        with self._errors:
             self._db = self._open(usage)
             self._kept = {key for (key,) in self._db.execute("SELECT key FROM completions")}
             self._under_way = UnderWay(folder / UNDER_WAY_FILE)
@@ -108,7 +108,7 @@ class Journal:
 
     def usage(self) -> Usage:
         """What the run has used in all, to the last completion."""
-        with _errors(self._path):
+        with self._errors:
             return _sum(self._base(), self._db.execute(_SUM, _EVERYTHING).fetchone())
 
     def under_way(self, requests: int) -> None:
@@ -119,7 +119,7 @@ class Journal:
         """The completion that an earlier process got for the same request, under the request's id."""
         if not self._kept or (key := self._key(request)) not in self._kept:
             return None
-        with _errors(self._path):
+        with self._errors:
             row = self._db.execute("SELECT * FROM completions WHERE key = ?", (key,)).fetchone()
         return dataclasses.replace(_completion(row), id=request.id)
 
@@ -129,7 +129,7 @@ class Journal:
             return None
         key = self._key(request)
         for path, db in self._beside.items():
-            with _errors(path):
+            with _Errors(path):
                 rows = db.execute("SELECT * FROM completions WHERE key = ?", (key,)).fetchall()
             if rows:
                 return dataclasses.replace(_completion(rows[0]), id=request.id)
@@ -143,20 +143,20 @@ class Journal:
             c.prompt_tokens, c.completion_tokens, c.cost, c.error, is_unpriced(c, is_free=is_free),
             json.dumps(c.metadata) if c.metadata else "",
         )  # fmt: skip
-        with _errors(self._path):
+        with self._errors:
             self._db.execute("INSERT OR REPLACE INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
             if self._keeps_neutral and is_neutral(request):
                 self._db.execute("INSERT OR REPLACE INTO neutral VALUES (?)", row[:1])
 
     def block(self, offset: int) -> int | None:
         """How many scenarios the block that begins at an offset was cut to, if an earlier process cut it."""
-        with _errors(self._path):
+        with self._errors:
             row = self._db.execute("SELECT scenarios FROM blocks WHERE offset = ?", (offset,)).fetchone()
         return row[0] if row else None
 
     def keep_block(self, offset: int, scenarios: int) -> None:
         """Record where a block ends, so that a resumed run cuts the same one. Raises OutputError."""
-        with _errors(self._path):
+        with self._errors:
             self._db.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?)", (offset, scenarios))
 
     def forget_before(self, offset: int, usage: Usage) -> None:
@@ -166,7 +166,7 @@ class Journal:
             offset: From which the run would go on.
             usage: Totals to date; what is still kept is counted out of them again when read back.
         """
-        with _errors(self._path):
+        with self._errors:
             base = _sum(self._base(), self._db.execute(_SUM, (0, offset)).fetchone())
             base.seconds = usage.seconds
             self._forget(0, offset, base)
@@ -174,7 +174,7 @@ class Journal:
 
     def forget_personas(self) -> None:
         """Drop what a prompter was answered and could not use, so that the next process asks again; it stays booked."""
-        with _errors(self._path):
+        with self._errors:
             self._forget(PERSONA, 0, _sum(self._base(), self._db.execute(_SUM, (PERSONA, 0)).fetchone()))
 
     def _forget(self, start: int, end: int, base: Usage) -> None:
@@ -208,7 +208,7 @@ class Journal:
 
     def close(self, *, remove: bool = False) -> None:
         """Close the journal, and with ``remove`` delete it: the run is complete."""
-        with _errors(self._path):
+        with self._errors:
             if remove:
                 self._keep_neutral(*_EVERYTHING)
         for db in (self._db, *self._beside.values()):
@@ -249,7 +249,7 @@ def is_neutral(request: ChatRequest) -> bool:
 
 
 def _to_read(path: Path) -> sqlite3.Connection:
-    with _errors(path):
+    with _Errors(path):
         db = sqlite3.connect(path, isolation_level=None)
         db.execute(f"CREATE TABLE IF NOT EXISTS completions {_COLUMNS}")  # also: it is a database
         return db
@@ -278,14 +278,22 @@ def _sum(usage: Usage, totals: tuple[float | None, ...]) -> Usage:
     )
 
 
-@contextmanager
-def _errors(path: Path) -> Iterator[None]:
-    """Turns what SQLite and the file system refuse into an error that names the journal and the way out."""
-    try:
-        yield
-    except (sqlite3.Error, OSError, ValueError, TypeError, RecursionError) as error:
-        raise OutputError(
-            f"The journal {path} cannot be used: {error}.",
-            "Make room or give access, then run the same command again. If the file is damaged, delete it: "
-            "only answers that are not in the dataset yet are asked for again.",
-        ) from error
+class _Errors:
+    """Turns what SQLite and the file system refuse into an error that names the journal and the way out.
+
+    A class, since every answer passes it several times and a generator takes longer.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (sqlite3.Error, OSError, ValueError, TypeError, RecursionError)):
+            raise OutputError(
+                f"The journal {self._path} cannot be used: {error}.",
+                "Make room or give access, then run the same command again. If the file is damaged, delete it: "
+                "only answers that are not in the dataset yet are asked for again.",
+            ) from error

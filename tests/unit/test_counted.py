@@ -45,8 +45,7 @@ def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield (
                 node.lineno,
                 "".join(
-                    _placed(each) if isinstance(each, ast.FormattedValue) else str(each.value)  # type: ignore[attr-defined]
-                    for each in node.values
+                    _placed(each) if isinstance(each, ast.FormattedValue) else str(each.value) for each in node.values
                 ),
             )
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
