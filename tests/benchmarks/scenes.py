@@ -21,7 +21,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 from statistics import mean, stdev
@@ -160,6 +160,7 @@ def scenarios(name: str) -> list[Any]:
 def pairs(found: Sequence[Any], backend: Any) -> list[Any]:
     """The records that a run would make of these scenarios."""
     from psyctl_core._caa.answers import clean_answer, comparable
+    from psyctl_core._caa.contrast import Sampling
     from psyctl_core._caa.prompts import answer_request
     from psyctl_core._caa.question import to_record
     from psyctl_core.components import Context
@@ -173,7 +174,7 @@ def pairs(found: Sequence[Any], backend: Any) -> list[Any]:
         for trait in (NEUTRAL, TRAIT):
             persona = prompter.describe(trait, None)  # type: ignore[arg-type]
             id_ = f"{each.id}:{trait}"
-            asked[id_] = answer_request(each, persona, id_, max_tokens=64, temperature=0.7, seed=0)
+            asked[id_] = answer_request(each, persona, id_, **asdict(Sampling()))
     answers = kept(asked)
     lacking = [request for id_, request in asked.items() if id_ not in answers]
     for completion in backend.generate(iter(lacking)):
