@@ -6,13 +6,13 @@ import hashlib
 
 from psyctl_core.records import CHARACTER, ChatRequest, Message, Persona, Scenario
 
-PROMPT_VERSION = 3
+PROMPT_VERSION = 4
 """Rises whenever the same persona and scenario would be asked differently."""
 
 STOP = ("\n", '"')
 
-SYSTEM = "You write what one person in a scene says next: one short line of speech and nothing else."
-"""Of how much is said both sides are told alike, so that a trait does not show in the length of its answers."""
+SYSTEM = "You write what one person in a scene says next: one sentence of about fifteen words and nothing else."
+"""Both sides are told alike how much to say, so that a trait does not show in the length of its answers."""
 
 
 def answer_request(
@@ -28,7 +28,7 @@ def answer_request(
     heard = [f'{turn.speaker}: "{turn.text}"' for turn in scenario.dialogue]
     scene = "\n\n".join([*filter(None, [scenario.situation]), *heard])
     who = persona.description.replace(CHARACTER, character)
-    user = f"{scene}\n\n{who}\n\nWhat does {character} say?"
+    user = f"{scene}\n\n{who}\n\nWhat does {character} say, in about fifteen words, that only such a person would say?"
     return ChatRequest(
         id=request_id,
         messages=(Message("system", SYSTEM), Message("user", user)),

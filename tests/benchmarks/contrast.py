@@ -8,7 +8,7 @@ The same scenes and personas (`static`) are asked about in several ways, of the 
 - longer: in which share of the pairs the positive answer is the longer one, in characters (goal .60)
 - words: the AUC of words and pairs of words, cross-validated, as `dataset.check` has it
 - gain: how much likelier, in nats a token, an answer is under its own persona than under the other, positive and
-  neutral, as the judge `likelihood` has it; all of them by the *same* request, psyctl's own
+  neutral, as the judge `likelihood` has it; all of them by the *same* request, that of "one line"
 - effect: of the mean difference over answer tokens at block 18 of 30: how much likelier shipped statements of the trait
   become than those of the opposite, in nats a token, at a damage of .1, to first order (first_order.py); beside it the
   standard deviation of 20 random and 20 label-shuffled vectors of the same pairs
@@ -75,6 +75,10 @@ WAYS = {
         user="{scene}\n\nWhat do you say?",
     ),
     "length said": Way(system=ABOUT_FIFTEEN, user=IN_FIFTEEN),
+    "typical, length said": Way(
+        system=ABOUT_FIFTEEN,
+        user="{scene}\n\n{who}\n\nWhat does {name} say, in about fifteen words, that only such a person would say?",
+    ),
     "persona in system": Way(system="{who}\n\n" + LINE, user="{scene}\n\nWhat does {name} say?"),
     "persona twice": Way(system="{who}\n\n" + LINE),
     "persona first": Way(user="{who}\n\n{scene}\n\nWhat does {name} say?"),
@@ -87,8 +91,9 @@ WAYS = {
         system=LINE.replace("one short line", "two short sentences"), temperature=0.7, min_p=0.0
     ),
 }
-"""Each but the first with one thing changed against "one line", the last three with more: the temperature and min-p of
-the others were chosen after figures of these three had been seen, on the same scenes."""
+"""Each with one thing changed against "one line" but the last three, and "typical, length said", which is the default:
+its two changes were put together, and the temperature and min-p of the others chosen, after figures of the rest had been
+seen on the same scenes."""
 
 
 def measure() -> list[dict[str, object]]:

@@ -23,7 +23,7 @@ def test_it_tells_shape_reason_columns_scenarios_and_skips(psyctl, jsonl):
         "soda: SODA and its simplified forms", "columns narrative, dialogue and speakers",
         "narrative, dialogue, speakers",
         "5 rows, 3 of them with a scenario", "2 (repeats an earlier row: 1, names do not match the turns: 1)",
-        "Scenario 2 (3-", "At sea.", 'Ann: "Is the old boat still here?"', "What does Bo say?", "Nothing was asked",
+        "Scenario 2 (3-", "At sea.", 'Ann: "Is the old boat still here?"', "What does Bo say, in", "Nothing was asked",
     ):  # fmt: skip
         assert words in done.stdout, words
     assert "Scenario 3" not in done.stdout
@@ -39,7 +39,7 @@ def test_as_json(psyctl, jsonl):
     (scenario,) = seen["scenarios"]
     assert scenario["character"] == "Bo"
     assert scenario["dialogue"] == [{"speaker": "Ann", "text": "Is the old boat still here?"}]
-    assert scenario["prompt"].endswith('What does Bo say?\n\nBo: "')
+    assert scenario["prompt"].endswith('such a person would say?\n\nBo: "')
 
 
 SOURCE = """

@@ -52,7 +52,7 @@ def test_other_personas_are_another_dataset_and_the_same_ones_go_on(run):
 
 def test_a_description_without_the_characters_name_is_said_to_be_about_them(run):
     done = run(positive="A shy person", neutral=PLAIN, limit_samples=1)
-    assert any("\n\nAbout Kim: A shy person\n\nWhat does Kim say?" in text for text in users(done.backend))
+    assert any("\n\nAbout Kim: A shy person\n\nWhat does Kim say, " in text for text in users(done.backend))
 
 
 def test_the_side_that_is_missing_is_described_by_the_prompter_and_that_is_said(run, caplog):
