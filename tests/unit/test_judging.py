@@ -456,6 +456,17 @@ def test_an_unjudged_dataset_needs_somebody_who_answers_the_judge(run):
     assert newest(path.parent) == path
 
 
+def test_pairs_of_one_id_are_not_judged_by_each_others_scores(judged, tmp_path):
+    first, second, *rest = rows(judged)
+    judged.write_text("".join(f"{json.dumps(row)}\n" for row in (first, {**second, "id": first["id"]}, *rest)))
+    with pytest.raises(UsageError, match=f"2 pairs in .* have the id '{first['id']}'") as caught:
+        rejudge(str(judged))
+    assert "dataset.merge" in caught.value.hint
+    words = ["dataset.merge", str(judged), "--renumber", "--output", str(tmp_path / "new")]
+    make_app()(words, standalone_mode=False)
+    rejudge(str(tmp_path / "new"), "--rubric-positive", "30")
+
+
 def test_labels_are_kept_and_compared(judged, capsys, monkeypatch):
     count = len(rows(judged)) + len(rejects(judged))
     monkeypatch.setattr(sys, "stdin", StringIO("1\n2\n0\n"))
