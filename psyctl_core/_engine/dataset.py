@@ -119,8 +119,10 @@ class Dataset:
         """
         self.lane(None)
         while self.is_ahead and (item := next(items, None)) is not None:
-            result: Result = item
-            if isinstance(item, Scenario):
+            result: Result
+            if isinstance(item, SkippedRow):
+                result = item
+            else:
                 result = Kept() if self.already(item) else Rejected(item, "")
             self.commit(Outcome(item.offset, {self.trait.slug: result}, is_boundary=False))
         if self.is_ahead:

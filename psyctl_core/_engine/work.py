@@ -75,7 +75,12 @@ class Work:
         self._sample = sample
         self._is_whole = all(run.status == "complete" for run in beside)  # else others' answers are in the journal
         every = [*(dataset.run for dataset in datasets), *beside]
-        self._journal = Journal.of_run(every, datasets[0].run.identity["backend"])
+        try:
+            self._journal = Journal.of_run(every, datasets[0].run.identity["backend"])
+        except PsyctlError:
+            for dataset in self._new:
+                dataset.run.discard()
+            raise
         self.usage = self._journal.usage()
         if self._journal.lost:
             log.warning(

@@ -159,6 +159,13 @@ def test_a_dataset_without_its_run_folder_and_without_texts_is_read_by_its_quest
         assert "ok           order  the positive answer stands first in 6 of 12" in typed(output, "--only", "order")[1]
 
 
+def test_thresholds_that_are_given_twice_are_refused(file, typed, tmp_path):
+    given = tmp_path / "given.json"
+    given.write_text('{"length": [0.1, 0.2], "length": [0.8, 0.9]}')
+    with pytest.raises(UsageError, match=r"given.json' gives 'length' a second time"):
+        typed(file(), "--thresholds", given)
+
+
 def test_half_a_line_that_is_left_out_is_told(run, typed, capsys):
     (path,) = run(limit_samples=12).paths
     path.write_bytes(path.read_bytes()[:-20])
