@@ -119,15 +119,15 @@ class Dataset:
         """
         self.lane(None)
         while self.is_ahead and (item := next(items, None)) is not None:
-            result: Result
-            if isinstance(item, SkippedRow):
-                result = item
-            else:
-                result = Kept() if self.already(item) else Rejected(item, "")
-            self.commit(Outcome(item.offset, {self.trait.slug: result}, is_boundary=False))
+            self.commit(Outcome(item.offset, {self.trait.slug: self._met(item)}, is_boundary=False))
         if self.is_ahead:
             raise self._foreign_record()
         self._mark()
+
+    def _met(self, item: Scenario | SkippedRow) -> Result:
+        if isinstance(item, SkippedRow):
+            return item
+        return Kept() if self.already(item) else Rejected(item, "")
 
     def lane(self, limit: int | None) -> Lane:
         """Make ready to write: the dataset as the scheduler sees it."""

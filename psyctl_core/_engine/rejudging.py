@@ -101,7 +101,7 @@ def recorded(dataset: StoredDataset) -> Recorded:
     id, count = max(Counter(record.id for record in records).items(), key=lambda each: each[1], default=("", 0))
     if count > 1:
         raise UsageError(
-            f"{count} pairs in {dataset.location} have the id '{id}', and what is said of a pair is kept by its id.",
+            f"Several pairs in {dataset.location} have the id '{id}', and what is said of a pair is kept by its id.",
             "Give each its own: psyctl dataset.merge DATASET --renumber --output NEW_FOLDER",
         )
     pairs: list[CaaRecord | RejectedPair] = [*records, *rejected_pairs(folder)]

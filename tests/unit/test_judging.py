@@ -459,7 +459,7 @@ def test_an_unjudged_dataset_needs_somebody_who_answers_the_judge(run):
 def test_pairs_of_one_id_are_not_judged_by_each_others_scores(judged, tmp_path):
     first, second, *rest = rows(judged)
     judged.write_text("".join(f"{json.dumps(row)}\n" for row in (first, {**second, "id": first["id"]}, *rest)))
-    with pytest.raises(UsageError, match=f"2 pairs in .* have the id '{first['id']}'") as caught:
+    with pytest.raises(UsageError, match=f"Several pairs in .* have the id '{first['id']}'") as caught:
         rejudge(str(judged))
     assert "dataset.merge" in caught.value.hint
     words = ["dataset.merge", str(judged), "--renumber", "--output", str(tmp_path / "new")]
