@@ -1,4 +1,4 @@
-"""Files: written so that a crash leaves the old one or the new one, no link followed; and told apart by a digest."""
+"""Files: written so that a crash leaves the old one or the new one, no link followed; read; told apart by a digest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from psyctl_core.errors import OutputError, UsageError
 
@@ -69,6 +69,26 @@ def open_to_append(path: Path) -> BinaryIO:
             raise OSError(errno.ELOOP, "it is a link, and links are not followed") from error
         raise
     return cast(BinaryIO, os.fdopen(number, "ab", buffering=0))
+
+
+def read_json(path: Path, what: str) -> Any:
+    """The JSON values in a file that a person wrote; ``what`` it is called where it gives a name a second time.
+
+    Raises:
+        UsageError: It does, and the second value would hide the first.
+        OSError: It cannot be read.
+        ValueError, RecursionError: It is not JSON.
+    """
+
+    def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in found:
+                raise UsageError(f"{what} gives '{name}' a second time.", "Leave one of the two out.")
+            found[name] = value
+        return found
+
+    return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=each_once)
 
 
 def append_row(path: Path, row: object) -> None:

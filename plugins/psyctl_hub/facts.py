@@ -130,10 +130,7 @@ def read(output: Path) -> tuple[list[TraitFacts], list[str]]:
 
 def _facts(dataset: StoredDataset) -> TraitFacts:
     if dataset.sink is None:
-        raise OutputError(
-            f"The dataset {dataset.location} cannot be read: {dataset.problem}.",
-            "Install the plugin that wrote it; `psyctl plugins.list` shows what there is.",
-        )
+        raise OutputError(f"The dataset {dataset.location} cannot be read: {dataset.problem}.", dataset.way_out)
     found, problems = dataset.readable()
     if not found:
         raise UsageError(

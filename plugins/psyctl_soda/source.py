@@ -17,7 +17,7 @@ from psyctl_core.figures import counted
 from psyctl_core.records import Scenario, SkippedRow
 from psyctl_core.terminal import NOTICE
 from psyctl_soda import SodaConfig, explain
-from psyctl_soda.files import shown, without_secrets
+from psyctl_soda.files import format_of, shown, without_secrets
 from psyctl_soda.find import Located, check_local, locate
 from psyctl_soda.readers import MAX_ROW_BYTES, BadRow, Row
 from psyctl_soda.readers_json import CONVERSATION
@@ -108,10 +108,7 @@ class SodaSource(ScenarioSource):
         if 2 * len(bad) > read:
             raise self._corrupt(len(bad), read, bad[0])
         if not rows:
-            raise SourceError(
-                f"Dataset '{self._found.name}' is empty: its split '{self._config.split}' has no rows.",
-                "Choose another split with --split, or another data set.",
-            )
+            raise self._empty()
         return Sample.of(rows)
 
     @functools.cached_property
@@ -283,6 +280,17 @@ class SodaSource(ScenarioSource):
             f"Dataset '{self._found.name}' has no usable rows: none of {reasons.total()} gives a scenario ({counted}). "
             f"Read as {self._match.shape} by {self._match.why}.",
             f"If that is wrong, say which column is what: {custom.EXAMPLE}",
+        )
+
+    def _empty(self) -> SourceError:
+        name = self._found.name
+        if format_of(self._config.dataset):
+            return SourceError(
+                f"The file '{name}' holds no rows.", "Give a file with a conversation a row, or another data set."
+            )
+        return SourceError(
+            f"Dataset '{name}' is empty: its split '{self._config.split}' has no rows.",
+            "Choose another split with --split, or another data set.",
         )
 
     def _corrupt(self, bad: int, read: int, row: BadRow) -> SourceError:

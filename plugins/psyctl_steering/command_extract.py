@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import shlex
 import time
@@ -21,6 +23,8 @@ from psyctl_steering.extraction import BIPO, NAMES, extract, sureness
 from psyctl_steering.layers import default_layer
 from psyctl_steering.states import POSITIONS, Progress
 from psyctl_steering.vector import SteeringVector
+
+log = logging.getLogger("psyctl")
 
 SUFFIX = ".safetensors"
 
@@ -69,6 +73,9 @@ def extract_steering(
     del debug  # read where errors become text
     datasets = [open_dataset(dataset, trait)] if trait else stored_datasets(dataset)
     files = _files(output.expanduser(), datasets)
+    _check_place(files[0].parent)
+    for note in (note for stored in datasets for note in stored.state()):
+        log.warning("%s", note)
     if method == BIPO and dtype == "auto":
         dtype = "float32"
     with lent_model(model, options={"device": device, "dtype": dtype}) as lent:
@@ -119,6 +126,15 @@ def _files(output: Path, datasets: list[StoredDataset]) -> list[Path]:
     if output.suffix and not output.is_dir():
         raise UsageError(f"'{output}' is no name for a vector.", f"Let it end in {SUFFIX}, or name a folder.")
     return [output / f"{slug(trait)}{SUFFIX}" for trait in traits]
+
+
+def _check_place(folder: Path) -> None:
+    """See that vectors can be written there, before a model is loaded. Raises UsageError."""
+    there = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+    if not there.is_dir():
+        raise UsageError(f"'{there}' is not a folder, so no vector can be written there.", "Choose another --output.")
+    if not os.access(there, os.W_OK):
+        raise UsageError(f"The folder '{there}' cannot be written.", "Give access to it, or choose another --output.")
 
 
 def slug(trait: str) -> str:

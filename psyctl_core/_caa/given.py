@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from psyctl_core._caa.traits import Trait, parse_traits
 from psyctl_core.errors import UsageError
 from psyctl_core.figures import counted
+from psyctl_core.files import read_json
 from psyctl_core.records import CHARACTER, NEUTRAL, JsonValue
 from psyctl_core.terminal import NOTICE
 
@@ -161,7 +161,7 @@ def _json(path: Path) -> Any:
                 f"The persona file '{path}' has {counted(size, 'byte')}; at most {MAX_FILE_BYTES:,} are read.",
                 f"A description has at most {MAX_PERSONA_CHARACTERS:,} characters.",
             )
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return read_json(path, f"The persona file '{path}'")
     except OSError as error:
         raise UsageError(f"The persona file '{path}' cannot be read: {error.strerror}.", "Name a JSON file.") from error
     except (ValueError, RecursionError) as error:

@@ -45,6 +45,7 @@ class Answerer:
         meter: Where answers are counted.
         stop: Whether the user wants to stop.
         is_started: Whether somebody else starts the backend.
+        is_recorded: Whether the answers lie in a finished dataset: they are not asked for, so neither counted nor kept.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Answerer:
         stop: Stop,
         *,
         is_started: bool = False,
+        is_recorded: bool = False,
     ) -> None:
         self._pool = pool
         self._folder = folder
@@ -68,6 +70,7 @@ class Answerer:
         self._stop = stop
         self._safe = 0
         self._started = is_started
+        self._is_recorded = is_recorded
         self._asked: dict[str, Asked] = {}
         self._found: deque[Completion] = deque()
         self._rest: Iterator[Asked] | None = None
@@ -193,6 +196,8 @@ class Answerer:
     def _book(self, completion: Completion) -> None:
         with self._stop.deferred():
             asked = self._asked.pop(completion.id)
+            if self._is_recorded:
+                return
             self._note_speed(completion.id)
             if asked.offset != PERSONA or completion.finish_reason != "error":
                 self._journal.put(asked.request, asked.offset, completion, is_free=self._pool.is_free)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import traceback
 from collections import Counter
@@ -20,6 +19,7 @@ from psyctl_core._store import runs
 from psyctl_core.checks import Check, CheckedPair, CheckFacts, Finding
 from psyctl_core.errors import PsyctlError, UsageError, did_you_mean
 from psyctl_core.figures import counted
+from psyctl_core.files import read_json
 from psyctl_core.records import NEUTRAL, CaaRecord, JsonValue
 
 log = logging.getLogger("psyctl")
@@ -147,7 +147,7 @@ def limits_from(file: Path) -> dict[str, Limits]:
         UsageError: The file cannot be read, or holds something else.
     """
     try:
-        value = json.loads(file.read_text(encoding="utf-8-sig"))
+        value = read_json(file, f"The file of thresholds '{file}'")
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"The thresholds in '{file}' cannot be read: {why}.", "Give a JSON file.") from None

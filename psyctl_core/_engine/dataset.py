@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, deque
+from collections.abc import Iterator
 
 from psyctl_core._caa.contrast import Rejected
 from psyctl_core._caa.question import to_record
 from psyctl_core._caa.traits import Trait
 from psyctl_core._engine.eligibility import Lane
-from psyctl_core._engine.scheduler import Kept, Outcome
+from psyctl_core._engine.scheduler import Kept, Outcome, Result
 from psyctl_core._engine.scores import summary_of
 from psyctl_core._plugins.guard import GuardedSink, GuardedWriter
 from psyctl_core._store import course
@@ -101,6 +102,32 @@ class Dataset:
     def lacks(self, limit: int | None) -> bool:
         """Whether the dataset can still take records."""
         return not self.exhausted and (limit is None or self.num_generated < limit)
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether it holds records that are not reached again since its last checkpoint."""
+        return bool(self._written)
+
+    def catch_up(self, items: Iterator[Scenario | SkippedRow]) -> None:
+        """Count the rows up to the last record of a dataset that lacks none: a process was killed at its end.
+
+        Args:
+            items: The source's items from ``start_offset`` on.
+
+        Raises:
+            OutputError: Its records come from other scenarios than the source yields.
+        """
+        self.lane(None)
+        while self.is_ahead and (item := next(items, None)) is not None:
+            self.commit(Outcome(item.offset, {self.trait.slug: self._met(item)}, is_boundary=False))
+        if self.is_ahead:
+            raise self._foreign_record()
+        self._mark()
+
+    def _met(self, item: Scenario | SkippedRow) -> Result:
+        if isinstance(item, SkippedRow):
+            return item
+        return Kept() if self.already(item) else Rejected(item, "")
 
     def lane(self, limit: int | None) -> Lane:
         """Make ready to write: the dataset as the scheduler sees it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -104,9 +105,10 @@ def check_place(place: Path, read_from: Sequence[Path]) -> None:
     Raises:
         UsageError: They would.
     """
+    real = Path(os.path.realpath(place))  # Path.resolve() fails where a link leads to itself
     for path in read_from:
         folder = path if path.is_dir() else path.parent
-        if place.resolve().is_relative_to(folder.resolve()):
+        if real.is_relative_to(os.path.realpath(folder)):
             raise UsageError(
                 f"'{place}' lies in '{folder}', where it would be taken for a newer run of what is there.",
                 "Give --output a folder beside it.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -91,12 +92,19 @@ def recorded(dataset: StoredDataset) -> Recorded:
 
     Raises:
         OutputError: It cannot be read.
-        UsageError: It has no pair to judge.
+        UsageError: It has no pair to judge, or several of one id.
     """
     for problem in dataset.problems():
         log.warning("%s", problem)
     folder = dataset.target.folder / f"{dataset.target.name}.run"
-    pairs: list[CaaRecord | RejectedPair] = [*dataset, *rejected_pairs(folder)]
+    records = list(dataset)
+    id, count = max(Counter(record.id for record in records).items(), key=lambda each: each[1], default=("", 0))
+    if count > 1:
+        raise UsageError(
+            f"Several pairs in {dataset.location} have the id '{id}', and what is said of a pair is kept by its id.",
+            "Give each its own: psyctl dataset.merge DATASET --renumber --output NEW_FOLDER",
+        )
+    pairs: list[CaaRecord | RejectedPair] = [*records, *rejected_pairs(folder)]
     if not pairs:
         raise UsageError(f"There are no pairs in {dataset.location}.", "Build some first: psyctl dataset.build.caa.")
     run = dataset.run

@@ -75,8 +75,12 @@ class Work:
         self._sample = sample
         self._is_whole = all(run.status == "complete" for run in beside)  # else others' answers are in the journal
         every = [*(dataset.run for dataset in datasets), *beside]
-        backend, is_anew = datasets[0].run.identity["backend"], job.config.parent is not None
-        self._journal = Journal.of_run(every, backend, keeps_neutral=not is_anew)
+        try:
+            self._journal = Journal.of_run(every, datasets[0].run.identity["backend"])
+        except PsyctlError:
+            for dataset in self._new:
+                dataset.run.discard()
+            raise
         self.usage = self._journal.usage()
         if self._journal.lost:
             log.warning(
@@ -101,6 +105,10 @@ class Work:
         """
         lacking = [dataset for dataset in self._datasets if dataset.lacks(self._limit)]
         try:
+            for dataset in self._datasets:
+                if dataset not in lacking and dataset.is_ahead:
+                    with contextlib.closing(self._job.scenarios(dataset.start_offset)) as items:
+                        dataset.catch_up(items)
             if lacking:
                 self._generate(lacking)
             self._save()
@@ -176,14 +184,14 @@ class Work:
         budget = Budget(limit, flag, self.usage.likely_cost())
         folder = self._datasets[0].run.path
 
-        def answerer(pool: GuardedPool, journal: Journal, *, is_started: bool = False) -> Answerer:
-            return Answerer(pool, folder, journal, self.usage, budget, self.meter, self._stop, is_started=is_started)
+        def answerer(pool: GuardedPool, journal: Journal, **is_so: bool) -> Answerer:
+            return Answerer(pool, folder, journal, self.usage, budget, self.meter, self._stop, **is_so)
 
         def lend(backend: GuardedBackend, role: str, answerer: Answerer) -> None:
             kept = elsewhere.folder_of(folder, role)
             backend.use(RunFolder(kept, answerer.note_safe, lambda text: elsewhere.tell(kept, text)))
 
-        writer = answerer(job.pool, self._journal)
+        writer = answerer(job.pool, self._journal, is_recorded=job.config.parent is not None)
         lend(job.backend, "backend", writer)
         if job.judge_choice is not None:
             identity = self._datasets[0].run.identity["judge_backend"]

@@ -80,7 +80,7 @@ def check_plugin(name: str, registry: Registry, given: Mapping[str, Any]) -> Ite
     Raises:
         UsageError: Nothing of that name is installed, or it has no such option.
     """
-    entries = [entry for entry in registry.entries if name in (entry.origin.distribution, entry.origin.name)]
+    entries = entries_of(name, registry)
     if not entries:
         known = sorted({word for e in registry.entries for word in (e.origin.distribution, e.origin.name)})
         raise UsageError(
@@ -98,6 +98,11 @@ def check_plugin(name: str, registry: Registry, given: Mapping[str, Any]) -> Ite
         yield from _hooks(distribution)
     for entry in entries:
         yield from _entry(entry, given)
+
+
+def entries_of(name: str, registry: Registry) -> list[Entry]:
+    """What a distribution offers, or what has a name of its own."""
+    return [entry for entry in registry.entries if name in (entry.origin.distribution, entry.origin.name)]
 
 
 def _hooks(distribution: str) -> Iterator[Finding]:

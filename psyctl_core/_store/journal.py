@@ -57,7 +57,6 @@ class Journal:
         backend: The backend's identity, part of every key.
         usage: What the run had used when it last said so; what the journal holds counts on top.
         beside: Run folders of the same run, whose neutral answers are used as well.
-        keeps_neutral: Whether neutral answers are kept once the run is complete, for a trait that is added.
 
     Attributes:
         lost: How many requests were under way when a process was killed; they are booked among the lost ones.
@@ -72,14 +71,11 @@ class Journal:
         backend: Mapping[str, Any],
         usage: Usage,
         beside: Sequence[Path] = (),
-        *,
-        keeps_neutral: bool = True,
     ) -> None:
         self._path = folder / FILE
         self._neutral = folder / NEUTRAL_FILE
         self._backend = _digest(backend)
         self._errors = _Errors(self._path)
-        self._keeps_neutral = keeps_neutral
         files = dict.fromkeys(each / NEUTRAL_FILE for each in (folder, *beside))
         self._beside = {path: _to_read(path) for path in files if path.exists()}
         with self._errors:
@@ -93,12 +89,12 @@ class Journal:
                 self._under_way.set(0)
 
     @classmethod
-    def of_run(cls, datasets: Sequence[Run], backend: Mapping[str, Any], *, keeps_neutral: bool) -> Journal:
+    def of_run(cls, datasets: Sequence[Run], backend: Mapping[str, Any]) -> Journal:
         """The journal of all datasets of a run, in whichever folder it lies; without one in the first one's."""
         home = next((each for each in datasets if (each.path / FILE).exists()), datasets[0])
         used = max((each.usage for each in datasets), key=lambda usage: usage.requests)
         beside = [each.path for each in datasets]
-        return cls(home.path, backend, dataclasses.replace(used), beside, keeps_neutral=keeps_neutral)
+        return cls(home.path, backend, dataclasses.replace(used), beside)
 
     def of(self, backend: Mapping[str, Any]) -> Journal:
         """The same journal for the answers of another backend."""
@@ -145,7 +141,7 @@ class Journal:
         )  # fmt: skip
         with self._errors:
             self._db.execute("INSERT OR REPLACE INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-            if self._keeps_neutral and is_neutral(request):
+            if is_neutral(request):
                 self._db.execute("INSERT OR REPLACE INTO neutral VALUES (?)", row[:1])
 
     def block(self, offset: int) -> int | None:

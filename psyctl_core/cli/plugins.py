@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -54,7 +54,7 @@ def check_command(registry: Registry) -> Callable[..., None]:
 
         Takes the options of the plugin's own components too, where their defaults do not suffice.
         """
-        from psyctl_core._plugins.check import check_plugin
+        from psyctl_core._plugins.check import check_plugin, entries_of
 
         del debug  # read where errors become text
         wrong = untried = 0
@@ -66,10 +66,18 @@ def check_command(registry: Registry) -> Callable[..., None]:
             say(f"{counted(wrong, 'problem')}; the documentation's page on the plugin contract helps.")
             raise typer.Exit(1)
         found = "Nothing is wrong in what was tried; the notes say what was not." if untried else "Nothing is wrong."
-        say(f"{found} Next, test it with the contracts of psyctl_core.testing.")
+        say(f"{found} {_next_test(entries_of(name, registry))}")
 
     extra, spellings = component_parameters(registry, *KINDS, hidden=True)
     return with_parameters(check, extra)
+
+
+def _next_test(entries: Sequence[Entry]) -> str:
+    """How a plugin's author tests what it offers."""
+    kinds = dict.fromkeys(entry.origin.kind for entry in entries if isinstance(entry, Registered))
+    if not kinds:
+        return "Next, test its functions as any others: psyctl_core.testing has contracts for components only."
+    return f"Next, test it with psyctl_core.testing: {', '.join(f'{kind.capitalize()}Contract' for kind in kinds)}."
 
 
 def _row(entry: Entry) -> dict[str, str | None]:

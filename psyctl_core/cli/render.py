@@ -119,7 +119,8 @@ def _short_lines(report: Report) -> list[str]:
 
 
 def _next_steps(report: Report) -> list[str]:
-    lines = [] if report.requests else ["Already complete: nothing was asked."]
+    is_old = not any(dataset.new_pairs for dataset in report.datasets)
+    lines = [] if report.requests else ["Already complete: nothing was asked." if is_old else "Nothing was asked."]
     folder = report.datasets[0].run_folder.parent
     one = report.datasets[0].location
     shown = folder.parent if len(report.datasets) > 1 else one if Path(one).is_file() else folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +15,8 @@ import typer
 from psyctl_core._plugins.registry import Registry
 from psyctl_core.errors import UsageError
 from psyctl_core.terminal import say, visible
+
+log = logging.getLogger("psyctl")
 
 if TYPE_CHECKING:
     from psyctl_core._engine.reading import StoredDataset
@@ -38,6 +41,8 @@ def command(registry: Registry) -> Callable[..., None]:
 
         for dataset in _of_traits(find_datasets(output, registry), trait, output):
             say(f"=== {dataset.trait}: {dataset.location}\n")
+            for problem in dataset.problems():
+                log.warning("%s", problem)
             if personas:
                 for who, description in stored_personas(dataset.run):
                     _say_wrapped(f"{who}: {description}")

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("startup", "generation", "sources", "extraction", "steering", "ray_cluster")
+BENCHMARKS = ("startup", "generation", "sources", "extraction", "steering", "report_page", "ray_cluster")
 
 
 def main(names: list[str]) -> None:

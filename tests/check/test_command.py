@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from psyctl_core import Completion, OutputError, UsageError, check_dataset, open_dataset
+from psyctl_core import Completion, OutputError, UsageError, check_dataset, open_dataset, testing
+from psyctl_core._plugins.kinds import KINDS
 from psyctl_core._plugins.registry import BrokenPlugin, discover
 from psyctl_core.cli.app import make_app
 from psyctl_core.components import API_VERSION
@@ -158,12 +159,21 @@ def test_a_dataset_without_its_run_folder_and_without_texts_is_read_by_its_quest
         assert "ok           order  the positive answer stands first in 6 of 12" in typed(output, "--only", "order")[1]
 
 
-def test_half_a_line_that_is_left_out_is_told(run, typed):
+def test_thresholds_that_are_given_twice_are_refused(file, typed, tmp_path):
+    given = tmp_path / "given.json"
+    given.write_text('{"length": [0.1, 0.2], "length": [0.8, 0.9]}')
+    with pytest.raises(UsageError, match=r"given.json' gives 'length' a second time"):
+        typed(file(), "--thresholds", given)
+
+
+def test_half_a_line_that_is_left_out_is_told(run, typed, capsys):
     (path,) = run(limit_samples=12).paths
     path.write_bytes(path.read_bytes()[:-20])
     _, out, err = typed(path, "--only", "order")
     assert f"{path}: 11 pairs" in out
     assert f"{path} ends in half a line" in err
+    make_app()(["dataset.show", str(path)], standalone_mode=False)
+    assert f"{path} ends in half a line" in capsys.readouterr().err
 
 
 def test_a_run_that_came_to_no_pair_is_an_empty_dataset_and_no_missing_file(run, typed):
@@ -326,7 +336,15 @@ def test_plugins_list_and_check_know_checks(stranger, capsys):
     row = next(row for row in json.loads(capsys.readouterr().out) if row["name"] == "exclaiming")
     assert (row["kind"], row["summary"], row["problem"]) == ("check", "A stranger's check", "")
     make_app()(["plugins.check", "psyctl-stranger"], standalone_mode=False)
-    assert "says of 40 pairs: 0 shout" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "says of 40 pairs: 0 shout" in told
+    assert "test its functions as any others" in told
+    make_app()(["plugins.check", "jsonl"], standalone_mode=False)
+    assert "test it with psyctl_core.testing: SinkContract." in capsys.readouterr().out
+
+
+def test_plugins_check_names_a_contract_that_there_is_for_every_kind():
+    assert {f"{kind.capitalize()}Contract" for kind in KINDS} <= set(testing.__all__)
 
 
 def test_plugins_check_names_a_broken_check(stranger, capsys):

@@ -407,3 +407,9 @@ def test_killed_in_the_middle_it_leaves_nothing_that_looks_like_a_dataset(at, ma
     assert len(stored(tmp_path / "sets", older=True)) == 1
     reports = split_dataset(tmp_path / "sets" / "whole", place, {"train": None, "test": 4})
     assert [report.pairs for report in reports] == [16, 4]
+
+
+def test_a_link_that_leads_to_itself_is_no_place(made, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UsageError, match="loop' is a link"):
+        split_dataset(made("whole"), tmp_path / "loop", {"train": None, "test": 4})

@@ -281,6 +281,14 @@ def test_a_run_json_that_says_hardly_anything_gives_a_card_that_says_so(dataset,
     assert "Not known." in section(text, "### Openness: personas")
 
 
+def test_a_damaged_run_json_is_to_be_restored_and_no_plugin_to_be_installed(dataset):
+    folder = dataset()
+    next(folder.glob("*.run/run.json")).write_text("{")
+    with pytest.raises(OutputError, match="cannot be read") as caught:
+        read(folder)
+    assert "Restore that file" in caught.value.hint
+
+
 PRIVATE = {
     "identity": {
         "backend": {

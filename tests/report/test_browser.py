@@ -1,4 +1,4 @@
-"""The page in a real browser: search and filters, hostile texts, no request, time to open, widths, print, axe-core."""
+"""The page in a real browser: search and filters, hostile texts, no request, weight, widths, print, axe-core."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from psyctl_report.facts import SHOWN, facts_of
 from psyctl_report.page import page_of
 
 pytestmark = pytest.mark.slow
+
+PARTS = 10
+"""Elements of the page for each pair that is shown, at most; they decide how long it takes to open."""
 
 LOOKS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
 
@@ -125,22 +128,20 @@ def test_nothing_lies_beyond_the_edge(opened, dataset, make, width):
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_ten_thousand_pairs_open_in_two_seconds(opened, dataset, make, monkeypatch):
+def test_ten_thousand_pairs_weigh_what_two_thousand_do(opened, dataset, make, monkeypatch):
+    """How fast they open and are searched is measured by the benchmark ``report_page``; this is why."""
     checked = facts.check_records  # what the checks take is not asked here
     monkeypatch.setattr(facts, "check_records", lambda dataset, records: checked(dataset, records[:300]))
+
     page = opened(dataset([make.record(n) for n in range(10_000)]))
-    took = []
-    for _ in range(3):
-        page.reload()
-        took.append(page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
     assert len(seen(page)) == SHOWN
     assert "2,000 of 10,000 pairs" in page.inner_text("main")
-    assert min(took) < 2000, took
-    before = page.evaluate("performance.now()")
+    assert page.locator("*").count() < SHOWN * PARTS
+    drawn = page.eval_on_selector_all("article", "all => all.map(each => getComputedStyle(each).contentVisibility)")
+    assert set(drawn) == {"auto"}, "what cannot be seen is not laid out"
     last = seen(page)[-1]
     page.get_by_label("Search").fill(f"stop {int(last) - 1}.")
     assert seen(page) == [last]
-    assert page.evaluate("performance.now()") - before < 2000
 
 
 def test_a_print_is_black_on_white_with_all_that_is_folded(opened, judged):

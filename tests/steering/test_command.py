@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 
 import pytest
 
@@ -11,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the extra 'hf' is not installed")
 import psyctl_steering  # noqa: E402
 from psyctl_core import UsageError  # noqa: E402
 from psyctl_core.testing import FakeBackend  # noqa: E402
-from psyctl_steering import SteeringVector, shown  # noqa: E402
+from psyctl_steering import SteeringVector, command_extract, shown  # noqa: E402
 from psyctl_steering.command_extract import extract_steering  # noqa: E402
 
 
@@ -47,6 +48,27 @@ def test_one_trait_makes_one_file_and_everything_is_said(run, extracted, tmp_pat
         assert column in out
     assert "model.layers[1] *" in out
     assert f"psyctl steering.try --model {tiny_model} --vector {tmp_path / 'v.safetensors'}" in out
+
+
+def test_what_is_wrong_with_the_dataset_is_said(run, extracted, caplog):
+    (path,) = run(limit_samples=5).paths
+    path.write_bytes(path.read_bytes()[:-9])
+    shutil.rmtree(path.with_suffix(".run"))
+    extracted()
+    assert f"{path} ends in half a line" in caplog.text
+    assert "no run folder" in caplog.text
+
+
+@pytest.mark.parametrize("there", ["file", "loop"])
+def test_where_no_vector_can_be_written_no_model_is_loaded(run, extracted, tmp_path, monkeypatch, there):
+    run(limit_samples=3)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setattr(command_extract, "lent_model", None)
+    for output in (there, f"{there}/deep/v.safetensors"):
+        with pytest.raises(UsageError, match=f"{there}' is not a folder"):
+            extracted(output=output)
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_several_traits_make_a_file_each_in_a_folder_or_one_is_chosen(run, extracted, tmp_path):

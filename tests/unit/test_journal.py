@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from psyctl_core import ChatRequest, Completion, Message, OutputError
+from psyctl_core._store import journal
 from psyctl_core._store.journal import FILE, NEUTRAL_FILE, PERSONA, Journal
 from psyctl_core.records import Usage
 
@@ -117,3 +118,9 @@ def test_a_damaged_file_is_told_with_the_way_out(tmp_path):
     with pytest.raises(OutputError, match="journal") as caught:
         Journal(tmp_path, BACKEND, Usage())
     assert "delete it" in str(caught.value)
+
+
+def test_a_run_whose_journal_cannot_be_begun_leaves_no_folder(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "_TABLES", "no SQL")
+    run(limit_samples=1, raises=OutputError)
+    assert not list((tmp_path / "out").glob("*.run"))

@@ -32,11 +32,12 @@ from psyctl_core import (
     UsageError,
     Verdict,
 )
-from psyctl_core._engine import labels
+from psyctl_core._engine import asked, labels
 from psyctl_core._engine.reading import find_datasets
 from psyctl_core._engine.rejudging import begun_from, recorded
 from psyctl_core._engine.scores import rank_correlation, spread, summary
 from psyctl_core._plugins.registry import discover
+from psyctl_core._plugins.selection import Selection
 from psyctl_core._store.runs import cost_before
 from psyctl_core.cli.app import make_app
 from psyctl_core.figures import money
@@ -399,7 +400,11 @@ def test_judging_that_costs_nothing_has_no_cost_and_what_the_pairs_cost_is_told(
     assert f"Cost before  {money(paid)}, to make the pairs that were judged" in told
     assert "Cost  " not in told.replace("Cost before  ", "")
     found = newest(made.parent)
-    assert (statistics_of(found)["cost"], statistics_of(found)["unpriced_requests"]) == (None, 0)
+    assert "Requests     0\n" in told
+    assert "Nothing was asked." in told
+    assert "complete" not in told
+    now = statistics_of(found)
+    assert (now["cost"], now["unpriced_requests"], now["requests"]) == (None, 0, 0)
     assert not (found.with_suffix(".run") / "neutral.sqlite").exists(), "nobody adds a trait to what was judged anew"
     shutil.rmtree(made.with_suffix(".run"))
     made.unlink()
@@ -435,11 +440,31 @@ def test_what_a_free_judge_answers_is_not_reckoned_into_what_a_paid_writer_cost(
     assert usage.likely_cost() == pytest.approx(usage.cost)
 
 
+def test_only_what_the_judge_is_asked_is_counted_where_pairs_are_judged_anew(run, monkeypatch):
+    """Two thousand pairs that are there already are no four thousand requests."""
+    path = run(limit_samples=6).paths[0]
+    judge = FakeBackend(answer=noisy)
+    monkeypatch.setattr(asked, "judge_backend_of", lambda *_: Selection("fake", instance=judge))
+    rejudge(str(path))
+    assert statistics_of(newest(path.parent))["requests"] == len(judge.answered) > 12
+
+
 def test_an_unjudged_dataset_needs_somebody_who_answers_the_judge(run):
     path = run(limit_samples=5).paths[0]
     with pytest.raises(UsageError, match=r"5 of 5 pairs .* have no scores of 'rubric'"):
         rejudge(str(path))
     assert newest(path.parent) == path
+
+
+def test_pairs_of_one_id_are_not_judged_by_each_others_scores(judged, tmp_path):
+    first, second, *rest = rows(judged)
+    judged.write_text("".join(f"{json.dumps(row)}\n" for row in (first, {**second, "id": first["id"]}, *rest)))
+    with pytest.raises(UsageError, match=f"Several pairs in .* have the id '{first['id']}'") as caught:
+        rejudge(str(judged))
+    assert "dataset.merge" in caught.value.hint
+    words = ["dataset.merge", str(judged), "--renumber", "--output", str(tmp_path / "new")]
+    make_app()(words, standalone_mode=False)
+    rejudge(str(tmp_path / "new"), "--rubric-positive", "30")
 
 
 def test_labels_are_kept_and_compared(judged, capsys, monkeypatch):

@@ -157,6 +157,8 @@ def test_a_persona_file_has_one_trait_or_several(tmp_path, data, positive, neutr
         ('{"Openness": "text"}', "under 'Openness', has no 'positive'"),
         ('{"Openness": {"positive": "a", "neutral": "b"}}', "under 'Openness', has 'neutral', which is not read there"),
         ('{"positive": {"a": 1}}', "no text"),
+        ('{"positive": "a", "neutral": "b", "positive": "c"}', "p.json' gives 'positive' a second time"),
+        ('{"Openness": {"positive": "a"}, "Openness": {"positive": "b"}}', "gives 'Openness' a second time"),
         ('{"positive": "a", "neutral": null}', "no text"),
         ('{"positive": "' + "a" * 1_000_001 + '"}', "at most 1,000,000 are read"),
     ],

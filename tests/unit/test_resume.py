@@ -33,6 +33,26 @@ def test_the_same_command_again_asks_nothing_and_changes_nothing(run):
     assert again.report.datasets[0].new_pairs == 0
 
 
+@pytest.mark.parametrize("block", [0, 4])
+def test_killed_between_its_last_pair_and_its_last_checkpoint_it_still_knows_what_it_skipped(run, block):
+    def again(source=None):
+        backend = FakeBackend(answer=sometimes, block=block)
+        return run(limit_samples=7, source=source or FakeSource(99, skip=lambda place: place % 3 == 0), backend=backend)
+
+    whole = again()
+    checkpoint = whole.paths[0].with_suffix(".checkpoint.json")
+    kept = json.loads(checkpoint.read_text())["resume"]
+    checkpoint.unlink()
+    end = again()
+    assert end.report.datasets[0].skipped == whole.report.datasets[0].skipped == {"skipped on purpose": 4}
+    assert end.report.datasets[0].rejected == whole.report.datasets[0].rejected
+    assert json.loads(checkpoint.read_text())["resume"] == kept
+    assert end.backend.starts == 0
+    checkpoint.unlink()
+    with pytest.raises(OutputError, match="which the source does not yield there"):
+        again(FakeSource(3))
+
+
 def test_a_raised_limit_goes_on_in_the_same_file(run):
     first = run(limit_samples=7, backend=FakeBackend(answer=sometimes))
     more = run(limit_samples=12, backend=FakeBackend(answer=sometimes))
