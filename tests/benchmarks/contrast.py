@@ -92,8 +92,8 @@ WAYS = {
     ),
 }
 """Each with one thing changed against "one line" but the last three, and "typical, length said", which is the default:
-its two changes were put together, and the temperature and min-p of the others chosen, after figures of the rest had been
-seen on the same scenes."""
+its two changes were put together, and the temperature and min-p of the others chosen, after figures of the rest were
+known for the same scenes."""
 
 
 def measure() -> list[dict[str, object]]:
