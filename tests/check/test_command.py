@@ -166,14 +166,13 @@ def test_thresholds_that_are_given_twice_are_refused(file, typed, tmp_path):
         typed(file(), "--thresholds", given)
 
 
-def test_half_a_line_that_is_left_out_is_told(run, typed, capsys):
+def test_half_a_line_that_is_left_out_is_told(run, typed, psyctl):
     (path,) = run(limit_samples=12).paths
     path.write_bytes(path.read_bytes()[:-20])
     _, out, err = typed(path, "--only", "order")
     assert f"{path}: 11 pairs" in out
     assert f"{path} ends in half a line" in err
-    make_app()(["dataset.show", str(path)], standalone_mode=False)
-    assert f"{path} ends in half a line" in capsys.readouterr().err
+    assert f"{path} ends in half a line" in psyctl("dataset.show", str(path)).stderr
 
 
 def test_a_run_that_came_to_no_pair_is_an_empty_dataset_and_no_missing_file(run, typed):
