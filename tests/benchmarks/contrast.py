@@ -75,7 +75,7 @@ WAYS = {
         user="{scene}\n\nWhat do you say?",
     ),
     "length said": Way(system=ABOUT_FIFTEEN, user=IN_FIFTEEN),
-    "typical, length said": Way(
+    "typical and length said": Way(
         system=ABOUT_FIFTEEN,
         user="{scene}\n\n{who}\n\nWhat does {name} say, in about fifteen words, that only such a person would say?",
     ),
@@ -91,7 +91,7 @@ WAYS = {
         system=LINE.replace("one short line", "two short sentences"), temperature=0.7, min_p=0.0
     ),
 }
-"""Each with one thing changed against "one line" but the last three, and "typical, length said", which is the default:
+"""Each with one thing changed against "one line" but the last three, and "typical and length said", which is the default:
 its two changes were put together, and the temperature and min-p of the others chosen, after figures of the rest were
 known for the same scenes."""
 
