@@ -91,9 +91,9 @@ WAYS = {
         system=LINE.replace("one short line", "two short sentences"), temperature=0.7, min_p=0.0
     ),
 }
-"""Each with one thing changed against "one line" but the last three, and "typical and length said", which is the default:
-its two changes were put together, and the temperature and min-p of the others chosen, after figures of the rest were
-known for the same scenes."""
+"""Each with one thing changed against "one line" but the last three, and "typical and length said", the default. Its
+two changes were put together, and the temperature and min-p of the others chosen, after figures of the rest were known
+for the same scenes."""
 
 
 def measure() -> list[dict[str, object]]:
