@@ -98,7 +98,7 @@ def recorded(dataset: StoredDataset) -> Recorded:
         log.warning("%s", problem)
     folder = dataset.target.folder / f"{dataset.target.name}.run"
     records = list(dataset)
-    id, count = max(Counter(record.id for record in records).items(), key=lambda each: each[1], default=("", 0))
+    ((id, count),) = Counter(record.id for record in records).most_common(1) or [("", 0)]
     if count > 1:
         raise UsageError(
             f"Several pairs in {dataset.location} have the id '{id}', and what is said of a pair is kept by its id.",

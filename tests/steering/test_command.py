@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the extra 'hf' is not installed")
 import psyctl_steering  # noqa: E402
 from psyctl_core import UsageError  # noqa: E402
 from psyctl_core.testing import FakeBackend  # noqa: E402
-from psyctl_steering import SteeringVector, command_extract, shown  # noqa: E402
+from psyctl_steering import SteeringVector, shown  # noqa: E402
 from psyctl_steering.command_extract import extract_steering  # noqa: E402
 
 
@@ -64,7 +64,7 @@ def test_where_no_vector_can_be_written_no_model_is_loaded(run, extracted, tmp_p
     run(limit_samples=3)
     (tmp_path / "file").write_text("mine")
     (tmp_path / "loop").symlink_to("loop")
-    monkeypatch.setattr(command_extract, "lent_model", None)
+    monkeypatch.setattr("psyctl_steering.command_extract.lent_model", None)
     for output in (there, f"{there}/deep/v.safetensors"):
         with pytest.raises(UsageError, match=f"{there}' is not a folder"):
             extracted(output=output)
