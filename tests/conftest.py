@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -131,8 +132,9 @@ def run(tmp_path: Path) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Put a distribution with a ``psyctl`` entry point on the path, as pip would."""
+    installed = set()
 
     def put(distribution: str, code: str, *, version: str = "1.0", module: str = "") -> None:
         site = tmp_path / "site"
@@ -144,26 +146,60 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
         (site / f"{module}.py").write_text(code)
         monkeypatch.syspath_prepend(str(site))
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
-        monkeypatch.delitem(sys.modules, module, raising=False)
+        sys.modules.pop(module, None)
+        installed.add(module)
 
-    return put
+    yield put
+    for module in installed:
+        sys.modules.pop(module, None)
+
+
+@pytest.fixture(scope="session")
+def forked() -> Iterator[Callable[..., int]]:
+    """The program of typed.py: takes a command, its folder, environment and output files; gives the exit code."""
+    command = [sys.executable, Path(__file__).with_name("typed.py")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+
+        def run(**asked: Any) -> int:
+            print(json.dumps(asked), file=program.stdin, flush=True)
+            return int(program.stdout.readline())
+
+        yield run
 
 
 @pytest.fixture
-def psyctl(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Type ``psyctl ...`` in an empty folder and get what it printed and its exit code."""
+def psyctl(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Type ``psyctl ...`` in an empty folder and get what it printed and its exit code.
+
+    The process is forked from one with the imports done, unless it is told what is read when it starts or imports.
+    """
 
     def typed(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from psyctl_core.cli import main; main()", *arguments]
-        return subprocess.run(
-            command,
-            cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "200", **environment},
-            capture_output=True,
-            text=True,
-            timeout=1200,  # not a measure of speed: only a hang ends here
-            check=False,
-        )
+        env = {**os.environ, "COLUMNS": "200", **environment}
+        if not hasattr(os, "fork") or any(name.startswith(("PYTHON", "HF_", "_PSYCTL")) for name in environment):
+            return subprocess.run(
+                command,
+                cwd=tmp_path,
+                env=env,
+                capture_output=True,
+                text=True,
+                timeout=1200,  # not a measure of speed: only a hang ends here
+                check=False,
+            )
+        printed = tmp_path_factory.mktemp("printed")
+        files = [printed / "out", printed / "err"]
+        for file in files:
+            file.touch()
+        code = request.getfixturevalue("forked")(
+            words=arguments, folder=str(tmp_path), environment=env, path=["", *sys.path],
+            out=str(files[0]), err=str(files[1]),
+        )  # fmt: skip
+        return subprocess.CompletedProcess(command, code, *(file.read_text(encoding="utf-8") for file in files))
 
     return typed
 
