@@ -181,7 +181,7 @@ def psyctl(
     def typed(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from psyctl_core.cli import main; main()", *arguments]
         env = {**os.environ, "COLUMNS": "200", **environment}
-        if not hasattr(os, "fork") or any(name.startswith(("PYTHON", "HF_", "_PSYCTL")) for name in environment):
+        if not hasattr(os, "fork") or any(name.startswith(("PYTHON", "HF_")) for name in environment):
             return subprocess.run(
                 command,
                 cwd=tmp_path,
