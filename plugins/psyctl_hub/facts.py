@@ -112,7 +112,6 @@ def read(output: Path) -> tuple[list[TraitFacts], list[str]]:
         OutputError: A dataset's sink cannot be asked.
     """
     datasets = stored_datasets(output)
-    older = len(stored_datasets(output, older=True)) - len(datasets)
     traits = [_facts(dataset) for dataset in datasets]
     for names in ([each.config.casefold() for each in traits], [each.file for each in traits]):
         if twice := [name for name, count in Counter(names).items() if count > 1]:
@@ -120,7 +119,7 @@ def read(output: Path) -> tuple[list[TraitFacts], list[str]]:
                 f"More than one of these datasets is of '{twice[0]}': {', '.join(each.location for each in traits)}.",
                 "Publish one at a time: name its file.",
             )
-    notes = [f"Older datasets in the folder are left out: {older}."] if older else []
+    notes = []
     for each in traits:
         notes += each.problems
         if each.cut:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +24,13 @@ from psyctl_core.errors import OutputError, PsyctlError, UsageError
 from psyctl_core.files import is_draft
 from psyctl_core.options import Config
 from psyctl_core.records import CaaRecord, JsonValue
+from psyctl_core.terminal import NOTICE
 
 if TYPE_CHECKING:
     import datasets
     import pandas
+
+log = logging.getLogger("psyctl")
 
 UNKNOWN = "unknown"
 """The trait of a dataset whose run folder is gone."""
@@ -188,7 +192,10 @@ def find_datasets(path: Path, registry: Registry) -> list[StoredDataset]:
         newest = max(map(_begun, found), default="")
         if not newest:
             raise UsageError(f"The folder '{path}' holds no dataset.", "Give the folder that --output named.")
-        return [dataset for dataset in found if _begun(dataset) == newest]
+        taken = [dataset for dataset in found if _begun(dataset) == newest]
+        if others := len(found) - len(taken):
+            log.log(NOTICE, "Older datasets in '%s' are left out: %d. Give a dataset's file to take it.", path, others)
+        return taken
     if not path.is_file():
         raise UsageError(f"There is no dataset at '{path}'.", "Give the folder that --output named, or a dataset file.")
     run_file = path.with_suffix(".run") / runs.RUN_FILE

@@ -47,12 +47,12 @@ def make_app() -> typer.Typer:
 
     app.command("dataset.build.caa", cls=build.BuildCommand, epilog=EXIT_CODES)(build.command(registry))
     app.command("dataset.status")(status.command(registry))
-    app.command("dataset.show")(show.command(registry))
+    app.command("dataset.show")(_logged(show.command(registry)))
     app.command("dataset.judge", cls=build.GroupedCommand)(judge.command(registry))
     app.command("dataset.check")(check.command(registry))
-    app.command("dataset.export", cls=export.ExportCommand)(export.command(registry))
-    app.command("dataset.split", cls=build.GroupedCommand)(derive.split_command(registry))
-    app.command("dataset.merge", cls=build.GroupedCommand)(derive.merge_command(registry))
+    app.command("dataset.export", cls=export.ExportCommand)(_logged(export.command(registry)))
+    app.command("dataset.split", cls=build.GroupedCommand)(_logged(derive.split_command(registry)))
+    app.command("dataset.merge", cls=build.GroupedCommand)(_logged(derive.merge_command(registry)))
     app.command("source.preview", cls=build.GroupedCommand)(preview.command(registry))
     app.command("recipe.show", cls=build.GroupedCommand)(recipe.command(registry))
     app.command("doctor")(doctor.command(registry))
@@ -67,12 +67,16 @@ def _function_of(registered: RegisteredCommand) -> Callable[..., None]:
     """A plugin's command: its own function if it is what was typed, for help must import nothing heavy."""
     if registered.command.name not in typed_words():
         return lambda: None
-    function: Callable[..., None] = load(registered.command.factory, registered.origin)
+    return _logged(load(registered.command.factory, registered.origin))
 
-    from psyctl_core.cli.live import logging_to_stderr
+
+def _logged(function: Callable[..., None]) -> Callable[..., None]:
+    """A command's function with what psyctl logs meanwhile on stderr."""
 
     @functools.wraps(function)
     def with_log(*given: Any, **named: Any) -> None:
+        from psyctl_core.cli.live import logging_to_stderr
+
         with logging_to_stderr(quiet=False, debug="--debug" in sys.argv):
             function(*given, **named)
 

@@ -67,8 +67,10 @@ def command(registry: Registry) -> Callable[..., None]:
         from psyctl_core._engine.asked import judge_backend_of
         from psyctl_core._engine.reading import find_datasets
         from psyctl_core._engine.rejudging import begun_from
+        from psyctl_core.cli.live import logging_to_stderr
 
-        found = [begun_from(dataset, registry) for dataset in find_datasets(output.expanduser(), registry)]
+        with logging_to_stderr(quiet=quiet, debug=debug):
+            found = [begun_from(dataset, registry) for dataset in find_datasets(output.expanduser(), registry)]
         if check is not None:
             for dataset in found:
                 _check(dataset, check)

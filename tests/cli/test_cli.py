@@ -212,3 +212,16 @@ def test_a_closed_pipe_on_stdout_is_told(install, tmp_path):
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert len(next((tmp_path / "out").glob("*.jsonl")).read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["show out", "check out --only order", "export out --to caa --output there", "merge out --output there",
+     "split out --held-out 2 --output there", "judge out --check 2", "report out"],
+)  # fmt: skip
+def test_that_older_runs_are_left_out_is_told_once(psyctl, run, command):
+    run(limit_samples=12)
+    run(limit_samples=12, fresh=True)
+    done = psyctl(*f"dataset.{command}".split())
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Older datasets in 'out' are left out: 1.") == 1

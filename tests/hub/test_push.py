@@ -12,6 +12,7 @@ from huggingface_hub import DatasetCard
 
 import psyctl_hub
 from psyctl_core import OutputError, UsageError, open_dataset, stored_datasets
+from psyctl_core.terminal import NOTICE
 from psyctl_hub.commands import push
 
 
@@ -283,14 +284,13 @@ def test_two_datasets_of_one_trait_are_not_mixed(uploads, dataset, tmp_path):
         push(folder, "me/x")
 
 
-def test_older_datasets_are_left_out_and_that_is_said(uploads, dataset, capsys):
+def test_older_datasets_are_left_out_and_that_is_said(uploads, dataset, capsys, caplog):
     dataset()
     folder = dataset(pairs=4)
-    capsys.readouterr()
+    caplog.set_level(NOTICE)
     push(folder, "me/x")
-    out, err = capsys.readouterr()
-    assert "Openness, 4 pairs" in out
-    assert "Older datasets in the folder are left out: 1." in err
+    assert "Openness, 4 pairs" in capsys.readouterr().out
+    assert f"Older datasets in '{folder}' are left out: 1." in caplog.text
 
 
 @pytest.mark.parametrize(

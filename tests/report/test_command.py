@@ -8,6 +8,7 @@ import pytest
 
 import psyctl_report
 from psyctl_core import OutputError, UsageError, build_caa
+from psyctl_core.terminal import NOTICE
 from psyctl_core.testing import FakeBackend, FakePrompter, FakeSource
 from psyctl_report.command import report
 
@@ -39,14 +40,13 @@ def test_what_is_damaged_is_said_once_and_the_rest_written(dataset, make, capsys
     assert "3 pairs" in out
 
 
-def test_older_datasets_are_left_out_and_that_is_said(dataset, make, capsys):
+def test_older_datasets_are_left_out_and_that_is_said(dataset, make, capsys, caplog):
     folder = dataset([make.record(0)])
     dataset([make.record(0), make.record(1)])
-    capsys.readouterr()
+    caplog.set_level(NOTICE)
     report(folder)
-    out, err = capsys.readouterr()
-    assert err == "Older datasets in the folder are left out: 1.\n"
-    assert "2 pairs" in out
+    assert "2 pairs" in capsys.readouterr().out
+    assert f"Older datasets in '{folder}' are left out: 1." in caplog.text
     assert "Older datasets in the folder are left out: 1." in (folder / "report.html").read_text(encoding="utf-8")
 
 
