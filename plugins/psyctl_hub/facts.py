@@ -119,7 +119,7 @@ def read(output: Path) -> tuple[list[TraitFacts], list[str]]:
                 f"More than one of these datasets is of '{twice[0]}': {', '.join(each.location for each in traits)}.",
                 "Publish one at a time: name its file.",
             )
-    notes = []
+    notes: list[str] = []
     for each in traits:
         notes += each.problems
         if each.cut:
