@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -30,6 +30,10 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE))
+
+from forks import HTTP, Forks  # noqa: E402 - it lies beside this file
+
 SERVER = HERE.parent / "openrouter" / "server.py"
 FAULTS = ("429=0.05", "502=0.05", "close=0.03", "cutoff=0.03", "error200=0.04", "moderation=0.05xinf", "empty=0.04")
 BATCH_MISHAPS = ("", "", "orphan", "502", "unmade", "busy", "expired")
@@ -137,10 +141,24 @@ class StandIn:
         self.process.communicate()
 
 
+def words(arguments: Sequence[str], output: Path) -> list[str]:
+    """What is typed after ``psyctl``."""
+    return ["dataset.build.caa", *arguments, "--output", str(output), "--quiet"]
+
+
 def psyctl(arguments: Sequence[str], output: Path) -> list[str]:
-    """The command as it is typed."""
-    command = "from psyctl_core.cli import main; main()"
-    return [sys.executable, "-c", command, "dataset.build.caa", *arguments, "--output", str(output), "--quiet"]
+    """The command as a program that is started."""
+    return [sys.executable, "-c", "from psyctl_core.cli import main; main()", *words(arguments, output)]
+
+
+@contextlib.contextmanager
+def forks(*modules: str) -> Iterator[Forks]:
+    """Starts psyctl with these modules imported, a key, and nothing of the Hub."""
+    found = Forks(modules, {**os.environ, "OPENROUTER_API_KEY": "sk-or-v1-stand-in", "HF_HUB_OFFLINE": "1"})
+    try:
+        yield found
+    finally:
+        found.stop()
 
 
 def dataset(output: Path) -> bytes:
@@ -155,6 +173,7 @@ def lost(output: Path) -> int:
 
 
 def run_series(
+    forked: Forks,
     arguments: Sequence[str],
     output: Path,
     longest: float,
@@ -166,7 +185,13 @@ def run_series(
     """Start the command again and again until it ends by itself, and end it before as long as stops are left.
 
     Args:
+        forked: Starts it.
+        arguments: Of the command.
+        output: Where it writes.
+        longest: After how many seconds it is ended at most.
+        chance: Decides after how many.
         stops: With what to end it; those that were used are taken off its end.
+        answered: How often the server answered each request.
         decide: What the user adds to the command once where it ended with an error; nothing where it should not have.
 
     Returns:
@@ -174,29 +199,26 @@ def run_series(
     """
     done: list[tuple[int | None, int]] = []
     before = answered()
-    environment = {**os.environ, "OPENROUTER_API_KEY": "sk-or-v1-stand-in", "HF_HUB_OFFLINE": "1"}
     more: Sequence[str] = ()
     while True:
-        process = subprocess.Popen(
-            psyctl([*arguments, *more], output), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        file = output.with_name(f"{output.name}-{len(done)}.errors")
+        process = forked.start(words([*arguments, *more], output), Path(os.devnull), file)
         stop = None
-        try:
-            process.wait(chance.uniform(0.1, longest) if stops else None)
-        except subprocess.TimeoutExpired:
+        if process.wait(chance.uniform(0.1, longest) if stops else None) is None:
             stop = stops.pop()
             process.send_signal(stop)
-        _, errors = process.communicate()
+            process.wait()
+        errors = file.read_text(encoding="utf-8")
         after = answered()
         done.append((stop, sum(count > before[key] for key, count in after.items() if key in before)))
         before = after
         if process.returncode in DONE:
             return done
-        more = decide(errors.decode()) if stop is None else more
+        more = decide(errors) if stop is None else more
         if more and stop is None:
             continue
         if stop is None or process.returncode not in (STOPS[stop], -stop):  # -stop: before there was a handler
-            raise RuntimeError(f"exit code {process.returncode}: {errors.decode()}")
+            raise RuntimeError(f"exit code {process.returncode}: {errors}")
 
 
 def crash_server(
@@ -224,7 +246,8 @@ def crash_server(
         *(word.format(url=server.url, workers=WORKERS) for word in judge),
     )  # fmt: skip
     try:
-        return _crash(arguments, kills, signals, seed, answered=server.answered, reset=server.reset)
+        with forks(*HTTP) as forked:
+            return _crash(forked, arguments, kills, signals, seed, answered=server.answered, reset=server.reset)
     finally:
         server.stop()
 
@@ -254,12 +277,12 @@ def crash_batches(kills: int, seed: int, api: str, pairs: int = 150, *, is_liste
     stops = [KILL] * kills
     outcome = Outcome()
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            run_series(one_by_one, Path(folder) / "whole", 0, chance, [], server.answered)
+        with tempfile.TemporaryDirectory() as folder, forks(*HTTP) as forked:
+            run_series(forked, one_by_one, Path(folder) / "whole", 0, chance, [], server.answered)
             expected = dataset(Path(folder) / "whole")
             server.reset(batch_looks=8)
             began = time.monotonic()
-            run_series(batched, Path(folder) / "undisturbed", 0, chance, [], server.answered)
+            run_series(forked, batched, Path(folder) / "undisturbed", 0, chance, [], server.answered)
             longest = time.monotonic() - began
             while stops or not outcome.series:
                 output = Path(folder) / str(outcome.series)
@@ -276,7 +299,7 @@ def crash_batches(kills: int, seed: int, api: str, pairs: int = 150, *, is_liste
                     code = errors.partition("-batch-orphan ")[2][:6]
                     return (f"--{api}-batch-orphan", f"{code}={lost[0] if lost else 'resubmit'}")
 
-                done = run_series(batched, output, longest, chance, stops, server.answered, decide)
+                done = run_series(forked, batched, output, longest, chance, stops, server.answered, decide)
                 _judge(outcome, output, expected, done, server.told("_log")["charged"], has_prices=api == "openrouter")
     finally:
         server.stop()
@@ -323,12 +346,12 @@ def crash_local(kills: int, seed: int, model: str = "embedded", pairs: int = 12)
         "--source", "starter", "--prompter", "static", "--personality", "Extroversion", "--limit-samples", str(pairs),
         "--model", model, "--batch-size", "8", "--max-tokens", "24", "--block-size", "256",
     )  # fmt: skip
-    return _crash(arguments, kills, 0, seed, answered=dict, reset=lambda: None)
+    with forks("psyctl_hf.backend") as forked:
+        return _crash(forked, arguments, kills, 0, seed, answered=dict, reset=lambda: None)
 
 
 def crash_ray(kills: int, seed: int, pairs: int = 60) -> Outcome:
     """Kill workers and the driver of runs on a Ray cluster, with a stranger's backend that logs what it was asked."""
-    sys.path.append(str(HERE))
     import cluster
 
     chance = random.Random(seed)
@@ -418,6 +441,7 @@ def asked_again(lines: Sequence[str]) -> int:
 
 
 def _crash(
+    forked: Forks,
     arguments: Sequence[str],
     kills: int,
     signals: int,
@@ -432,14 +456,14 @@ def _crash(
     outcome = Outcome()
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        run_series(arguments, Path(folder) / "whole", 0, chance, [], answered)
+        run_series(forked, arguments, Path(folder) / "whole", 0, chance, [], answered)
         longest = time.monotonic() - began
         expected = dataset(Path(folder) / "whole")
         while stops:
             reset()
             name = f"series {outcome.series}"
             output = Path(folder) / str(outcome.series)
-            done = run_series(arguments, output, longest, chance, stops, answered)
+            done = run_series(forked, arguments, output, longest, chance, stops, answered)
             outcome.series += 1
             outcome.kills += sum(stop == KILL for stop, _ in done)
             outcome.signals += sum(stop in (signal.SIGINT, signal.SIGTERM) for stop, _ in done)

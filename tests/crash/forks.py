@@ -1,0 +1,100 @@
+"""Starts psyctl often and soon: each start is a process of its own, forked from one that has everything imported.
+
+As a program it is that one: it gets the words of a command over a pipe, forks, and tells the number of the new process
+and, once that has ended, its exit code. So a kill meets psyctl at its work, and not while it imports its libraries.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+ALWAYS = ("psyctl_core.cli.app", "psyctl_soda.starter", "psyctl_soda.source", "psyctl_static.prompter",
+          "psyctl_jsonl.sink", "psyctl_local.runner")  # fmt: skip
+HTTP = ("psyctl_openrouter.backend", "psyctl_p2.prompter", "psyctl_rubric.judge")
+"""What runs against a server import as well."""
+
+FIRST_WAIT = 0.02
+"""Seconds after a first failure, at most: the server's are many."""
+
+
+class Start:
+    """A process that was started."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.pid: int = connection.recv()
+        self.returncode: int | None = None
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Its exit code once it has ended, or ``None`` where it has not in so many seconds."""
+        if self.returncode is None and self._connection.poll(timeout):
+            self.returncode = self._connection.recv()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.wait(0) is None:
+            os.kill(self.pid, number)
+
+
+class Forks:
+    """Starts one process after the other.
+
+    Args:
+        modules: What they will import, beside what every command does.
+        environment: Theirs.
+    """
+
+    def __init__(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._connection, theirs = multiprocessing.Pipe()
+        with theirs:
+            command = [sys.executable, __file__, str(theirs.fileno()), *modules]
+            self._process = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()])
+
+    def start(self, words: Sequence[str], output: Path, errors: Path) -> Start:
+        """Type ``psyctl`` with these words, and have what it prints in two files."""
+        self._connection.send((list(words), str(output), str(errors)))
+        return Start(self._connection)
+
+    def stop(self) -> None:
+        """End the program that forks."""
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+
+
+def main(number: str, *modules: str) -> None:
+    """Import, then fork for each command; comes back in the forked process only, where psyctl has run."""
+    for module in (*ALWAYS, *modules):
+        importlib.import_module(module)
+    if "psyctl_openrouter.backend" in modules:
+        backend: Any = importlib.import_module("psyctl_openrouter.backend")
+        backend.RetryPolicy = functools.partial(backend.RetryPolicy, first=FIRST_WAIT)
+    from psyctl_core.cli import main as typed
+
+    connection: Connection = Connection(int(number))
+    while True:
+        words, *files = connection.recv()
+        pid = os.fork()
+        if not pid:
+            break
+        connection.send(pid)
+        connection.send(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    connection.close()
+    for stream, file in zip((sys.stdout, sys.stderr), files, strict=True):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream.fileno())
+    sys.argv = ["psyctl", *words]
+    typed()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
