@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,20 +66,25 @@ class Flag:
     suggest: tuple[str, ...]
 
 
-def flags_of(component: Component) -> list[Flag]:
+def flags_of(component: Component) -> Sequence[Flag]:
     """The flags that a component's config fields become.
 
     Raises:
         TypeError: A field has a type no flag can have.
     """
-    hints = typing.get_type_hints(component.config)
+    return _flags(component.name, component.config)
+
+
+@functools.lru_cache(maxsize=256)  # asked several times for each command, and for most of them
+def _flags(component: str, config: type[Any]) -> tuple[Flag, ...]:
+    hints = typing.get_type_hints(config)
     flags = []
-    for field in dataclasses.fields(component.config):
+    for field in dataclasses.fields(config):
         if not field.init:
             continue
         kind = _flag_type(field.name, hints[field.name])
         short = field.metadata.get("flag", "")
-        long = f"--{component.name}-{field.name}".replace("_", "-")
+        long = f"--{component}-{field.name}".replace("_", "-")
         for spelling in filter(None, (long, short)):
             flags.append(
                 Flag(
@@ -92,7 +99,7 @@ def flags_of(component: Component) -> list[Flag]:
                     suggest=tuple(field.metadata.get("suggest", ())),
                 )
             )
-    return flags
+    return tuple(flags)
 
 
 def _flag_type(name: str, hint: Any) -> Any:

@@ -178,15 +178,33 @@ def discover() -> Registry:
 
     Those of the distributions that :data:`DISABLE` names are listed and not imported.
     """
-    plugins = {
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    plugins = _points(tuple((place, _changed(place)) for place in sys.path))
+    return Registry(entry for origin, point in plugins for entry in _entries_of(origin, point, manager))
+
+
+@functools.lru_cache(maxsize=1)
+def _points(places: tuple[tuple[str, int], ...]) -> list[tuple[Origin, importlib_metadata.EntryPoint]]:
+    """The entry points of what is installed in these folders, in the order of distributions.
+
+    To read them takes longer than all else that is done about plugins, so it is done anew only where a folder has
+    changed since; importlib.metadata lists distributions anew by the same rule.
+    """
+    del places  # importlib.metadata looks into the same
+    points = {
         Origin("plugin", point.name, *_supplier(point.dist)): point
         for point in importlib_metadata.entry_points(group=hookspecs.PROJECT)
     }
-    return Registry(
-        entry
-        for plugin in sorted(plugins, key=lambda origin: (origin.distribution, origin.name))
-        for entry in _entries_of(plugin, plugins[plugin])
-    )
+    return sorted(points.items(), key=lambda found: (found[0].distribution, found[0].name))
+
+
+def _changed(place: str) -> int:
+    """When a folder on the path last got or lost something; the empty name is the working folder."""
+    try:
+        return os.stat(place or ".").st_mtime_ns
+    except OSError:
+        return 0
 
 
 def make(registered: Registered, config: Config, context: Context) -> Any:
@@ -227,19 +245,18 @@ def load(path: str, origin: Origin, extra: str | None = None) -> Any:
         raise origin.fault(error) from error
 
 
-@functools.lru_cache(maxsize=256)  # each question parses the whole METADATA
 def _supplier(distribution: importlib_metadata.Distribution | None) -> tuple[str, str]:
     """A distribution's name and version."""
     return (distribution.name, distribution.version) if distribution else ("unknown", "unknown")
 
 
-def _entries_of(plugin: Origin, point: importlib_metadata.EntryPoint) -> Iterator[Entry]:
+def _entries_of(plugin: Origin, point: importlib_metadata.EntryPoint, manager: pluggy.PluginManager) -> Iterator[Entry]:
     if _switched_off(plugin.distribution):
         yield BrokenPlugin(plugin, f"switched off by {DISABLE} or --no-plugins")
         return
     try:
         with contextlib.redirect_stdout(sys.stderr):  # stdout is for what the command prints
-            offers = _offers_of(point)
+            offers = _offers_of(point, manager)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -258,18 +275,24 @@ def _entries_of(plugin: Origin, point: importlib_metadata.EntryPoint) -> Iterato
             yield BrokenPlugin(dataclasses.replace(origin, name=point.name), problem)
 
 
-def _offers_of(point: importlib_metadata.EntryPoint) -> list[tuple[str, str, object]]:
-    """What a plugin's hooks offer, once its module is imported and its hooks are known ones."""
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    manager.register(point.load(), name=point.name)
-    manager.check_pending()
-    return [
-        (kind, hook, offer)
-        for kind, hook in HOOKS.items()
-        for implementation in getattr(manager.hook, hook).get_hookimpls()
-        for offer in implementation.function()
-    ]
+def _offers_of(point: importlib_metadata.EntryPoint, manager: pluggy.PluginManager) -> list[tuple[str, str, object]]:
+    """What a plugin's hooks offer, once its module is imported and its hooks are known ones.
+
+    The manager knows one plugin at a time, so that what is wrong with one is not held against the next.
+    """
+    module = point.load()
+    try:
+        manager.register(module)
+        manager.check_pending()
+        return [
+            (kind, hook, offer)
+            for kind, hook in HOOKS.items()
+            for implementation in getattr(manager.hook, hook).get_hookimpls()
+            for offer in implementation.function()
+        ]
+    finally:
+        if manager.is_registered(module):
+            manager.unregister(module)
 
 
 def _switched_off(distribution: str) -> bool:
