@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import importlib_metadata
@@ -200,9 +201,9 @@ def _points(places: tuple[tuple[str, int], ...]) -> list[tuple[Origin, importlib
 
 
 def _changed(place: str) -> int:
-    """When a folder on the path last got or lost something; the empty name is the working folder."""
+    """When a folder on the path last got or lost something."""
     try:
-        return os.stat(place or ".").st_mtime_ns
+        return Path(place).stat().st_mtime_ns
     except OSError:
         return 0
 

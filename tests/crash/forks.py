@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-ALWAYS = ("psyctl_core.cli.app", "psyctl_soda.starter", "psyctl_soda.source", "psyctl_static.prompter",
-          "psyctl_jsonl.sink", "psyctl_local.runner")  # fmt: skip
+ALWAYS = ("psyctl_core.api", "psyctl_core.cli.app", "pydantic.type_adapter", "psyctl_soda.starter",
+          "psyctl_static.prompter", "psyctl_jsonl.sink", "psyctl_local.runner")  # fmt: skip
 HTTP = ("psyctl_openrouter.backend", "psyctl_p2.prompter", "psyctl_rubric.judge")
 """What runs against a server import as well."""
 

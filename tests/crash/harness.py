@@ -346,12 +346,15 @@ def crash_local(kills: int, seed: int, model: str = "embedded", pairs: int = 12)
         "--source", "starter", "--prompter", "static", "--personality", "Extroversion", "--limit-samples", str(pairs),
         "--model", model, "--batch-size", "8", "--max-tokens", "24", "--block-size", "256",
     )  # fmt: skip
-    with forks("psyctl_hf.backend") as forked:
+    with forks("psyctl_hf.backend", "psyctl_hf.generation", "transformers.models.llama.modeling_llama") as forked:
         return _crash(forked, arguments, kills, 0, seed, answered=dict, reset=lambda: None)
 
 
-def crash_ray(kills: int, seed: int, pairs: int = 60) -> Outcome:
-    """Kill workers and the driver of runs on a Ray cluster, with a stranger's backend that logs what it was asked."""
+def crash_ray(kills: int, seed: int, pairs: int = 60, nodes: int = 3) -> Outcome:
+    """Kill workers and the driver of runs on a Ray cluster, with a stranger's backend that logs what it was asked.
+
+    Each node takes several seconds to start; there is room for three workers in any case.
+    """
     import cluster
 
     chance = random.Random(seed)
@@ -367,7 +370,7 @@ def crash_ray(kills: int, seed: int, pairs: int = 60) -> Outcome:
         environment = cluster.environment(site)
         subprocess.run(psyctl([*arguments, str(folder / "log")], folder / "whole"), env=environment, check=True)
         expected = dataset(folder / "whole")
-        with cluster.running(3, 1, site) as address:
+        with cluster.running(nodes, -(-3 // nodes), site) as address:
             while victims:
                 series = f"series {outcome.series}"
                 log, output = folder / f"{series}.log", folder / series

@@ -25,7 +25,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from harness import StandIn  # noqa: E402 - it lies beside this file
+from forks import HTTP, Forks  # noqa: E402 - they lie beside this file
+from harness import KILL, StandIn  # noqa: E402
 
 FAULTS = (
     "429=0.05",
@@ -42,7 +43,6 @@ MEAN_COST = 3.2e-5
 """US dollars that the stand-in takes for an answer, about."""
 
 TRAITS = ("Extroversion", "Openness", "Neuroticism", "Agreeableness")
-COMMAND = [sys.executable, "-c", "from psyctl_core.cli import main; main()"]
 WATCHER = """
 import json, sys, time
 from pathlib import Path
@@ -118,25 +118,22 @@ def environment() -> dict[str, str]:
 class Start:
     """One start of the command from the recipe, with its events in a file of its own."""
 
-    def __init__(self, folder: Path, name: str, *words: str) -> None:
+    def __init__(self, forked: Forks, folder: Path, name: str, *words: str) -> None:
         self.events_file = folder / f"{name}.events"
         self._summary_file = folder / f"{name}.summary"
-        command = [*COMMAND, "dataset.build.caa", "--recipe", str(folder / "night.yaml"), *words]
-        with self.events_file.open("w") as events, self._summary_file.open("w") as summary:
-            self.process = subprocess.Popen(
-                [*command, "--progress", "json", "--json"], env=environment(), stdout=summary, stderr=events
-            )
+        self.events_file.touch()
+        words = ("dataset.build.caa", "--recipe", str(folder / "night.yaml"), *words, "--progress", "json", "--json")
+        self.process = forked.start(words, self._summary_file, self.events_file)
 
-    def ended(self) -> int:
+    def ended(self) -> int | None:
         """The exit code, once it has ended."""
         return self.process.wait()
 
     def killed_at(self, pairs: int) -> None:
         """Kill it once it tells of so many pairs."""
-        while self.process.poll() is None:
+        while self.process.wait(0.02) is None:
             if any(event.get("pairs", 0) >= pairs for event in self.events()):
-                self.process.kill()
-            time.sleep(0.02)
+                self.process.send_signal(KILL)
 
     def events(self) -> list[dict[str, Any]]:
         """What it told so far; half a line at the end is left out."""
@@ -178,9 +175,12 @@ class Watcher:
         self._process.wait()
 
 
-def typed(*words: str) -> str:
+def typed(forked: Forks, folder: Path, *words: str) -> str:
     """What a command prints."""
-    return subprocess.run([*COMMAND, *words], env=environment(), capture_output=True, text=True, check=True).stdout
+    printed, errors = folder / f"{words[0]}.printed", folder / f"{words[0]}.errors"
+    if forked.start(words, printed, errors).wait():
+        raise RuntimeError(errors.read_text(encoding="utf-8"))
+    return printed.read_text(encoding="utf-8")
 
 
 def log_of(server: StandIn) -> dict[str, Any]:
@@ -235,9 +235,9 @@ def report_counts(page: str, row: str) -> list[int]:
     return [int(cell.replace(",", "")) for cell in re.findall(r"<td[^>]*>([\d,]+)</td>", cells[1])] if cells else []
 
 
-def check_datasets(night: Night, output: Path, summary: dict[str, Any], page: str) -> None:
+def check_datasets(night: Night, told: str, summary: dict[str, Any], page: str) -> None:
     """Pairs, rejected scenarios and what was used: files, run.json, status, summary and report."""
-    status = {run["trait"]: run for run in json.loads(typed("dataset.status", str(output), "--json"))}
+    status = {run["trait"]: run for run in json.loads(told)}
     in_report = dict(
         zip(
             sorted(status),
@@ -294,20 +294,21 @@ def sleepless(pairs: int, folder: Path) -> Night:
     write_rows(rows, pairs + pairs // 2 + 40)
     faults = [part for fault in FAULTS for part in ("--fault", fault)]
     server = StandIn("--latency", "0.02", "--retry-after", "0.05", "--slow-seconds", "0.3", *faults)
+    forked = Forks((*HTTP, "psyctl_report.command"), environment())
     watcher = Watcher(output, folder / "watched")
     starts: dict[str, Start] = {}
     try:
         budget = pairs * 4 * 0.5 * MEAN_COST
         write_recipe(folder / "night.yaml", server.url, output, rows, pairs, budget)
-        starts["first"] = Start(folder, "first")
+        starts["first"] = Start(forked, folder, "first")
         night.same("code of the first start", wanted=75, code=starts["first"].ended())
         watcher.look_again()
         if (charged := log_of(server)["charged"]) > budget:
             night.wrong.append(f"the budget was {budget}, and {charged} was charged")
-        starts["raised"] = Start(folder, "raised", "--max-cost", "100")
+        starts["raised"] = Start(forked, folder, "raised", "--max-cost", "100")
         starts["raised"].killed_at(pairs * 9 // 4)
         night.same("code of the killed start", wanted=-9, code=starts["raised"].ended())
-        starts["last"] = Start(folder, "last", "--max-cost", "100", "--personality", ", ".join(TRAITS))
+        starts["last"] = Start(forked, folder, "last", "--max-cost", "100", "--personality", ", ".join(TRAITS))
         night.same("code of the last start", wanted=0, code=starts["last"].ended())
         watcher.look_again()
         summary = starts["last"].summary()
@@ -315,8 +316,9 @@ def sleepless(pairs: int, folder: Path) -> Night:
             check_events(night, name, start.events())
         check_end(night, starts["last"].events(), summary)
         check_watched(night, watcher.looks())
-        typed("dataset.report", str(output), "--html", str(folder / "report.html"))
-        check_datasets(night, output, summary, (folder / "report.html").read_text(encoding="utf-8"))
+        status = typed(forked, folder, "dataset.status", str(output), "--json")
+        typed(forked, folder, "dataset.report", str(output), "--html", str(folder / "report.html"))
+        check_datasets(night, status, summary, (folder / "report.html").read_text(encoding="utf-8"))
         check_books(night, log_of(server), summary["usage"])
         night.figures["pairs"] = {dataset["trait"]: dataset["pairs"] for dataset in summary["datasets"]}
         night.figures["rejected"] = {d["trait"]: sum(d["rejected"].values()) for d in summary["datasets"]}
@@ -324,8 +326,8 @@ def sleepless(pairs: int, folder: Path) -> Night:
     finally:
         watcher.stop()
         for start in starts.values():
-            start.process.kill()
-            start.process.wait()
+            start.process.send_signal(KILL)
+        forked.stop()
         server.stop()
 
 

