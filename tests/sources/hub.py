@@ -111,6 +111,7 @@ class Handler(BaseHTTPRequestHandler):
 
     hub: Hub
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a small body would wait until its header is acknowledged
 
     def do_HEAD(self) -> None:
         self._answer()
