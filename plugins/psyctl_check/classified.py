@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import vstack
-from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from psyctl_check.figures import auc_interval, wilson
-from psyctl_check.texts import FUNCTION_WORDS, commonest_opening, grams, not_english, opening_of, too_few, untold, words
+from psyctl_check.texts import FUNCTION_WORDS, commonest_opening, not_english, opening_of, too_few, untold, words
 from psyctl_core.checks import CheckedPair, CheckFacts, CheckVerdict, Finding
 from psyctl_core.figures import counted
 
-FOLDS = 5
+if TYPE_CHECKING:
+    from psyctl_check.learning import Seen
+
+if importlib.util.find_spec("sklearn") is None:  # told now, imported only where there are enough pairs: it takes long
+    raise ModuleNotFoundError("No module named 'sklearn'", name="sklearn")
+
 FEW = 30
 """The least number of pairs that a classifier is trained on."""
 
@@ -38,9 +36,6 @@ HARDLY_TOLD = 0.4
 NOT_TOLD = 0.45
 """With more than this, margins say nothing about a single pair."""
 
-TOLD = 4
-"""How many of a side's words are named."""
-
 
 def bag_of_words(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
     """The area under the curve by words and pairs of words, and those that it goes by.
@@ -51,8 +46,10 @@ def bag_of_words(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
     pairs = _distinct(pairs)
     if few := too_few(pairs, FEW) or _wordless(pairs):
         return few
-    counts, names = _counts(tuple(pairs))
-    seen = _scored(counts, lambda: make_pipeline(TfidfTransformer(norm="l1"), _regression(10.0)), names)
+    from psyctl_check import learning
+
+    counts, names = learning.counts(tuple(_texts(pairs)))
+    seen = learning.scored(counts, learning.of_words, names)
     text = f"words tell the sides apart with an AUC of {seen.auc:.2f}; it goes by {_named(seen.telling)}"
     return Finding(seen.auc, text, auc_interval(seen.auc, len(pairs)), worst=_plainest(pairs, seen))
 
@@ -63,6 +60,8 @@ def function_words(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
     pairs = _distinct(pairs)
     if few := too_few(pairs, FEW) or not_english(pairs):
         return few
+    from psyctl_check import learning
+
     place = {word: number for number, word in enumerate(FUNCTION_WORDS)}
     shares = np.zeros((2 * len(pairs), len(place)))
     for row, text in enumerate(_texts(pairs)):
@@ -70,7 +69,7 @@ def function_words(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
         for word in spoken:
             if word in place:
                 shares[row, place[word]] += 1 / len(spoken)
-    seen = _scored(shares, lambda: make_pipeline(StandardScaler(), _regression(0.1)), list(FUNCTION_WORDS))
+    seen = learning.scored(shares, learning.of_shares, list(FUNCTION_WORDS))
     text = f"function words tell the sides apart with an AUC of {seen.auc:.2f}; it goes by {_named(seen.telling)}"
     return Finding(seen.auc, text, auc_interval(seen.auc, len(pairs)), worst=_plainest(pairs, seen))
 
@@ -86,7 +85,9 @@ def wrong_side(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
     pairs = _distinct(pairs)
     if few := too_few(pairs, FEW_TO_TELL_A_SWAP) or _wordless(pairs):
         return few
-    margins = _margins(_counts(tuple(pairs))[0])
+    from psyctl_check import learning
+
+    margins = learning.margins(learning.counts(tuple(_texts(pairs)))[0])
     behind, typical = float(np.mean(margins < 0)), float(np.median(margins))
     if behind > NOT_TOLD or typical <= 0:
         return untold(f"words hardly tell the sides apart ({1 - behind:.2f} of the pairs), so they cannot tell a swap")
@@ -98,55 +99,6 @@ def wrong_side(pairs: Sequence[CheckedPair], facts: CheckFacts) -> Finding:
         text += ", or the trait hardly shows"
         verdict = "look"
     return Finding(len(wrong) / len(pairs), text, wilson(len(wrong), len(pairs)), verdict, worst)
-
-
-def _margins(counts: Any) -> Any:
-    """How far on the right side each pair's difference lies, by a model that was trained without it."""
-    n = counts.shape[0] // 2
-    weighted = TfidfTransformer().fit_transform(counts)
-    differences, folds, margins = weighted[:n] - weighted[n:], np.arange(n) % FOLDS, np.zeros(n)
-    for fold in range(FOLDS):
-        known = differences[folds != fold]
-        both_ways = vstack([known, -known])
-        ways = np.repeat([1, 0], known.shape[0])
-        model = LogisticRegression(solver="liblinear", fit_intercept=False, random_state=0).fit(both_ways, ways)
-        margins[folds == fold] = model.decision_function(differences[folds == fold])
-    return margins
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What a classifier made of pairs: scores out of fold of both sides, the AUC, and the features that tell most."""
-
-    scores: tuple[list[float], list[float]]
-    auc: float
-    telling: tuple[list[str], list[str]]
-
-
-@lru_cache(maxsize=1)  # two checks ask for the same
-def _counts(pairs: tuple[CheckedPair, ...]) -> tuple[Any, list[str]]:
-    """How often each answer holds each word and pair of words, and those words."""
-    vectorizer = CountVectorizer(analyzer=_words_and_pairs)
-    counts = vectorizer.fit_transform(_texts(pairs))
-    return counts, list(vectorizer.get_feature_names_out())
-
-
-def _scored(features: Any, model: Any, names: list[str]) -> _Seen:
-    """Scores of every answer by a model that was trained without its pair."""
-    n = features.shape[0] // 2
-    sides, folds = np.repeat([1, 0], n), np.tile(np.arange(n) % FOLDS, 2)
-    scores = np.zeros(2 * n)
-    for fold in range(FOLDS):
-        trained = model().fit(features[folds != fold], sides[folds != fold])
-        scores[folds == fold] = trained.decision_function(features[folds == fold])
-    weights = model().fit(features, sides)[-1].coef_[0]
-    ranked = np.argsort(weights, kind="stable")
-    telling = ([names[i] for i in ranked[::-1][:TOLD]], [names[i] for i in ranked[:TOLD]])
-    return _Seen((scores[:n].tolist(), scores[n:].tolist()), float(roc_auc_score(sides, scores)), telling)
-
-
-def _regression(c: float) -> LogisticRegression:
-    return LogisticRegression(C=c, solver="liblinear", random_state=0)
 
 
 def _distinct(pairs: Sequence[CheckedPair]) -> Sequence[CheckedPair]:
@@ -179,16 +131,11 @@ def _wordless(pairs: Sequence[CheckedPair]) -> Finding | None:
     return None if any(map(words, _texts(pairs))) else untold("the answers hold no words")
 
 
-def _words_and_pairs(text: str) -> list[str]:
-    spoken = words(text)
-    return spoken + [" ".join(two) for two in grams(spoken, 2)]
-
-
 def _named(telling: tuple[list[str], list[str]]) -> str:
     return " against ".join(", ".join(f"'{name}'" for name in names) for names in telling)
 
 
-def _plainest(pairs: Sequence[CheckedPair], seen: _Seen) -> list[tuple[str, str]]:
+def _plainest(pairs: Sequence[CheckedPair], seen: Seen) -> list[tuple[str, str]]:
     """The pairs that are told apart most plainly."""
     positive, neutral = seen.scores
     ranked = sorted(range(len(pairs)), key=lambda i: neutral[i] - positive[i])

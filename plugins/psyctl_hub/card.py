@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.resources import files
 
 from huggingface_hub import DatasetCardData
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from psyctl_hub import making
 from psyctl_hub.facts import TraitFacts
@@ -39,12 +40,8 @@ def card_of(traits: Sequence[TraitFacts], repo: str, licence: str) -> str:
         repo: Where they are loaded from, ``USER/NAME``.
         licence: The licence's identifier on the Hub, or empty.
     """
-    environment = Environment(  # noqa: S701 - it makes Markdown, and `finalize` escapes for that
-        finalize=inline, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
     made = [making.made_by_all(each.origins) for each in traits]
-    text = files("psyctl_hub").joinpath("card.md.j2").read_text(encoding="utf-8")
-    body = environment.from_string(text).render(
+    body = _template().render(
         traits=traits, title=title_of(traits), total=sum(len(each.records) for each in traits),
         loading=loading_code(traits, repo), citation=citation(),
         made=[("", made[0])] if all(rows == made[0] for rows in made) else list(zip(_names(traits), made, strict=True)),
@@ -55,6 +52,14 @@ def card_of(traits: Sequence[TraitFacts], repo: str, licence: str) -> str:
         soda=any("allenai/soda" in making.hub_sources(run) for each in traits for run in each.origins),
     )  # fmt: skip
     return f"---\n{metadata_of(traits, licence).to_yaml()}\n---\n\n{body}"
+
+
+@functools.cache  # to compile it takes longer than to fill it in
+def _template() -> Template:
+    environment = Environment(  # noqa: S701 - it makes Markdown, and `finalize` escapes for that
+        finalize=inline, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    return environment.from_string(files("psyctl_hub").joinpath("card.md.j2").read_text(encoding="utf-8"))
 
 
 def metadata_of(traits: Sequence[TraitFacts], licence: str) -> DatasetCardData:

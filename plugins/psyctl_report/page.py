@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
 from statistics import median
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from psyctl_core import CheckResult
@@ -34,21 +35,26 @@ def page_of(traits: Sequence[TraitFacts], notes: Sequence[str] = ()) -> str:
         traits: What is told of each.
         notes: What was left out, a line each.
     """
-    environment = Environment(
-        autoescape=True, finalize=_seen, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     style, script = (Markup(_file(name)) for name in ("page.css", "page.js"))  # noqa: S704 - the package's own
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    return environment.from_string(_file("page.html.j2")).render(
+    return _template().render(
         traits=traits, notes=notes, style=style, script=script, policy=policy, verdicts=VERDICTS, worst=WORST,
         title=f"{', '.join(facts.trait for facts in traits)}: dataset report",
         making=making, verdict_of=verdict_of, numbered=numbered, compared=compared, checks_of=checks_of,
         length_plot=length_plot, score_plots=score_plots, share_bar=share_bar, interval=interval,
         course_plots=course_plots, told=told, steering_plots=steering_plots, number_of=counted,
     )  # fmt: skip
+
+
+@functools.cache  # to compile it takes longer than to fill it in
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True, finalize=_seen, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_file("page.html.j2"))
 
 
 def verdict_of(facts: TraitFacts) -> str:

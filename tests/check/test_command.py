@@ -204,7 +204,7 @@ def test_a_dataset_of_no_pair_is_told_in_one_line(file):
 
 
 def test_without_the_libraries_the_other_checks_run_and_one_line_says_what_to_install(typed, file, monkeypatch):
-    for name in ("sklearn.linear_model", "vaderSentiment.vaderSentiment"):
+    for name in ("sklearn", "vaderSentiment.vaderSentiment"):
         monkeypatch.setitem(sys.modules, name, None)
     for name in ("classified", "sentiment"):
         monkeypatch.delitem(sys.modules, f"psyctl_check.{name}", raising=False)
