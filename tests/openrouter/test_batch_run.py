@@ -17,7 +17,7 @@ pytestmark = [
 ]
 COMMAND = [sys.executable, "-c", "from psyctl_core.cli import main; main()"]
 BUILD = ("dataset.build.caa", "--source", "starter", "--prompter", "static", "--personality", "Openness,Extroversion",
-         "--limit-samples", "150", "--progress", "json")  # fmt: skip
+         "--limit-samples", "70", "--progress", "json")  # fmt: skip
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_run_that_waits_is_seen_stopped_and_taken_up(options, psyctl, tmp_path
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
         shown = psyctl("dataset.status", "out").stdout
-        assert "a batch, 0 of 449 done, since " in shown
+        assert "a batch, 0 of 209 done, since " in shown
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     finally:
@@ -60,22 +60,22 @@ def test_a_run_that_waits_is_seen_stopped_and_taken_up(options, psyctl, tmp_path
         process.communicate()
     assert process.returncode == 130, errors
     notes = [event["text"] for event in map(json.loads, errors.splitlines()) if event["event"] == "note"]
-    assert any(note.startswith("The batch batch_1 of 449 requests goes on at http://") for note in notes)
+    assert any(note.startswith("The batch batch_1 of 209 requests goes on at http://") for note in notes)
     assert not any("under way at a kill" in note for note in notes)
     left = psyctl("dataset.status", "out").stdout
-    assert "a batch of 449 requests is under way at http://" in left
+    assert "a batch of 209 requests is under way at http://" in left
     assert "(batch_1); the same command takes it up" in left
     for each in server._batches.values():
         each["looks"] = 1
     assert psyctl(*batch, "--output", "out", **key).returncode == 0
     assert set(server.log.answered.values()) == {1}
-    assert server.log.batches == [449]
+    assert server.log.batches == [209]
     assert "batch" not in psyctl("dataset.status", "out").stdout
     assert psyctl(*BUILD, *asked, "--output", "plain", **key).returncode == 0
     assert dataset(tmp_path / "out") == dataset(tmp_path / "plain")
     run = json.loads(next((tmp_path / "out").rglob("run.json")).read_text(encoding="utf-8"))
     assert run["statistics"]["lost_requests"] == 0
-    assert run["statistics"]["requests"] == 450
+    assert run["statistics"]["requests"] == 210
 
 
 def test_a_judge_asks_in_batches_of_its_own(options, psyctl, tmp_path):

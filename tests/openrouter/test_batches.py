@@ -10,7 +10,7 @@ import pytest
 from psyctl_core.budget import Budget
 from psyctl_core.components import BackendState, Context, RunFolder, UsesRunFolder
 from psyctl_core.errors import BackendError, UsageError
-from psyctl_openrouter import OpenAIConfig, OpenRouterConfig
+from psyctl_openrouter import OpenAIConfig, OpenRouterConfig, batches
 from psyctl_openrouter.backend import OpenAIBackend, OpenRouterBackend
 from psyctl_openrouter.batch_apis import PassingError
 from psyctl_openrouter.batch_book import Batch, BatchBook
@@ -37,6 +37,12 @@ class Kept:
 
     def _tell(self, text):
         self.told = text
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    """A tenth of the requests, and of the number that is worth a batch, as nothing here goes by their number."""
+    monkeypatch.setattr(batches, "SMALL", batches.SMALL // 10)
 
 
 @pytest.fixture
@@ -96,38 +102,38 @@ def plain(serve, connect, kind, asked, **script):
 
 @pytest.mark.parametrize("mishap", MISHAPS)
 def test_the_answers_are_the_same_and_each_is_paid_once(serve, connect, begin, ask, kind, mishap, kept):
-    asked = ask(450)
+    asked = ask(45)
     server = serve(batch_faults=[mishap], batch_looks=3)
     got = list(begin(server, kind).generate(asked))
     assert texts(got) == plain(serve, connect, kind, asked)
-    assert len(got) == 450
+    assert len(got) == 45
     assert set(server.log.answered.values()) == {1}
-    assert server.log.batches == ([449, 225] if mishap == "expired" else [449])  # one is asked first, to learn from
+    assert server.log.batches == ([44, 22] if mishap == "expired" else [44])  # one is asked first, to learn from
     assert cost(got) == pytest.approx(server.log.charged if kind == "openrouter" else 0)
     assert (kept.safe, kept.told) == (0, "")
 
 
 def test_a_batch_costs_half(serve, begin, ask):
-    whole, half = serve(), serve()
-    first = cost(begin(whole, "openrouter", batch=False).generate(ask(300)))
-    assert cost(begin(half, "openrouter").generate(ask(300))) == pytest.approx(first / 2, rel=0.01)
+    whole, half = (list(begin(serve(), "openrouter", batch=batch).generate(ask(30))) for batch in (False, True))
+    (first,) = (each for each in half if each.id == "0:neutral")  # asked by itself, to learn from
+    assert cost(half) == pytest.approx((cost(whole) + first.cost) / 2)
 
 
 def test_an_answer_that_tells_no_cost_is_booked_at_half_the_listed_price(serve, begin, ask):
     server = serve()
     backend = begin(server, "openrouter")
     server.script.priced = False
-    got = list(backend.generate(ask(300)))
+    got = list(backend.generate(ask(30)))
     prices = server.script.prompt_price, server.script.completion_price
     booked = [each for each in got if each.cost is not None]
-    assert len(booked) == 299
+    assert len(booked) == 29
     listed = sum(each.prompt_tokens * prices[0] + each.completion_tokens * prices[1] for each in booked)
     assert cost(booked) == pytest.approx(listed / 2)
 
 
 @pytest.mark.parametrize("fault", ["502=0.2", "502=1", "empty=0.2", "moderation=0.2xinf", "newlimit=1xinf"])
 def test_what_fails_in_a_batch_is_asked_by_itself_and_that_is_said_before(serve, connect, begin, ask, kind, fault):
-    asked = ask(300)
+    asked = ask(30)
     server = serve(faults=[fault])
     said = []
 
@@ -147,31 +153,31 @@ def test_what_fails_in_a_batch_is_asked_by_itself_and_that_is_said_before(serve,
     failed = sum(count for name, count in server.log.faults.items() if name.startswith("in a batch"))
     assert len(said) == bool(failed), "what is learnt from the first one is no fault of the others"
     for line, answered in said:
-        assert f"Of 299 requests in a batch {failed} came to nothing (" in line
-        assert answered <= 300 - failed, "it is said before anything is asked again"
+        assert f"Of 29 requests in a batch {failed} came to nothing (" in line
+        assert answered <= 30 - failed, "it is said before anything is asked again"
 
 
 def test_few_requests_are_not_worth_a_batch(serve, begin, ask, kind):
     server = serve()
-    assert len(list(begin(server, kind).generate(ask(199)))) == 199
+    assert len(list(begin(server, kind).generate(ask(19)))) == 19
     assert server.log.batches == []
 
 
 def test_a_batch_is_as_large_as_allowed_and_the_rest_is_asked_by_itself(serve, begin, ask, kind):
     server = serve()
-    got = list(begin(server, kind, batch_size=250).generate(ask(600)))
-    assert len({each.id for each in got}) == 600
-    assert server.log.batches == [250, 250]
+    got = list(begin(server, kind, batch_size=25).generate(ask(60)))
+    assert len({each.id for each in got}) == 60
+    assert server.log.batches == [25, 25]
     assert set(server.log.answered.values()) == {1}
 
 
 def test_many_requests_are_pulled_before_the_first_answer(serve, begin, ask, kind):
     pulled = []
     backend = begin(serve(), kind)
-    asked = iter(ask(2000))
+    asked = iter(ask(200))
     answers = backend.generate(pulled.append(request.id) or request for request in asked)
     next(answers)
-    assert len(pulled) == 2000
+    assert len(pulled) == 200
     answers.close()
 
 
@@ -197,7 +203,7 @@ def dies_at(backend, point):
 
 @pytest.mark.parametrize("point", ["before", "between", "after"])
 def test_a_process_that_ended_while_it_sent_a_batch_has_not_lost_it(serve, begin, ask, kind, point, kept):
-    server, asked = serve(batch_looks=2), ask(400)
+    server, asked = serve(batch_looks=2), ask(40)
     backend = begin(server, kind)
     dies_at(backend, point)
     got = []
@@ -206,40 +212,40 @@ def test_a_process_that_ended_while_it_sent_a_batch_has_not_lost_it(serve, begin
     backend.close()
     left = [request for request in asked if request.id not in texts(got)]
     rest = list(begin(server, kind).generate(left))
-    assert len(texts([*got, *rest])) == 400
+    assert len(texts([*got, *rest])) == 40
     assert set(server.log.answered.values()) == {1}
     assert len(server.log.batches) == 1
     assert kept.told == ""
 
 
 def test_answers_are_handed_over_from_the_book_even_if_the_server_has_forgotten_them(serve, begin, ask, kind):
-    server, asked = serve(), ask(400)
+    server, asked = serve(), ask(40)
     backend = begin(server, kind)
     answers = backend.generate(asked)
-    got = list(islice(answers, 100))
+    got = list(islice(answers, 10))
     answers.close()  # the last one that was handed over may or may not have been kept
     backend.close()
     server._batches.clear()
     server._files.clear()
     left = [request for request in asked if request.id not in texts(got[:-1])]
     rest = list(begin(server, kind).generate(left))
-    assert len(texts([*got, *rest])) == 400
+    assert len(texts([*got, *rest])) == 40
     assert set(server.log.answered.values()) == {1}
 
 
 def test_a_batch_that_is_under_way_is_taken_up_without_the_option_too(serve, begin, ask, kind, kept):
-    server, asked = serve(batch_looks=10**9), ask(300)
+    server, asked = serve(batch_looks=10**9), ask(30)
     backend = begin(server, kind)
     got = left_while_it_waits(backend, asked)
     assert len(got) == 1
-    assert "a batch of 299 requests is under way at http://" in kept.told
-    assert kept.safe == 299
+    assert "a batch of 29 requests is under way at http://" in kept.told
+    assert kept.safe == 29
     backend.close()
     for batch in server._batches.values():
         batch["looks"] = 1
     rest = list(begin(server, kind, batch=False).generate(asked[1:]))
-    assert len(rest) == 299
-    assert server.log.batches == [299]
+    assert len(rest) == 29
+    assert server.log.batches == [29]
     assert set(server.log.answered.values()) == {1}
 
 
@@ -260,9 +266,9 @@ def left_while_it_waits(backend, asked):
 def test_a_stop_leaves_the_batch_and_says_how_to_go_on_and_how_to_cancel(serve, begin, ask, kind, caplog):
     caplog.set_level(logging.INFO, "psyctl")
     server = serve(batch_looks=10**9)
-    left_while_it_waits(begin(server, kind), ask(300))
+    left_while_it_waits(begin(server, kind), ask(30))
     said = next(r.getMessage() for r in caplog.records if "goes on" in r.getMessage())
-    assert said.startswith("The batch batch_1 of 299 requests goes on at http://")
+    assert said.startswith("The batch batch_1 of 29 requests goes on at http://")
     assert ("/v1/batches/batch_1/cancel" if kind == "openai" else "documents no way to cancel") in said
 
 
@@ -274,9 +280,9 @@ def test_what_is_waited_for_is_told(serve, begin, ask, kind, monkeypatch):
     object.__setattr__(
         backend._batches._patience._timing, "sleep", lambda seconds: (seen.append(backend.state()), sleep(seconds))[1]
     )
-    list(backend.generate(ask(401)))
+    list(backend.generate(ask(41)))
     assert [state.waiting.partition(", since ")[0] for state in dict.fromkeys(seen)] == [
-        f"a batch, {done} of 400 done" for done in (100, 200, 300)
+        f"a batch, {done} of 40 done" for done in (10, 20, 30)
     ]
     assert backend.state() == BackendState("", 0)
 
@@ -285,7 +291,7 @@ def test_what_is_waited_for_is_told(serve, begin, ask, kind, monkeypatch):
 
 
 def test_where_nobody_can_tell_whether_a_batch_was_made_the_user_decides(serve, begin, ask, kept):
-    server, asked = serve(batch_faults=["orphan"], batch_list=False), ask(300)
+    server, asked = serve(batch_faults=["orphan"], batch_list=False), ask(30)
     got = []
     with pytest.raises(BackendError) as caught:
         got.extend(begin(server, "openrouter").generate(asked))
@@ -295,22 +301,22 @@ def test_where_nobody_can_tell_whether_a_batch_was_made_the_user_decides(serve, 
     with pytest.raises(BackendError, match="cannot be told"):  # and again
         list(begin(server, "openrouter").generate(asked[1:]))
     rest = list(begin(server, "openrouter", batch_orphan=f"{code(caught)}=batch_1").generate(asked[1:]))
-    assert len(texts([*got, *rest])) == 300
+    assert len(texts([*got, *rest])) == 30
     assert set(server.log.answered.values()) == {1}
 
 
 def test_a_user_may_have_it_sent_again(serve, begin, ask, caplog):
-    server, asked = serve(batch_faults=["unmade"], batch_list=False), ask(300)
+    server, asked = serve(batch_faults=["unmade"], batch_list=False), ask(30)
     with pytest.raises(BackendError, match="cannot be told") as caught:
         list(begin(server, "openrouter").generate(asked))
     rest = list(begin(server, "openrouter", batch_orphan=f"{code(caught)}=resubmit").generate(asked[1:]))
-    assert len(rest) == 299
-    assert server.log.batches == [298]
-    assert "A batch of 299 requests is given up, as told." in caplog.messages
+    assert len(rest) == 29
+    assert server.log.batches == [28]
+    assert "A batch of 29 requests is given up, as told." in caplog.messages
 
 
 def test_what_a_user_says_of_one_batch_does_not_hold_for_the_next(serve, begin, ask):
-    server, asked = serve(batch_faults=["unmade", "orphan"], batch_list=False), ask(300)
+    server, asked = serve(batch_faults=["unmade", "orphan"], batch_list=False), ask(30)
     with pytest.raises(BackendError, match="cannot be told") as first:
         list(begin(server, "openrouter").generate(asked))
     said = {"batch_orphan": f"{code(first)}=resubmit"}
@@ -321,25 +327,25 @@ def test_what_a_user_says_of_one_batch_does_not_hold_for_the_next(serve, begin, 
     assert code(second) != code(first)
     said = {"batch_orphan": f"{code(second)}=batch_1"}
     got.extend(begin(server, "openrouter", **said).generate(asked[1 + len(got) :]))
-    assert len(texts(got)) == 299
+    assert len(texts(got)) == 29
     assert set(server.log.answered.values()) == {1}
 
 
 def test_a_batch_that_is_gone_is_told_and_sent_again_only_when_told(serve, begin, ask, kind):
-    server, asked = serve(batch_faults=["gone"]), ask(300)
+    server, asked = serve(batch_faults=["gone"]), ask(30)
     got = []
     for _ in range(2):
-        with pytest.raises(BackendError, match="The batch batch_1 of 299 requests is gone") as caught:
+        with pytest.raises(BackendError, match="The batch batch_1 of 29 requests is gone") as caught:
             got.extend(begin(server, kind).generate(asked[len(got) :]))
-    assert server.log.batches == [299]
+    assert server.log.batches == [29]
     rest = list(begin(server, kind, batch_orphan=f"{code(caught)}=resubmit").generate(asked[1:]))
-    assert len(rest) == 299
-    assert server.log.batches == [299, 298]
+    assert len(rest) == 29
+    assert server.log.batches == [29, 28]
 
 
 def test_another_ones_batch_is_not_taken_for_ours(serve, begin, ask, kept):
-    server, asked = serve(batch_faults=["", "unmade"], batch_list=False), ask(300)
-    list(begin(server, "openrouter").generate(ask(400, max_tokens=32)))
+    server, asked = serve(batch_faults=["", "unmade"], batch_list=False), ask(30)
+    list(begin(server, "openrouter").generate(ask(40, max_tokens=32)))
     with pytest.raises(BackendError, match="cannot be told") as caught:
         list(begin(server, "openrouter").generate(asked))
     said = {"batch_orphan": f"{code(caught)}=batch_1"}
@@ -350,7 +356,7 @@ def test_another_ones_batch_is_not_taken_for_ours(serve, begin, ask, kept):
 
 @pytest.mark.parametrize("failures", [2, 3])
 def test_a_server_that_does_not_answer_for_a_while_is_waited_for(serve, begin, ask, kind, failures, kept):
-    server, asked = serve(), ask(300)
+    server, asked = serve(), ask(30)
     backend = begin(server, kind)
     look, left = backend._api.look, [PassingError("HTTP 502", 0.001)] * failures
 
@@ -369,8 +375,8 @@ def test_a_server_that_does_not_answer_for_a_while_is_waited_for(serve, begin, a
         assert caught.value.later
         assert "under way" in kept.told
         got.extend(begin(server, kind).generate(asked[1:]))
-    assert len(texts(got)) == 300
-    assert server.log.batches == [299]
+    assert len(texts(got)) == 30
+    assert server.log.batches == [29]
 
 
 @pytest.mark.parametrize(
@@ -378,13 +384,13 @@ def test_a_server_that_does_not_answer_for_a_while_is_waited_for(serve, begin, a
     [
         ("failed", "The batch batch_1 failed: The provided model is not supported by the Batch API.", 0),
         ("empty", "The batch batch_1 is expired without a single answer.", 0),
-        ("cancelled", "The batch batch_1 was cancelled: 149 of 299 requests are kept.", 149),
+        ("cancelled", "The batch batch_1 was cancelled: 14 of 29 requests are kept.", 14),
     ],
 )
 def test_what_the_user_must_decide_ends_the_run_and_the_next_one_goes_on(
     serve, begin, ask, kind, fault, words, kept_answers
 ):
-    server, asked = serve(batch_faults=[fault]), ask(300)
+    server, asked = serve(batch_faults=[fault]), ask(30)
     got = []
     with pytest.raises(BackendError) as caught:
         taken(begin(server, kind).generate(asked), got)
@@ -393,14 +399,14 @@ def test_what_the_user_must_decide_ends_the_run_and_the_next_one_goes_on(
     assert len(got) == 1 + kept_answers
     left = [request for request in asked if request.id not in texts(got)]
     rest = list(begin(server, kind).generate(left))
-    assert len(texts([*got, *rest])) == 300
+    assert len(texts([*got, *rest])) == 30
     assert set(server.log.answered.values()) == {1}
 
 
 def test_a_key_without_batches_is_told_another_way_to_half_the_price(serve, begin, ask, kept):
     server = serve(batch_places=[])
     with pytest.raises(BackendError) as caught:
-        list(begin(server, "openrouter").generate(ask(300)))
+        list(begin(server, "openrouter").generate(ask(30)))
     assert caught.value.message == "OpenRouter takes no batches from this key: Not found."
     assert "--openrouter-service-tier flex" in caught.value.hint
     assert kept.told == ""
@@ -409,18 +415,18 @@ def test_a_key_without_batches_is_told_another_way_to_half_the_price(serve, begi
 @pytest.mark.parametrize("place", ["/api/beta/batches", "/api/v1/batches"])
 def test_openrouters_batches_are_found_at_either_address(serve, begin, ask, place):
     server = serve(batch_places=[place], batch_faults=["orphan"])
-    assert len(list(begin(server, "openrouter").generate(ask(300)))) == 300
+    assert len(list(begin(server, "openrouter").generate(ask(30)))) == 30
     assert set(server.log.answered.values()) == {1}
 
 
 def test_a_model_that_takes_batches_under_another_name_is_asked_so(serve, begin, ask):
     server = serve(batch_variant=True)
-    assert len(list(begin(server, "openrouter").generate(ask(300)))) == 300
-    assert server.log.batches == [299]
+    assert len(list(begin(server, "openrouter").generate(ask(30)))) == 30
+    assert server.log.batches == [29]
 
 
 def test_a_batch_at_another_address_is_not_forgotten(serve, begin, ask, kind):
-    server, asked = serve(batch_looks=10**9), ask(300)
+    server, asked = serve(batch_looks=10**9), ask(30)
     left_while_it_waits(begin(server, kind), asked)
     with pytest.raises(BackendError, match="another address is asked") as caught:
         list(begin(serve(), kind).generate(asked[1:]))
@@ -431,30 +437,30 @@ def test_a_batch_at_another_address_is_not_forgotten(serve, begin, ask, kind):
 
 
 def test_a_batch_is_cut_to_what_the_budget_allows(serve, begin, ask):
-    server, asked = serve(), ask(2000)
-    limit = 0.02
+    server, asked = serve(), ask(200)
+    limit = 0.002
     budget = Budget(limit)
     got = []
-    with pytest.raises(BackendError, match=r"The budget of \$0.02 is reached"):
+    with pytest.raises(BackendError, match=r"The budget of \$0.002 is reached"):
         taken(begin(server, "openrouter", budget=budget).generate(asked), got)
-    assert 200 <= server.log.batches[0] < 1999
+    assert 20 <= server.log.batches[0] < 199
     assert server.log.charged == pytest.approx(cost(got)) == pytest.approx(budget.spent)
     assert 0.9 * limit < server.log.charged <= limit
 
 
 def test_what_an_earlier_process_sent_is_set_aside(serve, begin, ask):
-    server, asked = serve(batch_looks=10**9), ask(1300)
-    left_while_it_waits(begin(server, "openrouter"), asked[:1000])
+    server, asked = serve(batch_looks=10**9), ask(130)
+    left_while_it_waits(begin(server, "openrouter"), asked[:100])
     for batch in server._batches.values():
         batch["looks"] = 1
     budget = Budget(0.0001)  # less than what is under way may cost
     backend = begin(server, "openrouter", budget=budget)
     assert budget.reserve(1e-9) is None
-    got = list(backend.generate(asked[1:1000]))
-    assert len(got) == 999
+    got = list(backend.generate(asked[1:100]))
+    assert len(got) == 99
     with pytest.raises(BackendError, match="The budget"):
-        list(backend.generate(asked[1000:]))
-    assert server.log.batches == [999]
+        list(backend.generate(asked[100:]))
+    assert server.log.batches == [99]
 
 
 def test_half_of_the_price_is_estimated_and_that_it_may_take_a_day(serve, connect, ask, caplog):
@@ -492,7 +498,7 @@ def test_a_batch_goes_to_one_server():
 
 def test_without_a_run_it_is_asked_as_without_batches(serve, connect, ask, caplog):
     server = serve()
-    assert len(list(connect(server, batch=True).generate(ask(300)))) == 300
+    assert len(list(connect(server, batch=True).generate(ask(30)))) == 30
     assert server.log.batches == []
     assert "Batches have no effect here: there is no run to keep them in." in caplog.messages
 
