@@ -142,7 +142,7 @@ def _changed(row: dict[str, Any], changes: list[tuple[tuple, Any]]) -> dict[str,
 
 
 @pytest.mark.slow
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_row_gives_a_valid_scenario_or_a_reason(example, data):
     """A shape recognised by good rows meets rows in which anything is missing, null, or something else."""
@@ -176,6 +176,6 @@ def test_recognising_never_fails_and_what_is_recognised_can_be_read(rows):
 
 def test_a_huge_value_takes_no_time(example):
     match = recognise(Sample.of(example.rows))
-    for huge in ("a b " * 1_000_000, ["x"] * 100_000, "[" + "'a' " * 200_000 + "]", math.inf):
+    for huge in ("a b " * 250_000, ["x"] * 50_000, "[" + "'a' " * 50_000 + "]", math.inf):
         row = {**example.rows[0], match.columns[-1]: huge}
         check(to_scenario(match.read([row] if match.group else row), 0))

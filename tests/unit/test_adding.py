@@ -109,6 +109,13 @@ def test_a_stopped_traits_answers_outlive_a_trait_that_is_finished_alone(run, tm
     assert not list((tmp_path / "out").rglob("journal.sqlite*"))
 
 
+@pytest.fixture
+def whole(run, tmp_path):
+    """A run that nothing befalls, once for all examples."""
+    three = "Extroversion, Openness, Neuroticism"
+    return run(three, limit_samples=15, output=tmp_path / "whole", backend=backend())
+
+
 @pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
@@ -123,13 +130,14 @@ def test_a_stopped_traits_answers_outlive_a_trait_that_is_finished_alone(run, tm
     block=st.sampled_from([0, 4]),
     interval=st.sampled_from([1, 3, 100]),
 )
-def test_in_whatever_order_traits_are_added_and_stopped_it_ends_the_same(run, tmp_path_factory, calls, block, interval):
-    three = "Extroversion, Openness, Neuroticism"
-    whole = run(three, limit_samples=15, output=tmp_path_factory.mktemp("whole"), backend=backend())
+def test_in_whatever_order_traits_are_added_and_stopped_it_ends_the_same(
+    run, whole, tmp_path_factory, calls, block, interval
+):
+    three = ["Extroversion", "Openness", "Neuroticism"]
     output = tmp_path_factory.mktemp("parts")
     answered: list[str] = []
     limits = sorted(limit for _, limit, _ in calls)  # with a lower one after a higher one answers may be given up
-    for (traits, _, dies), limit in zip([*calls, (three.split(", "), 15, None)], [*limits, 15], strict=True):
+    for (traits, _, dies), limit in zip([*calls, (three, 15, None)], [*limits, 15], strict=True):
         asked = backend(dies_after=dies, block=block)
         try:
             run(", ".join(traits), limit_samples=limit, output=output, backend=asked, checkpoint_interval=interval)

@@ -6,6 +6,7 @@ A finished dataset is judged into a new file, and a judge is compared with a per
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import random
@@ -116,6 +117,18 @@ def test_thirty_kills_judge_nothing_twice_and_end_with_the_same_bytes(run, tmp_p
     assert end.lines == whole.lines
 
 
+@pytest.fixture
+def usual(run, tmp_path):
+    """A run whose answers come as they come, once for all examples of the same traits."""
+
+    @functools.cache
+    def of(traits):
+        backend = FakeBackend(answer=both)
+        return run(traits, output=tmp_path / f"whole {traits}", judge=rubric(), backend=backend, limit_samples=5)
+
+    return of
+
+
 @pytest.mark.slow
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
@@ -123,10 +136,9 @@ def test_thirty_kills_judge_nothing_twice_and_end_with_the_same_bytes(run, tmp_p
     judge_block=st.sampled_from([None, 0, 4]), traits=st.sampled_from(["Extroversion", "Extroversion, Openness"]),
 )  # fmt: skip
 def test_the_order_in_which_answers_and_verdicts_come_changes_nothing(
-    run, tmp_path_factory, in_flight, seed, block, judge_block, traits
+    run, usual, tmp_path_factory, in_flight, seed, block, judge_block, traits
 ):
-    whole = run(traits, output=tmp_path_factory.mktemp("a"), judge=rubric(), backend=FakeBackend(answer=both),
-                limit_samples=5)  # fmt: skip
+    whole = usual(traits)
     backend = FakeBackend(answer=both, in_flight=in_flight, order_seed=seed, block=block)
     other = {} if judge_block is None else {"judge_backend": FakeBackend(answer=noisy, block=judge_block)}
     again = run(traits, output=tmp_path_factory.mktemp("b"), judge=rubric(), backend=backend, limit_samples=5, **other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from itertools import accumulate
@@ -74,6 +75,17 @@ def test_an_exhausted_source_is_not_read_again(run):
     assert len(again.lines) == 4
 
 
+@pytest.fixture
+def undisturbed(run, tmp_path):
+    """The run that nothing befalls, once for all examples of the same traits."""
+
+    @functools.cache
+    def of(traits):
+        return run(traits, limit_samples=12, output=tmp_path / f"whole {traits}", backend=FakeBackend(answer=sometimes))
+
+    return of
+
+
 @pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
@@ -85,11 +97,9 @@ def test_an_exhausted_source_is_not_read_again(run):
     traits=st.sampled_from(["Extroversion", "Extroversion, Openness"]),
 )
 def test_stopped_anywhere_it_ends_as_if_undisturbed(
-    run, tmp_path_factory, stops, block, interval, torn, drop_checkpoint, traits
+    run, undisturbed, tmp_path_factory, stops, block, interval, torn, drop_checkpoint, traits
 ):
-    whole = run(
-        traits, limit_samples=12, output=tmp_path_factory.mktemp("whole"), backend=FakeBackend(answer=sometimes)
-    )
+    whole = undisturbed(traits)
     output = tmp_path_factory.mktemp("stopped")
     options = {"limit_samples": 12, "output": output, "checkpoint_interval": interval}
     answered: set[str] = set()
