@@ -39,6 +39,9 @@ MAX_REFUSED_IN_A_ROW = 20
 OTHERS_WAIT = 0.05
 """Seconds after which to look again whether another server than the one that refused a request has room."""
 
+LOOK_SECONDS = 0.25
+"""How long is waited at a time: Ctrl-C takes effect behind it."""
+
 
 class _Drained(Exception):  # noqa: N818 - not an error: it ends a run in place of one
     """The user wants to stop."""
@@ -226,7 +229,7 @@ class Flow:
         """The next result, or ``None`` when it is time to look whether something can be sent."""
         now = self._timing.clock()
         self._tell(run, now)
-        pause = max(0.0, min(wake - now, 1.0))  # now and then for the notes, and for Ctrl-C on Windows
+        pause = max(0.0, min(wake - now, LOOK_SECONDS))
         if not run.in_flight:
             self._timing.sleep(pause)
             return None
