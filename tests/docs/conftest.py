@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -177,8 +177,24 @@ def _held() -> Iterator[SimpleNamespace]:
     from psyctl_hf import generation, loading
     from psyctl_hf.locate import locate
 
+    class Remembering(generation.Generator):
+        """What was answered is kept: pages ask for the same answers to the same scenes."""
+
+        def __init__(self, *settings):
+            super().__init__(*settings)
+            self._answered = {}
+
+        def flows(self):
+            return False  # so that requests come by here
+
+        def generate(self, asked, rows):
+            known, keys = self._answered, {request.id: replace(request, id="") for request, _ in asked}
+            new = [each for each in asked if keys[each[0].id] not in known]
+            known |= {keys[answer.id]: answer for answer in super().generate(new, rows)} if new else {}
+            yield from (replace(known[key], id=id) for id, key in keys.items())
+
     read = loading.load(locate("embedded"), torch.device("cpu"), "float32")
-    yield SimpleNamespace(read=read, hf=cache(generation.Generator), openvino=cache(backend._pipeline))
+    yield SimpleNamespace(read=read, hf=cache(Remembering), openvino=cache(backend._pipeline))
     gc.unfreeze()
 
 

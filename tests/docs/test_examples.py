@@ -10,21 +10,28 @@ from pathlib import Path
 import pytest
 
 FEWER = {
-    "steering.measure": ["--controls", "2", "--doses=-0.1,0,0.1", "--items", "pairs", "--layer", "-1"],
+    "steering.measure": [
+        "--controls",
+        "2",
+        "--doses=-0.1,0,0.1",
+        "--items",
+        "pairs",
+        "--layer",
+        "-1",
+        "--dtype",
+        "auto",
+    ],
     "steering.try": ["--max-tokens", "8"],
 }
 """What makes a command quick whose options have much to do by default."""
 
-SHORT = {"--limit-samples ": " --max-tokens 24", "limit-samples: ": "\nmax-tokens: 24"}
-"""How the length of an answer stands behind a number of pairs: typed, and in a recipe."""
-
 
 def with_fewer_pairs(text: str) -> str:
-    """The same text asking for a twentieth of the pairs, held-out ones too, and for two at least, of short answers."""
+    """The same text asking for two pairs, or three instead of sixty and more, and for one that is held out."""
 
     def fewer(match: re.Match[str]) -> str:
         name, number = match.groups()
-        return f"{name}{max(2, int(number) // 20)}{SHORT.get(name, '')}"
+        return f"{name}{1 if name.startswith(('held', '--held')) else 3 if int(number) >= 60 else 2}"
 
     return re.sub(r"((?:--|\b)(?:limit.samples|held.out)(?: |=|: ))(\d+)(?![\d.])", fewer, text)
 
@@ -48,9 +55,10 @@ def measured_on_less(monkeypatch):
     pytest.importorskip("torch", reason="the extra 'hf' is not installed")
     from psyctl_steering import damage, measuring
 
-    texts, factors = damage.neutral_texts, measuring.factors
+    texts, factors, answers = damage.neutral_texts, measuring.factors, measuring.answers
     monkeypatch.setattr(damage, "neutral_texts", lambda lent: texts(lent)[:1])
     monkeypatch.setattr(measuring, "SAYS", measuring.SAYS[:1])
+    monkeypatch.setattr(measuring, "answers", lambda *given, **options: answers(*given, **{**options, "max_tokens": 8}))
     monkeypatch.setattr(measuring, "factors", lambda: {name: each[:2] for name, each in factors().items()})
 
 
