@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import logging
 from collections.abc import Iterable, Iterator
@@ -86,9 +85,11 @@ class HfBackend(InferenceBackend):
     def close(self) -> None:
         """Free the model."""
         if self._generator is not None:
+            from psyctl_hf.generation import free_memory
+
             self._generator.close()
-        self._generator = None
-        gc.collect()
+            self._generator = None
+            free_memory()
 
     def _loaded(self) -> Generator:
         if self._generator is None:
@@ -107,6 +108,8 @@ class HfBackend(InferenceBackend):
         Raises:
             BackendError: Not even one prompt fits.
         """
+        from psyctl_hf.generation import free_memory
+
         generator = self._loaded()
         flows = generator.flows()
         while True:
@@ -142,7 +145,7 @@ class HfBackend(InferenceBackend):
                 self._most_rows, self._calm = rows // 2, 0
                 self._patience *= 2
             if intake.is_open:  # not before: the error's frames hold what the failed batch held
-                generator.free_memory()
+                free_memory()
         self._grow()
 
     def _grow(self) -> None:

@@ -91,8 +91,9 @@ class OpenVinoBackend(InferenceBackend):
 
     def close(self) -> None:
         """Free the model."""
-        self._pipeline = self._prompts = None
-        gc.collect()
+        if self._pipeline is not None:
+            self._pipeline = self._prompts = None
+            gc.collect()
 
     def _load(self) -> None:
         if self._pipeline is None:

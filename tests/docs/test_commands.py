@@ -28,6 +28,11 @@ def app():
 
 
 @cache
+def names():
+    return [found.command.name for found in discover().commands()]
+
+
+@cache
 def command_line():
     return get_command(app())
 
@@ -39,7 +44,7 @@ def reached(config, **settings):
 @pytest.fixture(autouse=True)
 def _typed(monkeypatch):
     """The commands of built-in plugins are made as if they were typed: of others only the names are known."""
-    monkeypatch.setattr("sys.argv", ["psyctl", *(found.command.name for found in discover().commands())])
+    monkeypatch.setattr("sys.argv", ["psyctl", *names()])
 
 
 @pytest.fixture
