@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import logging
 from collections.abc import Iterable, Iterator
@@ -85,11 +86,9 @@ class HfBackend(InferenceBackend):
     def close(self) -> None:
         """Free the model."""
         if self._generator is not None:
-            from psyctl_hf.generation import free_memory
-
             self._generator.close()
-            self._generator = None
-            free_memory()
+        self._generator = None
+        gc.collect()
 
     def _loaded(self) -> Generator:
         if self._generator is None:
@@ -108,8 +107,6 @@ class HfBackend(InferenceBackend):
         Raises:
             BackendError: Not even one prompt fits.
         """
-        from psyctl_hf.generation import free_memory
-
         generator = self._loaded()
         flows = generator.flows()
         while True:
@@ -145,7 +142,7 @@ class HfBackend(InferenceBackend):
                 self._most_rows, self._calm = rows // 2, 0
                 self._patience *= 2
             if intake.is_open:  # not before: the error's frames hold what the failed batch held
-                free_memory()
+                generator.free_memory()
         self._grow()
 
     def _grow(self) -> None:

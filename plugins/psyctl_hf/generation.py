@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Yields
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -60,13 +59,8 @@ class Generator:
             self._check(located.name)
             self._reach = reach(self._model)
         self._pads: bool | None = None
+        self._texts = self._tokenizer.batch_decode([[i] for i in range(len(self._tokenizer))])
         self._ends: dict[tuple[str, ...], torch.Tensor] = {}
-
-    @cached_property
-    def _texts(self) -> list[str]:
-        """The text of each token."""
-        texts: list[str] = self._tokenizer.batch_decode([[i] for i in range(len(self._tokenizer))])
-        return texts
 
     @property
     def description(self) -> str:
@@ -363,10 +357,17 @@ class Generator:
         return ""
 
     def close(self) -> None:
-        """Stop what runs beside this thread."""
+        """Stop what runs beside this thread and free its memory."""
         if self._paged is not None:
             self._paged.close()
             self._paged = None
+        self.free_memory()
+
+    def free_memory(self) -> None:
+        """Give back what a failed batch held."""
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _own_ends(self) -> list[int]:
         own = self._model.generation_config.eos_token_id
@@ -382,12 +383,6 @@ class Generator:
             mask[[i for i in [*self._eos, *self._control] if i < size]] = True
             self._ends[stop] = mask.to(self._device)
         return self._ends[stop]
-
-
-def free_memory() -> None:
-    """Give back what nobody holds any more: a failed batch, or a model."""
-    gc.collect()
-    torch.cuda.empty_cache()  # does nothing without one
 
 
 def _some(
