@@ -187,6 +187,9 @@ def _held() -> Iterator[SimpleNamespace]:
         def flows(self):
             return False  # so that requests come by here
 
+        def close(self):
+            pass  # the next command answers with it
+
         def generate(self, asked, rows):
             known, keys = self._answered, {request.id: replace(request, id="") for request, _ in asked}
             new = [each for each in asked if keys[each[0].id] not in known]
