@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import logging
 from collections.abc import Iterable, Iterator
@@ -52,7 +51,7 @@ class HfBackend(InferenceBackend):
         self._config = config
         self._located = locate(config.model)
         self._generator: Generator | None = None
-        self._most_in_flow = LEAST_IN_FLOW
+        self._most_in_flow = config.batch_size or 0
         self._most_rows = 0
         self._calm = 0
         self._patience = PATIENCE
@@ -88,7 +87,6 @@ class HfBackend(InferenceBackend):
         if self._generator is not None:
             self._generator.close()
         self._generator = None
-        gc.collect()
 
     def _loaded(self) -> Generator:
         if self._generator is None:
@@ -97,7 +95,6 @@ class HfBackend(InferenceBackend):
             log.info("Loading %s", self._located.name)
             self._generator = Generator(self._located, self._config)
             log.info("Loaded %s: %s", self._located.name, self._generator.description)
-            self._most_in_flow = self._config.batch_size or max(LEAST_IN_FLOW, int(self.speed() * SECONDS_IN_FLOW))
             self.block = 0 if self._generator.flows() else BLOCK
         return self._generator
 
@@ -109,6 +106,8 @@ class HfBackend(InferenceBackend):
         """
         generator = self._loaded()
         flows = generator.flows()
+        if flows and not self._most_in_flow:
+            self._most_in_flow = max(LEAST_IN_FLOW, int(self.speed() * SECONDS_IN_FLOW))
         while True:
             asked = intake.begin(self._most_in_flow if flows else None)
             yield from intake.refused()

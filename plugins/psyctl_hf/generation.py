@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Yields
 from dataclasses import replace
@@ -48,6 +49,7 @@ class Generator:
         self._penalty = loading.pick_penalty(config.repetition_penalty, self._model)
         self._paged: paged.Paged | None = None
         self._can_page = True
+        self._is_lent = False
         self._told = ""
         self._control = chat.end_tokens(self._tokenizer)
         self._eos = self._own_ends()
@@ -69,6 +71,7 @@ class Generator:
 
     def lend(self, located: Located) -> LentModel:
         """The model and tokenizer for whoever computes with them directly."""
+        self._is_lent = True
         name, fingerprint = located.name, located.fingerprint
         return LentModel(name, fingerprint, self._model, self._tokenizer, self.encode, self._longest)
 
@@ -267,7 +270,8 @@ class Generator:
         except paged.PagingError as error:
             log.warning("Continuous batching failed (%s): going on without it.", error)
             self._can_page = False
-            self.close()
+            self._end_paging()
+            self.free_memory()
             yield from _some(self._in_reach, list(left), requests, prompts, rows)
 
     def _in_reach(
@@ -357,15 +361,21 @@ class Generator:
         return ""
 
     def close(self) -> None:
-        """Stop what runs beside this thread and free its memory."""
+        """Stop what runs beside this thread and let go of the model; nothing is answered afterwards."""
+        self._end_paging()
+        model, self._model = weakref.ref(self._model), None
+        # What it was lent to holds it still, so looking for circles would free nothing.
+        self.free_memory(collect=model() is not None and not self._is_lent)
+
+    def _end_paging(self) -> None:
         if self._paged is not None:
             self._paged.close()
             self._paged = None
-        self.free_memory()
 
-    def free_memory(self) -> None:
-        """Give back what a failed batch held."""
-        gc.collect()
+    def free_memory(self, *, collect: bool = True) -> None:
+        """Give back what a failed batch or a model held; ``collect`` what refers to itself, which takes a moment."""
+        if collect:
+            gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 

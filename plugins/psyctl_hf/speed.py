@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ def requests_a_second(model: Any, device: torch.device, rows: int) -> float:
     return float(1.0 / (reading + stepping))
 
 
+@cache
 def _operations_a_second(device: torch.device, dtype: torch.dtype) -> float:
     size = SIZE.get(device.type, SIZE_ELSEWHERE)
     one = torch.ones(size, size, device=device, dtype=dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from functools import cache
 from statistics import fmean, stdev
 
 Z = 1.959964
@@ -18,6 +19,9 @@ FEW = 10
 
 DRAWS = 1000
 """Bootstrap samples."""
+
+STEPS = 2000
+"""In which Student's distribution is integrated."""
 
 Interval = tuple[float, float]
 
@@ -93,12 +97,17 @@ def chance(value: float, controls: Sequence[float]) -> float:
     return student(deviations(value, controls) / math.sqrt(1 + 1 / n), n - 1)
 
 
-def student(t: float, freedom: int, steps: int = 2000) -> float:
+def student(t: float, freedom: int) -> float:
     """The upper tail of Student's distribution, integrated over the angle whose tangent is t / sqrt(freedom)."""
+    return _area(math.atan(t / math.sqrt(freedom)), freedom) / _whole(freedom)
 
-    def area(low: float, high: float) -> float:
-        width = (high - low) / steps
-        return width * math.fsum(math.cos(low + (i + 0.5) * width) ** (freedom - 1) for i in range(steps))
 
-    angle = math.atan(t / math.sqrt(freedom))
-    return area(angle, math.pi / 2) / area(-math.pi / 2, math.pi / 2)
+def _area(low: float, freedom: int) -> float:
+    """From an angle to a right one."""
+    width = (math.pi / 2 - low) / STEPS
+    return width * math.fsum(math.cos(low + (i + 0.5) * width) ** (freedom - 1) for i in range(STEPS))
+
+
+@cache
+def _whole(freedom: int) -> float:
+    return _area(-math.pi / 2, freedom)

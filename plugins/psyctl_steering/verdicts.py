@@ -53,8 +53,9 @@ def verdict(
     why = f"effect {found:+.3f} ({interval[0]:+.3f} to {interval[1]:+.3f}), {told} vectors at the same damage"
     if items < FEW:
         return Verdict("too few items to tell", f"{counted(items, 'item')}; {why}")
-    ahead = max(chance(found, each) for each in controls.values()) <= level and interval[0] > 0
-    behind = max(chance(-found, [-one for one in each]) for each in controls.values()) <= level and interval[1] < 0
+    # The interval first: a chance is an integral.
+    ahead = interval[0] > 0 and all(chance(found, each) <= level for each in controls.values())
+    behind = interval[1] < 0 and all(chance(-found, [-one for one in each]) <= level for each in controls.values())
     if (ahead or behind) and repeated > REPEATS:
         return Verdict("too damaged", f"{why}, but {repeated:.0%} more of what it writes repeats itself")
     return Verdict("works" if ahead else "backwards" if behind else "within the noise", why)
