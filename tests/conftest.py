@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import pytest
 from filelock import FileLock
 
 from psyctl_core import Report, build_caa
+from psyctl_core.cli import main
 from psyctl_core.components import API_VERSION
 from psyctl_core.testing import FakeBackend, FakeSource
 
@@ -265,6 +267,34 @@ def psyctl_inference_backends():
 def fakes(install: Callable[..., None]) -> None:
     """Install a plugin with a source and a backend ``fakes``, for commands that a program of its own runs."""
     install("psyctl-fakes", FAKES)
+
+
+@pytest.fixture
+def typed_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Type ``psyctl ...`` as the fixture ``psyctl`` does, but in this process.
+
+    For commands that compute with a model: its libraries take seconds to import, and here they are imported once.
+    """
+
+    def typed(*arguments: str) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        before = signal.getsignal(signal.SIGTERM)
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            patch.setenv("COLUMNS", "200")
+            patch.setattr(sys, "argv", ["psyctl", *arguments])
+            try:
+                main()
+            except SystemExit as end:
+                code = int(end.code or 0)
+            finally:
+                signal.signal(signal.SIGTERM, before)
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, code, out, err)
+
+    return typed
 
 
 TEMPLATE = (

@@ -31,10 +31,12 @@ class Neutral:
         self._passes = passes
         self._texts = neutral_texts(lent)
         self._batches = passes.prepared([self._texts])
-        self._base: dict[tuple[int, ...], torch.Tensor] = {}
+        self._base: dict[tuple[int, ...], tuple[torch.Tensor, torch.Tensor]] = {}
         width = lent.model.config.get_text_config().hidden_size
         for batch, logits, scale in passes.logits(self._batches, torch.zeros(1, width)):
-            self._base[batch.numbers] = logits[0] - scale[0, ..., None]
+            base = logits[0] - scale[0, ..., None]
+            likely = base.exp()
+            self._base[batch.numbers] = likely, -(likely * base).sum(-1)
 
     def costs(self, directions: torch.Tensor) -> tuple[list[float], list[float]]:
         """What each direction costs.
@@ -54,9 +56,8 @@ class Neutral:
             at = done.get(batch.numbers, 0)
             rows = slice(at, at + len(logits))
             done[batch.numbers] = rows.stop
-            base = self._base[batch.numbers]
-            expected = torch.einsum("ntv,dntv->dnt", base.exp(), logits)
-            entropy = -(base.exp() * base).sum(-1)
+            likely, entropy = self._base[batch.numbers]
+            expected = torch.einsum("ntv,dntv->dnt", likely, logits)
             divergence[rows] += (scale - expected - entropy).sum((1, 2)).cpu()
             wanted = torch.tensor([[t[0] for t in self._texts[number].wanted] for number in batch.numbers])
             picked = logits.gather(-1, wanted.to(logits.device)[None, ..., None].expand(len(logits), -1, -1, -1))[

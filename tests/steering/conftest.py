@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,15 +29,31 @@ def pairs_of(number: int) -> list[CaaRecord]:
     return records
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def records() -> list[CaaRecord]:
     """Twelve pairs."""
     return pairs_of(12)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def lent(tiny_model: Path) -> Iterator[LentModel]:
-    """The tiny model in float32, as the backend hf lends it."""
+    """The tiny model in float32, as the backend hf lends it; who changes it takes a copy."""
     pytest.importorskip("torch", reason="the extra 'hf' is not installed")
     with lent_model(str(tiny_model), options={"device": "cpu", "dtype": "float32"}) as found:
         yield found
+
+
+@pytest.fixture
+def own(lent: LentModel) -> LentModel:
+    """A copy of it for a test that changes the model."""
+    return dataclasses.replace(lent, model=copy.deepcopy(lent.model))
+
+
+@pytest.fixture
+def measured_on_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have steering measured on one passage of neutral text and one prompt: what is measured else is the point."""
+    from psyctl_steering import damage, measuring
+
+    texts = damage.neutral_texts
+    monkeypatch.setattr(damage, "neutral_texts", lambda lent: texts(lent)[:1])
+    monkeypatch.setattr(measuring, "SAYS", measuring.SAYS[:1])

@@ -136,16 +136,16 @@ def test_help_loads_no_model_library_and_makes_no_folder(psyctl, tmp_path):
 
 
 @pytest.mark.slow
-def test_typed_in_a_shell(psyctl, run, tiny_model, tmp_path):
+def test_what_is_typed_and_what_is_logged_and_wrong_is_shown(typed_here, run, tiny_model, tmp_path):
     run(limit_samples=10)
     typed = ["extract.steering", "--model", str(tiny_model), "--dataset", "out", "--output", "v.safetensors"]
-    ended = psyctl(*typed, "--layer", "1", "--layer", "model.layers[0].mlp.down_proj")
+    ended = typed_here(*typed, "--layer", "1", "--layer", "model.layers[0].mlp.down_proj")
     assert ended.returncode == 0, ended.stderr
     assert list(SteeringVector.load(tmp_path / "v.safetensors").directions) == [
         "model.layers[0].mlp.down_proj", "model.layers[1]",
     ]  # fmt: skip
     assert "Warning: A direction of 10 pairs" in ended.stderr, "what is logged is shown"
-    wrong = psyctl(*typed, "--layer", "model.layers[*].mpl")
+    wrong = typed_here(*typed, "--layer", "model.layers[*].mpl")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "Error: The model has no layer 'model.layers[*].mpl'.\nNear names: " in wrong.stderr
     assert "Traceback" not in wrong.stderr

@@ -183,13 +183,13 @@ def test_bipo_makes_held_out_positive_answers_likelier_and_is_repeatable(lent, r
     assert not any(module._forward_hooks for module in lent.model.modules())
 
 
-def test_bipo_reads_answers_however_late_they_stand(lent, records):
+def test_bipo_reads_answers_however_late_they_stand(own, records):
     """An answer behind 500 tokens and one before them have the same part in the loss."""
-    answers = readings_of(lent, records[:2], "answer-mean")
+    answers = readings_of(own, records[:2], "answer-mean")
     late = [[dataclasses.replace(r, ids=[9] * 440 + r.ids, start=r.start + 440) for r in rows] for rows in answers]
     for pairs in (answers, late):
         direction = torch.zeros(32, requires_grad=True)
-        loss = bipo._each_loss(lent.model, BLOCKS[0], direction, [bipo._Pair(rows, 0.0) for rows in pairs], [1.0, 1.0])
+        loss = bipo._each_loss(own.model, BLOCKS[0], direction, [bipo._Pair(rows, 0.0) for rows in pairs], [1.0, 1.0])
         loss.sum().backward()
         assert direction.grad.norm() > 0
 

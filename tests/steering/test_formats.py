@@ -153,12 +153,12 @@ def test_repeng_reads_the_file_and_steers_as_ours_does(lent, tmp_path, monkeypat
 
 
 @pytest.mark.slow
-def test_the_command_says_what_to_run_next(psyctl, vector, tmp_path):
+def test_the_command_says_what_to_run_next(typed_here, vector, tmp_path):
     vector.save(tmp_path / "v.safetensors")
-    ended = psyctl("vector.export", "v.safetensors", "--to", "gguf", "--output", "v.gguf")
+    ended = typed_here("vector.export", "v.safetensors", "--to", "gguf", "--output", "v.gguf")
     assert ended.returncode == 0, ended.stderr
     assert "Wrote v.gguf" in ended.stdout
     assert "Next: llama-cli -m MODEL.gguf --control-vector-scaled v.gguf:" in ended.stdout
-    wrong = psyctl("vector.export", "v.safetensors", "--to", "onnx", "--output", "v.gguf")
+    wrong = typed_here("vector.export", "v.safetensors", "--to", "onnx", "--output", "v.gguf")
     assert wrong.returncode == 2
     assert "persona-vectors (one .pt file" in wrong.stderr

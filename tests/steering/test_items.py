@@ -10,14 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra 'hf' is not installed")
 
-from psyctl_core import SourceError, UsageError, lent_model, schema  # noqa: E402
+from psyctl_core import SourceError, UsageError, schema  # noqa: E402
 from psyctl_steering import items  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def lent(tiny_model):
-    with lent_model(str(tiny_model), options={"device": "cpu", "dtype": "float32"}) as found:
-        yield found
 
 
 def test_the_questionnaire_has_its_120_items_with_their_keys():

@@ -34,7 +34,7 @@ def dataset(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_dataset_is_measured_and_the_report_shows_it(psyctl, tiny_model, dataset):
+def test_a_dataset_is_measured_and_the_report_shows_it(typed_here, tiny_model, dataset, measured_on_less):
     folder = dataset()
     typed = (
         "--model",
@@ -48,7 +48,7 @@ def test_a_dataset_is_measured_and_the_report_shows_it(psyctl, tiny_model, datas
         "--layer",
         "1",
     )
-    done = psyctl("steering.measure", *typed, "--held-out", "4")
+    done = typed_here("steering.measure", *typed, "--held-out", "4")
     assert done.returncode in (0, 3), done.stderr
     assert "Extracting from 36 pairs, measuring on 4 others." in done.stderr
     for words in ("SD from random", "SD from label-shuffled", "prompting", "perplexity", "by statements"):
@@ -60,20 +60,22 @@ def test_a_dataset_is_measured_and_the_report_shows_it(psyctl, tiny_model, datas
     assert found["sets"][1]["verdict"]["word"] == "too few items to tell"
     assert done.returncode == (0 if found["verdict"]["word"] == "works" else 3)
 
-    assert psyctl("dataset.report", str(folder)).returncode == 0
+    assert typed_here("dataset.report", str(folder)).returncode == 0
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "What a vector of it does" in page
     assert found["verdict"]["why"].split(" (")[0] in page
     assert page.count(", by dose<br>") == 3  # a curve a set, and the damage
 
-    again = psyctl("steering.measure", *typed, "--items", "ipip", "--json", "--output", "told.json", "--held-out", "0")
+    again = typed_here(
+        "steering.measure", *typed, "--items", "ipip", "--json", "--output", "told.json", "--held-out", "0"
+    )
     assert json.loads(again.stdout)["sets"][0]["name"] == "ipip"
 
 
 @pytest.mark.slow
-def test_two_datasets_are_compared_on_the_same_items(psyctl, tiny_model, dataset):
+def test_two_datasets_are_compared_on_the_same_items(typed_here, tiny_model, dataset, measured_on_less):
     one, other = dataset("one"), dataset("other")
-    done = psyctl("steering.compare", str(one), str(other), "--model", str(tiny_model), "--controls", "2",
+    done = typed_here("steering.compare", str(one), str(other), "--model", str(tiny_model), "--controls", "2",
                   "--damage", "0.01", "--layer", "1")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "On 100 items of statements" in done.stdout

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra 'hf' is not installed")
 
-from psyctl_core import UsageError, lent_model, schema  # noqa: E402
+from psyctl_core import UsageError, schema  # noqa: E402
 from psyctl_steering import SteeringVector, items, measure, measuring, told  # noqa: E402
 from psyctl_steering.controls import random_directions, shuffled_directions  # noqa: E402
 from psyctl_steering.damage import Neutral, repetition  # noqa: E402
@@ -17,12 +17,6 @@ from psyctl_steering.passes import Passes  # noqa: E402
 from psyctl_steering.vector import LayerFacts, VectorFacts  # noqa: E402
 
 TRAIT = "Extroversion"
-
-
-@pytest.fixture(scope="module")
-def lent(tiny_model):
-    with lent_model(str(tiny_model), options={"device": "cpu", "dtype": "float32"}) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -69,20 +63,23 @@ def test_a_vector_that_works_is_said_to_and_one_turned_round_is_backwards(lent, 
 
 
 @pytest.mark.slow
-def test_random_vectors_are_within_the_noise_in_19_of_20_seeds(lent, layer, statements, monkeypatch):
+def test_random_vectors_are_within_the_noise_in_19_of_20_seeds(lent, layer, statements, measured_on_less, monkeypatch):
     monkeypatch.setattr(measuring, "factors", dict)  # other traits are nothing to the verdict
-    monkeypatch.setattr(measuring, "SAYS", measuring.SAYS[:1])
     drawn = random_directions(20, lent.model.config.hidden_size, 1234)
-    words = [measured(lent, layer, each, [statements], seed=n).verdict.word for n, each in enumerate(drawn)]
+    words = [
+        measured(lent, layer, each, [statements], seed=n, doses=[0.1]).verdict.word for n, each in enumerate(drawn)
+    ]
     assert words.count("works") <= 1, words
 
 
-def test_the_same_seed_gives_the_same_figures(lent, layer, planted, statements):
+def test_the_same_seed_gives_the_same_figures(lent, layer, planted, statements, measured_on_less):
     one, other = (measured(lent, layer, planted, [statements], controls=3, seed=5) for _ in range(2))
     assert told.as_json(one, lent) == told.as_json(other, lent)
 
 
-def test_several_layers_are_chosen_among_on_one_half_and_reported_on_the_other(lent, planted, statements):
+def test_several_layers_are_chosen_among_on_one_half_and_reported_on_the_other(
+    lent, planted, statements, measured_on_less
+):
     names = [f"model.layers[{n}]" for n in range(lent.model.config.num_hidden_layers)]
     facts = VectorFacts(lent.name, lent.fingerprint, "mean", "answer-mean", TRAIT, "d", 100)
     several = SteeringVector(dict.fromkeys(names, planted), dict.fromkeys(names, LayerFacts(5.0)), facts)
@@ -92,7 +89,7 @@ def test_several_layers_are_chosen_among_on_one_half_and_reported_on_the_other(l
     assert abs(found.tried[found.layer]) == max(map(abs, found.tried.values()))
 
 
-def test_what_is_written_holds_to_its_schema(lent, layer, planted, tmp_path):
+def test_what_is_written_holds_to_its_schema(lent, layer, planted, measured_on_less, tmp_path):
     sets = items.questionnaire(TRAIT)
     differences = torch.randn(12, lent.model.config.hidden_size, generator=torch.Generator().manual_seed(0))
     found = told.as_json(measured(lent, layer, planted, sets, controls=3, differences=lambda _: differences), lent)

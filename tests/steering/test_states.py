@@ -166,16 +166,17 @@ def test_pairs_beyond_the_window_are_left_out_and_told_once(lent, records, caplo
     assert line.startswith(f"Left out are {12 - len(fit)} of 12 pairs")
 
 
-def test_what_is_no_number_is_named_with_its_layer_and_pair(lent, records):
+def test_what_is_no_number_is_named_with_its_layer_and_pair(own, records):
     with torch.no_grad():
-        lent.model.model.layers[1].mlp.down_proj.weight[3, 3] = float("nan")
+        own.model.model.layers[1].mlp.down_proj.weight[3, 3] = float("nan")
     with pytest.raises(BackendError, match=r"no number at model\.layers\[1\] for pair 's\d+', in float32"):
-        read(lent, records)
+        read(own, records)
 
 
 def test_where_memory_runs_out_half_as_many_are_computed_together(lent, records, monkeypatch, caplog):
     whole, _ = differences_of(lent, records, "answer-mean")
-    tried = []
+    tried, freed = [], []
+    monkeypatch.setattr(states.gc, "collect", lambda: freed.append(tried[-1]))  # that takes a third of a second
 
     def scarce(model, pairs, layers):
         tried.append(len(pairs))
@@ -188,6 +189,7 @@ def test_where_memory_runs_out_half_as_many_are_computed_together(lent, records,
     with caplog.at_level(logging.WARNING, "psyctl"):
         assert torch.allclose(whole, differences_of(lent, records, "answer-mean")[0], atol=1e-4)
     assert tried == [12, 6, 3, 3, 3, 3]
+    assert freed == [12, 6]
     assert caplog.messages[-1] == "Out of memory with 6 pairs at once: going on with 3."
     most = 0
     with pytest.raises(BackendError, match="not even the two answers of one pair"):
@@ -197,13 +199,13 @@ def test_where_memory_runs_out_half_as_many_are_computed_together(lent, records,
         read(lent, records)
 
 
-def test_the_model_is_left_as_it_was(lent, records):
-    lent.model.model.layers[0].train()
-    before = [module.training for module in lent.model.modules()]
-    with read(lent, records[:2]) as found:
+def test_the_model_is_left_as_it_was(own, records):
+    own.model.model.layers[0].train()
+    before = [module.training for module in own.model.modules()]
+    with read(own, records[:2]) as found:
         assert len(found) == 2
-    assert [module.training for module in lent.model.modules()] == before
-    assert not any(module._forward_hooks for module in lent.model.modules())
+    assert [module.training for module in own.model.modules()] == before
+    assert not any(module._forward_hooks for module in own.model.modules())
 
 
 def test_progress_tells_of_every_pair(lent, records, monkeypatch):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
-import subprocess
-import sys
+import io
 
 import pytest
 
@@ -17,12 +16,6 @@ from psyctl_steering import Steering, SteeringVector  # noqa: E402
 from psyctl_steering.steering import changed, origin_note  # noqa: E402
 from psyctl_steering.trying import answers  # noqa: E402
 from psyctl_steering.vector import LayerFacts, VectorFacts  # noqa: E402
-
-
-@pytest.fixture
-def lent(tiny_model):
-    with lent_model(str(tiny_model), options={"device": "cpu", "dtype": "float32"}) as found:
-        yield found
 
 
 @pytest.fixture
@@ -131,27 +124,16 @@ def test_a_backend_without_a_transformers_model_lends_none():
 
 
 @pytest.mark.slow
-def test_prompts_come_from_a_pipe_and_a_mistake_in_one_ends_nothing(tiny_model, vector, tmp_path):
+def test_prompts_come_from_a_pipe_and_a_mistake_in_one_ends_nothing(
+    typed_here, tiny_model, vector, tmp_path, monkeypatch
+):
     vector.save(tmp_path / "v.safetensors")
-    typed = [
-        sys.executable,
-        "-c",
-        "from psyctl_core.cli import main; main()",
-        "steering.try",
-        "--model",
-        str(tiny_model),
-    ]
-    more = [
-        "--vector",
-        str(tmp_path / "v.safetensors"),
-        "--strength=-0.5,0.5",
-        "--max-tokens",
-        "3",
-        "--dtype",
-        "float32",
-    ]
-    lines = "Hello\n:strength 0,a\n:strength 0.25\nHello again\n"
-    ended = subprocess.run([*typed, *more], input=lines, capture_output=True, text=True, check=True)
+    monkeypatch.setattr("sys.stdin", io.StringIO("Hello\n:strength 0,a\n:strength 0.25\nHello again\n"))
+    ended = typed_here(
+        "steering.try", "--model", str(tiny_model), "--vector", "v.safetensors", "--strength=-0.5,0.5",
+        "--max-tokens", "3", "--dtype", "float32",
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
     assert "-0.5" in ended.stdout
     assert "+0.25" in ended.stdout.partition("Hello again")[2]
     assert "'0,a' is no list of strengths" in ended.stderr
