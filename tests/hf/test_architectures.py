@@ -6,6 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from psyctl_core import Context
+from psyctl_hf import HfConfig
+from psyctl_hf.backend import HfBackend
+
 HEADS = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 512}
 PLAIN = {**HEADS, "intermediate_size": 64, "num_key_value_heads": 2, "initializer_range": 0.6}
 MOE = {"num_experts_per_tok": 2, "moe_intermediate_size": 32}
@@ -44,7 +48,7 @@ ARCHITECTURES = {
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
 def model(request, tiny_model, tmp_path_factory) -> SimpleNamespace:
-    """A folder with random weights of one architecture and the tiny model's tokenizer, built once."""
+    """A backend with random weights of one architecture and the tiny model's tokenizer, built once."""
     import torch
     import transformers
 
@@ -56,13 +60,14 @@ def model(request, tiny_model, tmp_path_factory) -> SimpleNamespace:
     folder = tmp_path_factory.mktemp(request.param)
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return SimpleNamespace(folder=folder, own=own)
+    livelier = HfConfig(model=str(folder), dtype="float32", device="cpu", repetition_penalty=2.0)
+    return SimpleNamespace(backend=HfBackend(livelier, Context()), own=own)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_answers_are_the_same_together_and_alone(model, backend, requests, temperature):
-    made = backend(model.folder, repetition_penalty=2.0)  # livelier
-    asked = requests(8, max_tokens=6, temperature=temperature)
+def test_answers_are_the_same_together_and_alone(model, requests, temperature, monkeypatch):
+    made = model.backend
+    asked = requests(6, max_tokens=6, temperature=temperature)
     assert bool(made._loaded()._reach) is model.own
     assert 1 <= made._loaded().rows_that_fit([(asked[0], ids) for ids in made._loaded().encode(asked)]) <= 64
 
@@ -70,9 +75,9 @@ def test_answers_are_the_same_together_and_alone(model, backend, requests, tempe
         object.__setattr__(made._config, "batch_size", batch_size)
         return {c.id: (c.text, c.finish_reason, c.completion_tokens) for each in at_once for c in made.generate(each)}
 
-    together = answers([asked], 8)
+    together = answers([asked], 6)
     assert together == answers([asked], 1)
-    assert together == answers([[one] for one in asked], 8)
+    assert together == answers([[one] for one in asked], 6)
     assert len({text for text, *_ in together.values()}) > 1
-    made._loaded()._reach = 0
-    assert together == answers([asked], 8)
+    monkeypatch.setattr(made._loaded(), "_reach", 0)
+    assert together == answers([asked], 6)

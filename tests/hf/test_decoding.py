@@ -16,17 +16,17 @@ from psyctl_hf.packing import by_likeness, common, pack, tree_mask
 def test_greedy_answers_equal_one_at_a_time_generate(backend, requests, answers, tiny_model):
     made = backend(tiny_model)
     generator = made._loaded()
-    asked = requests(23, max_tokens=24)
+    asked = requests(12, max_tokens=16)
     assert generator._reach > 1000
     expected = {}
     for request, prompt in zip(asked, generator.encode(asked), strict=True):
         output = generator._model.generate(
-            torch.tensor([prompt]), max_new_tokens=24, do_sample=False, repetition_penalty=1.1
+            torch.tensor([prompt]), max_new_tokens=16, do_sample=False, repetition_penalty=1.1
         )[0, len(prompt) :]
         ended = generator._end_tokens(request.stop)[output]
         length = int(ended.int().argmax()) + 1 if ended.any() else len(output)
         expected[request.id] = generator._tokenizer.decode(output[:length], skip_special_tokens=True)
-    for rows in (1, 5, 23):
+    for rows in (1, 5, 12):
         done = {i: text for i, (text, _) in answers(tiny_model, asked, batch_size=rows).items()}
         assert done == expected
 
@@ -35,7 +35,7 @@ def test_greedy_answers_equal_one_at_a_time_generate(backend, requests, answers,
 def test_rows_come_and_go_without_changing_an_answer(backend, requests, answers, tiny_model, monkeypatch, attention):
     monkeypatch.setattr(decoding, "PACK", 60)
     monkeypatch.setattr(decoding, "SPARE", 1)  # moved to the front as often as can be
-    asked = requests(40, max_tokens=30)
+    asked = requests(20, max_tokens=20)
     made = backend(tiny_model, batch_size=6)
     made._loaded()._model.set_attn_implementation(attention)
     done = {c.id: (c.text, c.finish_reason) for c in made.generate(asked)}
@@ -48,7 +48,7 @@ def test_in_float32_requests_enter_as_rows_fall_free_and_get_the_answers_they_ge
 ):
     monkeypatch.setattr(decoding, "PACK", 60)
     monkeypatch.setattr(decoding, "SPARE", 1)
-    asked = sorted(requests(40, max_tokens=30), key=lambda request: len(request.messages[1].content))
+    asked = sorted(requests(20, max_tokens=20), key=lambda request: len(request.messages[1].content))
     made = backend(tiny_model, batch_size=6)
     assert made.block
     made.start(None)
@@ -212,8 +212,8 @@ def test_the_architectures_that_people_use_are_decoded_here_within_their_window(
     model = tiny(tmp_path / "model", tiny_model, config)
     made = backend(model, batch_size=4, repetition_penalty=2.0)  # livelier
     assert made._loaded()._reach == (window or sys.maxsize)
-    asked = requests(12, max_tokens=24)
-    lengths = [len(prompt) + 24 for prompt in made._loaded().encode(asked)]
+    asked = requests(8, max_tokens=16)
+    lengths = [len(prompt) + 16 for prompt in made._loaded().encode(asked)]
     beyond = [length > made._loaded()._reach for length in lengths]
     assert any(beyond) == (window == 90)
     assert not all(beyond)

@@ -35,7 +35,7 @@ def done(made, asked) -> dict[str, tuple[str, str]]:
 @paging
 def test_block_after_block_is_answered_as_by_the_own_loop(continuous, requests, answers, tiny_model):
     before = set(threading.enumerate())
-    first, second = requests(10), requests(14, max_tokens=9)
+    first, second = requests(6, max_tokens=9), requests(9, max_tokens=6)
     assert done(continuous, first) == answers(tiny_model, first, repetition_penalty=1.0)
     engine = continuous._generator._paged
     assert done(continuous, second) == answers(tiny_model, second, repetition_penalty=1.0)
@@ -48,10 +48,10 @@ def test_block_after_block_is_answered_as_by_the_own_loop(continuous, requests, 
 
 @paging
 def test_whoever_leaves_is_not_answered_later(continuous, requests, answers, tiny_model):
-    walk = continuous.generate(requests(12, max_tokens=30))
+    walk = continuous.generate(requests(9, max_tokens=12))
     next(walk)
     walk.close()
-    asked = requests(7)
+    asked = requests(5)
     assert done(continuous, asked) == answers(tiny_model, asked, repetition_penalty=1.0)
 
 
@@ -70,7 +70,7 @@ def test_where_the_engine_breaks_the_rest_is_answered_without_it(
         return forward(*args, **options)
 
     monkeypatch.setattr(model, "forward", fails)
-    asked = requests(20, max_tokens=40)
+    asked = requests(12, max_tokens=20)
     with caplog.at_level(logging.WARNING, "psyctl"):
         found = done(continuous, asked)
     assert found == answers(tiny_model, asked, repetition_penalty=1.0)
