@@ -35,7 +35,7 @@ def test_greedy_answers_equal_one_at_a_time_generate(backend, requests, answers,
 def test_rows_come_and_go_without_changing_an_answer(backend, requests, answers, tiny_model, monkeypatch, attention):
     monkeypatch.setattr(decoding, "PACK", 60)
     monkeypatch.setattr(decoding, "SPARE", 1)  # moved to the front as often as can be
-    asked = requests(20, max_tokens=20)
+    asked = requests(24, max_tokens=30)
     made = backend(tiny_model, batch_size=6)
     made._loaded()._model.set_attn_implementation(attention)
     done = {c.id: (c.text, c.finish_reason) for c in made.generate(asked)}
@@ -48,7 +48,7 @@ def test_in_float32_requests_enter_as_rows_fall_free_and_get_the_answers_they_ge
 ):
     monkeypatch.setattr(decoding, "PACK", 60)
     monkeypatch.setattr(decoding, "SPARE", 1)
-    asked = sorted(requests(20, max_tokens=20), key=lambda request: len(request.messages[1].content))
+    asked = sorted(requests(24, max_tokens=30), key=lambda request: len(request.messages[1].content))
     made = backend(tiny_model, batch_size=6)
     assert made.block
     made.start(None)
