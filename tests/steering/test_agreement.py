@@ -21,7 +21,7 @@ from psyctl_steering.directions import cosine  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # theirs
 
-FEW = 4
+FEW = 3
 PAIRS = 100 if importlib.util.find_spec("steering_vectors") else FEW
 """As many as agreement is stated for where the tools are installed; fewer show the same sooner."""
 

@@ -51,7 +51,9 @@ def measured(lent, layer, direction, sets, **options):
     return measure(lent, vector(lent, layer, direction), sets, **{"damage": 0.01, "doses": (-0.1, 0.1), **options})
 
 
-def test_a_vector_that_works_is_said_to_and_one_turned_round_is_backwards(lent, layer, planted, statements):
+def test_a_vector_that_works_is_said_to_and_one_turned_round_is_backwards(
+    lent, layer, planted, statements, measured_on_less
+):
     found = measured(lent, layer, planted, [statements])
     assert found.verdict.word == "works", found.verdict
     assert found.damage == pytest.approx(0.01, rel=0.2)
@@ -65,6 +67,7 @@ def test_a_vector_that_works_is_said_to_and_one_turned_round_is_backwards(lent, 
 @pytest.mark.slow
 def test_random_vectors_are_within_the_noise_in_19_of_20_seeds(lent, layer, statements, measured_on_less, monkeypatch):
     monkeypatch.setattr(measuring, "factors", dict)  # other traits are nothing to the verdict
+    monkeypatch.setattr(measuring, "SAYS", ())  # texts could only make it milder
     drawn = random_directions(20, lent.model.config.hidden_size, 1234)
     words = [
         measured(lent, layer, each, [statements], seed=n, doses=[0.1]).verdict.word for n, each in enumerate(drawn)
