@@ -128,7 +128,7 @@ def test_the_embedded_model_says_what_its_weights_say(embedded, monkeypatch):
     from psyctl_soda.starter import StarterSource
 
     persona = Persona("Extroversion", "{character} is outgoing, talkative and full of energy.")
-    scenarios = islice(StarterSource(StarterConfig(), Context()).scenarios(0), 8)
+    scenarios = islice(StarterSource(StarterConfig(), Context()).scenarios(0), 6)
     asked = [answer_request(s, persona, s.id, max_tokens=12, temperature=0.0, seed=0) for s in scenarios]
 
     def answers(backend) -> dict[str, str]:
@@ -142,7 +142,7 @@ def test_the_embedded_model_says_what_its_weights_say(embedded, monkeypatch):
     truth = answers(HfBackend(HfConfig(model="embedded", dtype="float32", device="cpu"), Context()))
     rounded = answers(OpenVinoBackend(OpenVinoConfig(model="embedded", cache_size=1, rounded=True), Context()))
     agree = [sum(found[id] == truth[id] for id in truth) for found in (copy, rounded)]
-    assert agree[0] >= 4, agree
+    assert agree[0] >= 3, agree
     assert agree[1] <= 1, agree
 
 
