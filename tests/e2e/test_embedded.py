@@ -62,7 +62,8 @@ def test_p2_describes_with_the_model_itself_through_the_python_api(tmp_path, mon
     from psyctl_openvino import OpenVinoConfig
     from psyctl_p2 import prompter
 
-    monkeypatch.setattr(prompter, "DESCRIPTION_TOKENS", 20)  # a sentence: what else is said takes as long again
+    for tokens in ("KEYWORD_TOKENS", "DESCRIPTION_TOKENS"):  # a few words and a sentence: the rest takes as long again
+        monkeypatch.setattr(prompter, tokens, 32)
     seen = []
     report = build_caa(
         "Extroversion",
