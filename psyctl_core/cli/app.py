@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import importlib_metadata
 import typer
 
-from psyctl_core._plugins.registry import RegisteredCommand, discover, load
+from psyctl_core._plugins.registry import RegisteredCommand, Registry, discover, load
 from psyctl_core.cli import build, check, derive, doctor, export, judge, plugins, preview, recipe, show, status
 from psyctl_core.cli.completion import typed_words
 from psyctl_core.terminal import say, visible
@@ -26,9 +26,53 @@ EXIT_CODES = """Leaves with 0 done; 1 failed, and again unless something is chan
 """
 
 
+Maker = Callable[[Registry], Callable[..., None]]
+
+
+def _logged(function: Callable[..., None]) -> Callable[..., None]:
+    """A command's function with what psyctl logs meanwhile on stderr."""
+
+    @functools.wraps(function)
+    def with_log(*given: Any, **named: Any) -> None:
+        from psyctl_core.cli.live import logging_to_stderr
+
+        with logging_to_stderr(quiet=False, debug="--debug" in sys.argv):
+            function(*given, **named)
+
+    return with_log
+
+
+def _with_log(maker: Maker) -> Maker:
+    return lambda registry: _logged(maker(registry))
+
+
+CORE: Mapping[str, tuple[Maker, dict[str, Any]]] = {
+    "dataset.build.caa": (build.command, {"cls": build.BuildCommand, "epilog": EXIT_CODES}),
+    "dataset.status": (status.command, {}),
+    "dataset.show": (_with_log(show.command), {}),
+    "dataset.judge": (judge.command, {"cls": build.GroupedCommand}),
+    "dataset.check": (check.command, {}),
+    "dataset.export": (_with_log(export.command), {"cls": export.ExportCommand}),
+    "dataset.split": (_with_log(derive.split_command), {"cls": build.GroupedCommand}),
+    "dataset.merge": (_with_log(derive.merge_command), {"cls": build.GroupedCommand}),
+    "source.preview": (preview.command, {"cls": build.GroupedCommand}),
+    "recipe.show": (recipe.command, {"cls": build.GroupedCommand}),
+    "doctor": (doctor.command, {}),
+    "plugins.list": (plugins.command, {}),
+    "plugins.check": (plugins.check_command, {}),
+}
+"""psyctl's own commands: what makes each, and how it shows itself."""
+
+
 def make_app() -> typer.Typer:
-    """The application; its flags depend on what is installed, so it is made anew each time."""
+    """The application; its flags depend on what is installed, so it is made anew each time.
+
+    Where one command is typed, the others have their names alone: the flags of all of them take a while to make.
+    """
     registry = discover()
+    known = {*CORE, *(each.command.name for each in registry.commands())}
+    typed = [word for word in typed_words() if word in known]
+    alone = typed[0] if len(typed) == 1 and typed == typed_words()[:1] else ""
     app = typer.Typer(
         name="psyctl", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False,
         rich_markup_mode=None, epilog=EXIT_CODES,
@@ -45,19 +89,8 @@ def make_app() -> typer.Typer:
     ) -> None:
         del version, no_plugins
 
-    app.command("dataset.build.caa", cls=build.BuildCommand, epilog=EXIT_CODES)(build.command(registry))
-    app.command("dataset.status")(status.command(registry))
-    app.command("dataset.show")(_logged(show.command(registry)))
-    app.command("dataset.judge", cls=build.GroupedCommand)(judge.command(registry))
-    app.command("dataset.check")(check.command(registry))
-    app.command("dataset.export", cls=export.ExportCommand)(_logged(export.command(registry)))
-    app.command("dataset.split", cls=build.GroupedCommand)(_logged(derive.split_command(registry)))
-    app.command("dataset.merge", cls=build.GroupedCommand)(_logged(derive.merge_command(registry)))
-    app.command("source.preview", cls=build.GroupedCommand)(preview.command(registry))
-    app.command("recipe.show", cls=build.GroupedCommand)(recipe.command(registry))
-    app.command("doctor")(doctor.command(registry))
-    app.command("plugins.list")(plugins.command(registry))
-    app.command("plugins.check")(plugins.check_command(registry))
+    for name, (command, options) in CORE.items():
+        app.command(name, **options)(command(registry) if alone in ("", name) else _nothing)
     for registered in registry.commands():
         app.command(registered.command.name, help=visible(registered.command.summary))(_function_of(registered))
     return app
@@ -66,21 +99,12 @@ def make_app() -> typer.Typer:
 def _function_of(registered: RegisteredCommand) -> Callable[..., None]:
     """A plugin's command: its own function if it is what was typed, for help must import nothing heavy."""
     if registered.command.name not in typed_words():
-        return lambda: None
+        return _nothing
     return _logged(load(registered.command.factory, registered.origin))
 
 
-def _logged(function: Callable[..., None]) -> Callable[..., None]:
-    """A command's function with what psyctl logs meanwhile on stderr."""
-
-    @functools.wraps(function)
-    def with_log(*given: Any, **named: Any) -> None:
-        from psyctl_core.cli.live import logging_to_stderr
-
-        with logging_to_stderr(quiet=False, debug="--debug" in sys.argv):
-            function(*given, **named)
-
-    return with_log
+def _nothing() -> None:
+    """Stands for a command that is not the typed one."""
 
 
 def _show_version(wanted: bool) -> None:

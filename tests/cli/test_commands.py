@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from typer.main import get_command
+
+from psyctl_core.cli.app import CORE, make_app
+
 PLUGIN = """
 from psyctl_core import Command, hookimpl
 
@@ -61,3 +65,20 @@ def test_a_command_that_cannot_be_had_is_named_and_ours_stays(psyctl, install, t
     rows = psyctl("plugins.list").stdout
     assert "vector.count" in rows
     assert "BROKEN: psyctl has a command dataset.show of its own" in rows
+
+
+def test_only_the_typed_command_is_made_with_its_flags_and_help_lists_them_all(monkeypatch):
+    """The flags of all commands together take longer than a light command itself."""
+
+    def made(*words):
+        monkeypatch.setattr("sys.argv", ["psyctl", *words])
+        return get_command(make_app()).commands
+
+    every, status, measure = made("--help"), made("dataset.status", "out"), made("steering.measure")
+    assert list(status) == list(measure) == list(every)
+    assert all(every[name].help and every[name].params for name in CORE)
+    assert [name for name in CORE if status[name].params] == ["dataset.status"]
+    assert [name for name in CORE if measure[name].params] == []
+    assert [param.name for param in status["dataset.status"].params] == [
+        param.name for param in every["dataset.status"].params
+    ]
