@@ -34,7 +34,7 @@ def main() -> NoReturn:
     try:
         from psyctl_core.cli.app import make_app
 
-        make_app()(prog_name="psyctl")
+        make_app(for_typed=True)(prog_name="psyctl")
         code = 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(bool(error.code))

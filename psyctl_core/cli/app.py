@@ -64,15 +64,16 @@ CORE: Mapping[str, tuple[Maker, dict[str, Any]]] = {
 """psyctl's own commands: what makes each, and how it shows itself."""
 
 
-def make_app() -> typer.Typer:
+def make_app(*, for_typed: bool = False) -> typer.Typer:
     """The application; its flags depend on what is installed, so it is made anew each time.
 
-    Where one command is typed, the others have their names alone: the flags of all of them take a while to make.
+    Args:
+        for_typed: Where a command is typed, leave the others with their names alone: the flags of all of them take a
+            while to make.
     """
     registry = discover()
-    known = {*CORE, *(each.command.name for each in registry.commands())}
-    typed = [word for word in typed_words() if word in known]
-    alone = typed[0] if len(typed) == 1 and typed == typed_words()[:1] else ""
+    first = "".join(typed_words()[:1]) if for_typed else ""
+    alone = first if first in {*CORE, *(each.command.name for each in registry.commands())} else ""
     app = typer.Typer(
         name="psyctl", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False,
         rich_markup_mode=None, epilog=EXIT_CODES,
