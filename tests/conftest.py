@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import importlib.util
 import os
 import shutil
 import signal
@@ -165,18 +165,15 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 
 @pytest.fixture(scope="session")
-def forked() -> Iterator[Callable[..., int]]:
-    """The program of typed.py: takes a command, its folder, environment and output files; gives the exit code."""
-    command = [sys.executable, Path(__file__).with_name("typed.py")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
-        assert program.stdin is not None
-        assert program.stdout is not None
-
-        def run(**asked: Any) -> int:
-            print(json.dumps(asked), file=program.stdin, flush=True)
-            return int(program.stdout.readline())
-
-        yield run
+def forks() -> Iterator[Any]:
+    """Starts psyctl by forks of a program that has done the imports: what the crash tests have for that."""
+    spec = importlib.util.spec_from_file_location("psyctl_forks", Path(__file__).parent / "crash" / "forks.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    found = module.Forks(("psyctl_openrouter.backend", "jsonschema"), os.environ)
+    yield found
+    found.stop()
 
 
 @pytest.fixture
@@ -185,33 +182,30 @@ def psyctl(
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Type ``psyctl ...`` in an empty folder and get what it printed and its exit code.
 
-    The process is forked from one with the imports done, unless it is told what is read when it starts or imports.
+    It is forked from a program with the imports done, unless it is told what is read when one starts or imports.
     """
 
     def typed(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from psyctl_core.cli import main; main()", *arguments]
         env = {**os.environ, "COLUMNS": "200", **environment}
         if not hasattr(os, "fork") or any(name.startswith(("PYTHON", "HF_")) for name in environment):
+            command = [sys.executable, "-c", "from psyctl_core.cli import main; main()", *arguments]
             return subprocess.run(
-                command,
-                cwd=tmp_path,
-                env=env,
-                capture_output=True,
-                text=True,
-                timeout=1200,  # not a measure of speed: only a hang ends here
-                check=False,
+                command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=HANGS, check=False
             )
-        printed = tmp_path_factory.mktemp("printed")
-        files = [printed / "out", printed / "err"]
-        for file in files:
-            file.touch()
-        code = request.getfixturevalue("forked")(
-            words=arguments, folder=str(tmp_path), environment=env, path=["", *sys.path],
-            out=str(files[0]), err=str(files[1]),
-        )  # fmt: skip
-        return subprocess.CompletedProcess(command, code, *(file.read_text(encoding="utf-8") for file in files))
+        folder = tmp_path_factory.mktemp("printed")
+        files = folder / "output", folder / "errors"
+        started = request.getfixturevalue("forks").start(
+            arguments, *files, folder=str(tmp_path), environment=env, path=["", *sys.path]
+        )
+        code = started.wait(HANGS)
+        assert code is not None, f"psyctl {' '.join(arguments)} hangs"
+        return subprocess.CompletedProcess(arguments, code, *(file.read_text(encoding="utf-8") for file in files))
 
     return typed
+
+
+HANGS = 1200
+"""Seconds after which a command is taken to hang; not a measure of speed."""
 
 
 COMPONENT_CODE = f"""

@@ -2,11 +2,14 @@
 
 As a program it is that one: it gets the words of a command over a pipe, forks, and tells the number of the new process
 and, once that has ended, its exit code. So a kill meets psyctl at its work, and not while it imports its libraries.
+
+What is imported is looked through by each process once, when it ends: with PyTorch, that takes as long as the imports
+that most commands do.
 """
 
 from __future__ import annotations
 
-import functools
+import gc
 import importlib
 import multiprocessing
 import os
@@ -21,9 +24,6 @@ ALWAYS = ("psyctl_core.api", "psyctl_core.cli.app", "pydantic.type_adapter", "ps
           "psyctl_static.prompter", "psyctl_jsonl.sink", "psyctl_local.runner")  # fmt: skip
 HTTP = ("psyctl_openrouter.backend", "psyctl_p2.prompter", "psyctl_rubric.judge")
 """What runs against a server import as well."""
-
-FIRST_WAIT = 0.02
-"""Seconds after a first failure, at most: the server's are many."""
 
 
 class Start:
@@ -60,9 +60,16 @@ class Forks:
             command = [sys.executable, __file__, str(theirs.fileno()), *modules]
             self._process = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()])
 
-    def start(self, words: Sequence[str], output: Path, errors: Path) -> Start:
-        """Type ``psyctl`` with these words, and have what it prints in two files."""
-        self._connection.send((list(words), str(output), str(errors)))
+    def start(self, words: Sequence[str], output: Path, errors: Path, **beside: Any) -> Start:
+        """Type ``psyctl`` with these words, and have what it prints in two files.
+
+        Args:
+            words: What is typed after it.
+            output: Where what it prints goes, at the file's end.
+            errors: Where the rest goes.
+            beside: What :func:`become` takes besides, where it is another than this program's.
+        """
+        self._connection.send((list(words), str(output), str(errors), beside))
         return Start(self._connection)
 
     def stop(self) -> None:
@@ -76,24 +83,39 @@ def main(number: str, *modules: str) -> None:
     """Import, then fork for each command; comes back in the forked process only, where psyctl has run."""
     for module in (*ALWAYS, *modules):
         importlib.import_module(module)
-    if "psyctl_openrouter.backend" in modules:
-        backend: Any = importlib.import_module("psyctl_openrouter.backend")
-        backend.RetryPolicy = functools.partial(backend.RetryPolicy, first=FIRST_WAIT)
     from psyctl_core.cli import main as typed
 
+    gc.freeze()  # what is shared need not be looked through by each
     connection: Connection = Connection(int(number))
     while True:
-        words, *files = connection.recv()
+        words, output, errors, beside = connection.recv()
         pid = os.fork()
         if not pid:
             break
         connection.send(pid)
         connection.send(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     connection.close()
-    for stream, file in zip((sys.stdout, sys.stderr), files, strict=True):
-        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream.fileno())
+    become(output, errors, **beside)
     sys.argv = ["psyctl", *words]
     typed()
+
+
+def become(
+    output: str,
+    errors: str,
+    folder: str = ".",
+    environment: Mapping[str, str] | None = None,
+    path: Sequence[str] = sys.path,
+) -> None:
+    """Be as a process that was started here, with nothing to read."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
+    for stream, file in ((sys.stdout, output), (sys.stderr, errors)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream.fileno())
+    os.chdir(folder)
+    if environment is not None:
+        os.environ.clear()
+        os.environ.update(environment)
+    sys.path[:] = path
 
 
 if __name__ == "__main__":

@@ -246,7 +246,7 @@ def crash_server(
         *(word.format(url=server.url, workers=WORKERS) for word in judge),
     )  # fmt: skip
     try:
-        with forks(*HTTP) as forked:
+        with forks(*HTTP, "impatient") as forked:
             return _crash(forked, arguments, kills, signals, seed, answered=server.answered, reset=server.reset)
     finally:
         server.stop()
@@ -277,7 +277,7 @@ def crash_batches(kills: int, seed: int, api: str, pairs: int = 150, *, is_liste
     stops = [KILL] * kills
     outcome = Outcome()
     try:
-        with tempfile.TemporaryDirectory() as folder, forks(*HTTP) as forked:
+        with tempfile.TemporaryDirectory() as folder, forks(*HTTP, "impatient") as forked:
             run_series(forked, one_by_one, Path(folder) / "whole", 0, chance, [], server.answered)
             expected = dataset(Path(folder) / "whole")
             server.reset(batch_looks=8)

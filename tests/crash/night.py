@@ -294,7 +294,7 @@ def sleepless(pairs: int, folder: Path) -> Night:
     write_rows(rows, pairs + pairs // 2 + 40)
     faults = [part for fault in FAULTS for part in ("--fault", fault)]
     server = StandIn("--latency", "0.02", "--retry-after", "0.05", "--slow-seconds", "0.3", *faults)
-    forked = Forks((*HTTP, "psyctl_report.command"), environment())
+    forked = Forks((*HTTP, "impatient", "psyctl_report.command"), environment())
     watcher = Watcher(output, folder / "watched")
     starts: dict[str, Start] = {}
     try:
