@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from typing import Any
 
 import pytest
@@ -35,6 +36,19 @@ def test_the_built_ins_come_from_their_entry_points():
 def test_a_strangers_component_is_found_beside_them(install, source_code):
     install("psyctl-mine", source_code())
     assert discover().get("source", "mine").origin.distribution == "psyctl-mine"
+
+
+def test_what_is_installed_and_uninstalled_while_a_program_runs_is_seen(install, source_code, tmp_path):
+    install("psyctl-mine", source_code())
+    assert "yours" not in {entry.origin.name for entry in discover().usable("source")}
+    site = tmp_path / "site"  # which is on the path already
+    shutil.copytree(site / "psyctl_mine-1.0.dist-info", site / "psyctl_yours-1.0.dist-info")
+    for file in (site / "psyctl_yours-1.0.dist-info").iterdir():
+        file.write_text(file.read_text().replace("mine", "yours"))
+    (site / "psyctl_yours.py").write_text(source_code("yours"))
+    assert discover().get("source", "yours").origin.distribution == "psyctl-yours"
+    shutil.rmtree(site / "psyctl_yours-1.0.dist-info")
+    assert "yours" not in {entry.origin.name for entry in discover().usable("source")}
 
 
 @pytest.mark.parametrize(
