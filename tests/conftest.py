@@ -45,8 +45,8 @@ CHROMIUM_ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
 
-PROGRAMS = {"psyctl", "typed", "held", "hub", "with_hub", "loopback"}
-"""Fixtures that start a program of its own: what takes one is left to `make test`."""
+SLOW = {"psyctl", "typed", "held", "hub", "with_hub", "loopback", "typed_here"}
+"""Fixtures that start a program, or type what computes with a model: what takes one is left to `make test`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tests = Path(__file__).parent
     for item in items:
         has_model = item.path.relative_to(tests).parts[0] in ("hf", "openvino")
-        if has_model or PROGRAMS & set(getattr(item, "fixturenames", ())):
+        if has_model or SLOW & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
 

@@ -8,18 +8,14 @@ import importlib.util
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-from psyctl_core.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 FRONT = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "RELEASING.md")
@@ -142,27 +138,6 @@ def site(root, once) -> Path:
         assert "WARNING" not in done.stderr
 
     return once("site", fill)
-
-
-@pytest.fixture
-def typed(monkeypatch, capfd) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Type ``psyctl ...`` in this process, which imports libraries once for all: what it printed, and its exit code."""
-
-    def typed(*words: str) -> subprocess.CompletedProcess[str]:
-        capfd.readouterr()
-        monkeypatch.setattr(sys, "argv", ["psyctl", *words])
-        monkeypatch.setenv("COLUMNS", "200")
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        told = capfd.readouterr()
-        return subprocess.CompletedProcess(words, code, told.out, told.err)
-
-    return typed
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,7 @@ def measured_on_less(monkeypatch):
 
 
 def test_the_page_works_as_written(
-    python_page, shell_commands, loaded_once, measured_on_less, typed, tmp_path, monkeypatch
+    python_page, shell_commands, loaded_once, measured_on_less, typed_here, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
@@ -81,5 +81,5 @@ def test_the_page_works_as_written(
             if runs_here(words):
                 # What so few pairs do to a model is within the noise, which the exit code says.
                 expected = (0, 3) if words[0] == "steering.measure" else (0,)
-                done = typed(*words)
+                done = typed_here(*words)
                 assert done.returncode in expected, done.stderr

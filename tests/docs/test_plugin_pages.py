@@ -65,7 +65,7 @@ def installed(read, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("about", PLUGIN_PAGES)
-def test_what_a_stranger_types_works_at_the_first_try(read, installed, typed, request, about):
+def test_what_a_stranger_types_works_at_the_first_try(read, installed, typed_here, request, about):
     folder = installed(f"docs/how-to/{about}.md")
     for line in read(f"docs/how-to/{about}.md").console_lines():
         command, *words = shlex.split(line)
@@ -78,7 +78,7 @@ def test_what_a_stranger_types_works_at_the_first_try(read, installed, typed, re
                     continue
                 request.getfixturevalue("loaded_once")
                 words += SMALLER.get(about, [])
-            done = typed(*words)
+            done = typed_here(*words)
             # A small model's answers may all be rejected, and the check's page is about pairs that fail.
             assert done.returncode in {"dataset.judge": (0, 1, 4), "dataset.check": (3,)}.get(words[0], (0,)), (
                 done.stderr
@@ -138,49 +138,51 @@ def test_the_sink_serves_two_traits_and_is_read_again(installed, tmp_path):
         assert sink.inspect(target).records == 4
 
 
-def test_the_sink_is_reported_checked_and_exported_without_a_line_for_it(installed, typed, tmp_path):
+def test_the_sink_is_reported_checked_and_exported_without_a_line_for_it(installed, typed_here, tmp_path):
     installed("docs/how-to/write-a-sink.md")
     build_caa(
         "Openness, Neuroticism", tmp_path / "out", source=FakeSource(12), prompter=FakePrompter(),
         backend=FakeBackend(), sink="shared",
     )  # fmt: skip
     assert not list((tmp_path / "out").rglob("caa_dataset_*.jsonl"))
-    report = typed("dataset.report", "out")
+    report = typed_here("dataset.report", "out")
     assert report.stdout.endswith("report.html: Neuroticism, 12 pairs; Openness, 12 pairs.\n"), report.stderr
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert page.count("<article") == 24
     assert "pairs.sqlite#caa_dataset_" in page
-    check = typed("dataset.check", "out", "--only", "order", "--trait", "Openness")
+    check = typed_here("dataset.check", "out", "--only", "order", "--trait", "Openness")
     assert "pairs.sqlite#caa_dataset_" in check.stdout, check.stderr
     assert "the positive answer stands first in 6 of 12 pairs" in check.stdout
-    export = typed("dataset.export", "out", "--to", "caa", "--output", "caa", "--held-out", "2")
+    export = typed_here("dataset.export", "out", "--to", "caa", "--output", "caa", "--held-out", "2")
     assert export.returncode == 0, export.stderr
     file = tmp_path / "caa" / "openness" / "datasets" / "generate" / "openness" / "generate_dataset.json"
     assert len(json.loads(file.read_text(encoding="utf-8"))) == 20  # ten pairs, each in both orders
 
 
-def test_the_command_writes_a_dataset_whichever_sink_has_it(installed, typed, tmp_path):
+def test_the_command_writes_a_dataset_whichever_sink_has_it(installed, typed_here, tmp_path):
     installed("docs/how-to/extend.md")
-    assert "dataset.csv" in typed("--help").stdout
-    done = typed("dataset.csv", str(KEPT), "--file", "pairs.csv")
+    assert "dataset.csv" in typed_here("--help").stdout
+    done = typed_here("dataset.csv", str(KEPT), "--file", "pairs.csv")
     assert done.stdout == "Wrote pairs.csv.\n", done.stderr
     with (tmp_path / "pairs.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == [record.id for record in open_dataset(KEPT)]
-    missing = typed("dataset.csv", "nowhere")
+    missing = typed_here("dataset.csv", "nowhere")
     assert missing.returncode == 2
     assert "There is no dataset at 'nowhere'" in missing.stderr
-    unwritable = typed("dataset.csv", str(KEPT), "--file", "nowhere/pairs.csv")
+    unwritable = typed_here("dataset.csv", str(KEPT), "--file", "nowhere/pairs.csv")
     assert unwritable.returncode == 1
     assert "Choose another --file" in unwritable.stderr
 
 
-def test_the_check_finds_what_it_looks_for_beside_the_others(installed, typed, tmp_path):
+def test_the_check_finds_what_it_looks_for_beside_the_others(installed, typed_here, tmp_path):
     installed("docs/how-to/write-a-check.md")
     rows = [{"positive": f"Door {number}!", "negative": f"Window {number}."} for number in range(12)]
     (tmp_path / "pairs.json").write_text(json.dumps(rows), encoding="utf-8")
-    done = typed("dataset.check", "pairs.json", "--only", "shouting", "--worst", "1")
+    done = typed_here("dataset.check", "pairs.json", "--only", "shouting", "--worst", "1")
     assert done.returncode == 3, done.stderr
     assert "fail         shouting  12 positive and 0 neutral answers alone have" in done.stdout
     assert "row 1: Door 0! / Window 0." in done.stdout
-    assert typed("dataset.check", "pairs.json", "--only", "shouting", "--threshold", "shouting=1,1").returncode == 0
+    assert (
+        typed_here("dataset.check", "pairs.json", "--only", "shouting", "--threshold", "shouting=1,1").returncode == 0
+    )
