@@ -34,9 +34,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 MEMORY = Path("/dev/shm")
-if MEMORY.is_dir() and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC and shutil.disk_usage(MEMORY).free > 4 << 30:
+if sys.platform == "linux" and MEMORY.is_dir() and os.access(MEMORY, os.W_OK):
     # What is written is flushed to the disk again and again, which would be a third of many tests' time.
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    if not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC and shutil.disk_usage(MEMORY).free > 4 << 30:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -187,7 +188,7 @@ def psyctl(
 
     def typed(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "COLUMNS": "200", **environment}
-        if not hasattr(os, "fork") or any(name.startswith(("PYTHON", "HF_")) for name in environment):
+        if sys.platform == "win32" or any(name.startswith(("PYTHON", "HF_")) for name in environment):
             command = [sys.executable, "-c", "from psyctl_core.cli import main; main()", *arguments]
             return subprocess.run(
                 command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=HANGS, check=False

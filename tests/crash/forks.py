@@ -81,7 +81,8 @@ class Forks:
 
 def main(number: str, *modules: str) -> None:
     """Import, then fork for each command; comes back in the forked process only, where psyctl has run."""
-    assert sys.platform != "win32", "Windows has no fork, nor the signals that the harness sends"
+    if sys.platform == "win32":
+        raise RuntimeError("Windows has no fork, nor the signals that the harness sends.")
     for module in (*ALWAYS, *modules):
         importlib.import_module(module)
     from psyctl_core.cli import main as typed
