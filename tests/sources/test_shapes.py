@@ -142,7 +142,7 @@ def _changed(row: dict[str, Any], changes: list[tuple[tuple, Any]]) -> dict[str,
 
 
 @pytest.mark.slow
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_row_gives_a_valid_scenario_or_a_reason(example, data):
     """A shape recognised by good rows meets rows in which anything is missing, null, or something else."""

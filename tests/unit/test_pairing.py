@@ -57,7 +57,7 @@ def test_half_of_the_records_have_the_positive_first(run):
 
 
 @pytest.mark.slow
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     in_flight=st.integers(1, 40),
     order=st.integers(),
