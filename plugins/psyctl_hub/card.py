@@ -16,8 +16,6 @@ from psyctl_hub.facts import TraitFacts
 from psyctl_hub.markdown import Markdown, code, inline, quoted
 from psyctl_hub.private import public
 
-NAME = "README.md"
-
 NO_LICENCE = "none is stated: ask who published the dataset before you use it"
 
 STATUS = {

@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from psyctl_core import OutputError, UsageError
+from psyctl_core.errors import OutputError, UsageError
 from psyctl_core.figures import counted
 from psyctl_core.files import write_atomically
 from psyctl_core.terminal import say
-from psyctl_hub.card import NAME, card_of
-from psyctl_hub.facts import TraitFacts, read
 from psyctl_hub.private import has_key
-from psyctl_hub.repository import address_of, check_name, publish
+
+if TYPE_CHECKING:
+    from psyctl_hub.facts import TraitFacts
+
+NAME = "README.md"
+"""What the Hub calls a card."""
 
 ANYBODY = "USER/NAME"
 """Stands in a card's loading code where no repository is named."""
@@ -49,6 +52,10 @@ def push(
 
     Private unless --public is given. The token is HF_TOKEN, or that of `hf auth login`.
     """
+    from psyctl_hub.card import card_of
+    from psyctl_hub.facts import read
+    from psyctl_hub.repository import address_of, check_name, publish
+
     check_name(repo)
     _check_licence(licence)
     traits, notes = read(output.expanduser())
@@ -87,6 +94,10 @@ def card(
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of a file with other content.")] = False,
 ) -> None:
     """Write the card that dataset.push would publish. Goes by the run's files alone, and asks nobody."""
+    from psyctl_hub.card import card_of
+    from psyctl_hub.facts import read
+    from psyctl_hub.repository import check_name
+
     check_name(repo)
     _check_licence(licence)
     output = output.expanduser()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from psyctl_core import OutputError, UsageError, stored_datasets
+from psyctl_core.errors import OutputError, UsageError
 from psyctl_core.figures import counted
 from psyctl_core.files import write_atomically
 from psyctl_core.terminal import say
-from psyctl_report.facts import SHOWN, TraitFacts, facts_of, told
-from psyctl_report.page import page_of
+
+if TYPE_CHECKING:
+    from psyctl_report.facts import TraitFacts
 
 NAME = "report.html"
 PAGES = (".html", ".htm")
@@ -33,6 +34,10 @@ def report(
     file = html.expanduser() if html else (output if output.is_dir() else output.parent) / NAME
     if file.suffix.lower() not in PAGES:
         raise UsageError(f"'{file}' is no name for a page.", f"Let it end in {PAGES[0]}.")
+    from psyctl_core import stored_datasets
+    from psyctl_report.facts import SHOWN, facts_of, told
+    from psyctl_report.page import page_of
+
     datasets = stored_datasets(output)
     left_out = len(stored_datasets(output, older=True)) - len(datasets)
     traits = [facts_of(dataset, SHOWN // len(datasets)) for dataset in datasets]

@@ -8,23 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, variance
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from psyctl_core import Checkup, UsageError, check_dataset, lent_model
+from psyctl_core.errors import UsageError
 from psyctl_core.figures import counted
-from psyctl_core.local_models import LentModel
 from psyctl_core.terminal import say, say_json, visible
 from psyctl_steering import told
+from psyctl_steering.choices import CONTROLS, DAMAGE, check_installed
 from psyctl_steering.command_measure import MOST, OWN, TYPED_DOSES, doses_typed, item_sets
 from psyctl_steering.figures import DRAWS, Interval, deviations
-from psyctl_steering.layers import default_layer
-from psyctl_steering.measuring import CONTROLS, DAMAGE, Measured, Measurement, measure
-from psyctl_steering.subject import subject
+
+if TYPE_CHECKING:
+    from psyctl_core import Checkup
+    from psyctl_core.local_models import LentModel
+    from psyctl_steering.measuring import Measured, Measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +70,9 @@ def steering_compare(
             "Held-out pairs are each dataset's own: on them nothing can be compared.",
             "Leave --items pairs out, or give a file of statements.",
         )
+    check_installed()
+    from psyctl_core import lent_model
+
     with lent_model(model, options={"device": device, "dtype": dtype}) as lent:
         rows = [
             _compared(lent, path, trait, item or (), max_items, layer or (), damage, controls, seed) for path in what
@@ -93,6 +95,11 @@ def _compared(
     lent: LentModel, path: Path, trait: str, named: Sequence[str], most: int, layers: Sequence[str], damage: float,
     controls: int, seed: int,
 ) -> Compared:  # fmt: skip
+    from psyctl_core import check_dataset
+    from psyctl_steering.layers import default_layer
+    from psyctl_steering.measuring import measure
+    from psyctl_steering.subject import subject
+
     is_vector = path.suffix == ".safetensors"
     say(f"{path}:", err=True)
     given = (path, None) if is_vector else (None, path)
@@ -136,6 +143,10 @@ def _noise(one: Measured, other: Measured) -> float:
 
 
 def _show(rows: Sequence[Compared]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     kinds = list(dict.fromkeys(kind for each in rows for kind in each.found.sets[0].controls))

@@ -9,8 +9,7 @@ import typer
 
 from psyctl_core.errors import UsageError
 from psyctl_core.terminal import say
-from psyctl_steering.formats import FORMATS, export
-from psyctl_steering.vector import SteeringVector
+from psyctl_steering.choices import FORMATS, check_installed
 
 
 def vector_export(
@@ -25,8 +24,12 @@ def vector_export(
     """
     del debug  # read where errors become text
     if to not in FORMATS:
-        forms = "; ".join(f"{name} ({form.summary})" for name, form in FORMATS.items())
+        forms = "; ".join(f"{name} ({summary})" for name, summary in FORMATS.items())
         raise UsageError(f"There is no format '{to}'.", f"There are: {forms}.")
+    check_installed()
+    from psyctl_steering.formats import export
+    from psyctl_steering.vector import SteeringVector
+
     written = export(SteeringVector.load(vector), to, output.expanduser())
     for file in written.files[:3]:
         say(f"Wrote {file}")

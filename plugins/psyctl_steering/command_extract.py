@@ -8,21 +8,21 @@ import re
 import shlex
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from psyctl_core import StoredDataset, UsageError, lent_model, open_dataset, stored_datasets
+from psyctl_core.errors import UsageError
 from psyctl_core.figures import counted
-from psyctl_core.local_models import LentModel
 from psyctl_core.terminal import say, visible
 from psyctl_steering import shown
-from psyctl_steering.extraction import BIPO, NAMES, extract, sureness
-from psyctl_steering.layers import default_layer
-from psyctl_steering.states import POSITIONS, Progress
-from psyctl_steering.vector import SteeringVector
+from psyctl_steering.choices import BIPO, NAMES, POSITIONS, check_installed
+
+if TYPE_CHECKING:
+    from psyctl_core import StoredDataset
+    from psyctl_core.local_models import LentModel
+    from psyctl_steering.states import Progress
+    from psyctl_steering.vector import SteeringVector
 
 log = logging.getLogger("psyctl")
 
@@ -71,6 +71,9 @@ def extract_steering(
     layer, under the layer's name, and what it was made from.
     """
     del debug  # read where errors become text
+    check_installed()
+    from psyctl_core import lent_model, open_dataset, stored_datasets
+
     datasets = [open_dataset(dataset, trait)] if trait else stored_datasets(dataset)
     files = _files(output.expanduser(), datasets)
     _check_place(files[0].parent)
@@ -78,6 +81,8 @@ def extract_steering(
         log.warning("%s", note)
     if method == BIPO and dtype == "auto":
         dtype = "float32"
+    from psyctl_steering.extraction import extract
+
     with lent_model(model, options={"device": device, "dtype": dtype}) as lent:
         for file, stored in zip(files, datasets, strict=True):
             spent = _Spent()
@@ -143,6 +148,12 @@ def slug(trait: str) -> str:
 
 
 def _show(lent: LentModel, vector: SteeringVector, file: Path, stored: StoredDataset, spent: _Spent) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from psyctl_steering.extraction import sureness
+    from psyctl_steering.layers import default_layer
+
     facts = vector.facts
     held_out = f", {facts.held_out} more held out" if facts.held_out else ""
     say(f"{facts.trait}: {counted(facts.pairs, 'pair')}{held_out}, from {stored.location}")

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from psyctl_core import UsageError, lent_model
-from psyctl_core.local_models import LentModel
+from psyctl_core.errors import UsageError
 from psyctl_core.terminal import NOTICE, say, say_json
-from psyctl_steering import items, told
-from psyctl_steering.items import ItemSet
-from psyctl_steering.measuring import CONTROLS, DAMAGE, DOSES, Measurement, log, measure
-from psyctl_steering.subject import Subject, subject
+from psyctl_steering import told
+from psyctl_steering.choices import CONTROLS, DAMAGE, DOSES, check_installed
+
+if TYPE_CHECKING:
+    from psyctl_core.local_models import LentModel
+    from psyctl_steering.items import ItemSet
+    from psyctl_steering.measuring import Measurement
+    from psyctl_steering.subject import Subject
+
+log = logging.getLogger("psyctl")
 
 NOT_WORKING = 3
 """The exit code where the verdict is another than that it works."""
@@ -75,6 +81,11 @@ def steering_measure(
     if vector is None and dataset is None:
         raise UsageError("There is nothing to measure.", "Give --vector FILE, or --dataset FOLDER, or both.")
     wanted = doses_typed(doses)
+    check_installed()
+    from psyctl_core import lent_model
+    from psyctl_steering.measuring import measure
+    from psyctl_steering.subject import subject
+
     with (
         lent_model(model, options={"device": device, "dtype": dtype}) as lent,
         subject(lent, vector, dataset, trait=trait, layers=layer or (), held_out=held_out) as what,
@@ -111,6 +122,8 @@ def item_sets(what: Subject, named: Sequence[str], most: int) -> list[ItemSet]:
     Raises:
         UsageError: What was asked for is not there.
     """
+    from psyctl_steering import items
+
     trait = what.vector.facts.trait
     own = {each.name: each for each in (*items.shipped(trait), *items.questionnaire(trait))}
     if what.held_out:
@@ -129,6 +142,8 @@ def item_sets(what: Subject, named: Sequence[str], most: int) -> list[ItemSet]:
 
 
 def _lacking(name: str, trait: str) -> UsageError:
+    from psyctl_steering.items import FACTORS, TRAITS
+
     if name == "pairs":
         return UsageError(
             "There are no pairs to measure on that the vector was not extracted from.",
@@ -136,8 +151,8 @@ def _lacking(name: str, trait: str) -> UsageError:
         )
     hint = "Give --items FILE with statements of the trait, or --items pairs."
     if name == "statements":
-        return UsageError(f"There are no shipped statements of {trait}, but of: {', '.join(items.TRAITS)}.", hint)
-    factors = ", ".join(items.FACTORS.values())
+        return UsageError(f"There are no shipped statements of {trait}, but of: {', '.join(TRAITS)}.", hint)
+    factors = ", ".join(FACTORS.values())
     return UsageError(f"The questionnaire has no factor for {trait}: its factors are {factors}.", hint)
 
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from psyctl_core import PsyctlError, UsageError, lent_model
+from psyctl_core.errors import PsyctlError, UsageError
 from psyctl_core.figures import counted
-from psyctl_core.local_models import LentModel
 from psyctl_core.terminal import say, visible
-from psyctl_steering.steering import check_fits, origin_note
-from psyctl_steering.trying import Answer, answers
-from psyctl_steering.vector import SteeringVector
+from psyctl_steering.choices import check_installed
+
+if TYPE_CHECKING:
+    from psyctl_core.local_models import LentModel
+    from psyctl_steering.trying import Answer
+    from psyctl_steering.vector import SteeringVector
 
 STRENGTHS = "-0.4,-0.2,0,0.2,0.4"
 HELP = "Type a prompt; ':strength -0.1,0,0.1' and ':layer 12' change how it is steered, an empty line leaves."
@@ -49,6 +48,12 @@ def steering_try(
     the terminal, or a line each from a pipe.
     """
     strengths, layers = _strengths(strength), list(layer or [])
+    check_installed()
+    from psyctl_core import lent_model
+    from psyctl_steering.steering import check_fits, origin_note
+    from psyctl_steering.trying import answers
+    from psyctl_steering.vector import SteeringVector
+
     loaded = SteeringVector.load(vector)
     with lent_model(model, options={"device": device, "dtype": dtype}) as lent:
         for note in origin_note(lent, loaded):
@@ -121,6 +126,8 @@ def _strengths(typed: str) -> list[float]:
 
 
 def _head(lent: LentModel, vector: SteeringVector, layers: Sequence[str]) -> None:
+    from psyctl_steering.steering import check_fits
+
     facts = vector.facts
     places = ", ".join(check_fits(lent.model, vector, layers))
     say(f"{facts.trait} in {lent.name}, steered at {places} ({facts.method} of {counted(facts.pairs, 'pair')}).")
@@ -128,6 +135,10 @@ def _head(lent: LentModel, vector: SteeringVector, layers: Sequence[str]) -> Non
 
 def _show(prompt: str, found: Sequence[Answer]) -> None:
     """Print the answers, the strengths beside them."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, padding=(0, 2, 1, 0), show_header=False)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")

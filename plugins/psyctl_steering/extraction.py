@@ -16,15 +16,13 @@ from psyctl_core.figures import counted
 from psyctl_core.local_models import LentModel
 from psyctl_core.records import CaaRecord
 from psyctl_steering import bipo
+from psyctl_steering.choices import BIPO, NAMES
 from psyctl_steering.directions import METHODS, Chunks, coherence, cosine, separation
 from psyctl_steering.layers import blocks, default_layer, matching
 from psyctl_steering.states import Differences, Progress, read
 from psyctl_steering.vector import LayerFacts, SteeringVector, VectorFacts
 
 log = logging.getLogger("psyctl")
-
-BIPO = "bipo"
-NAMES = (*METHODS, BIPO)
 
 FEW = 30
 """Below so many pairs it is said how sure the direction is."""
@@ -49,7 +47,7 @@ def extract(
         lent: The model, from :func:`psyctl_core.lent_model` or, of one that you loaded, :func:`~psyctl_steering.lend`.
         records: Pairs of one trait, such as :func:`psyctl_core.open_dataset` gives.
         layers: Names and patterns; by default every block, with ``bipo`` the one nearest to 0.6 of the depth.
-        position: Which states are read; see :data:`~psyctl_steering.states.POSITIONS`.
+        position: Which states are read; see :data:`~psyctl_steering.choices.POSITIONS`.
         method: ``mean``, ``pca``, ``logistic`` or ``bipo``.
         held_out: So many pairs, spread evenly, are not extracted from: what tells the sides apart is measured on them.
         normalize: Scale each direction to length 1.

@@ -17,6 +17,7 @@ import torch
 from psyctl_core.errors import OutputError, UsageError
 from psyctl_core.figures import counted
 from psyctl_core.files import written_whole
+from psyctl_steering.choices import FORMATS
 from psyctl_steering.layers import default_layer_of, number_of
 from psyctl_steering.vector import SteeringVector
 
@@ -69,7 +70,7 @@ def export(vector: SteeringVector, to: str, output: Path) -> Written:
 
     Args:
         vector: The vector.
-        to: One of :data:`FORMATS`.
+        to: One of :data:`~psyctl_steering.choices.FORMATS`.
         output: A file, or for tools with a file a layer a new or empty folder.
 
     Raises:
@@ -81,7 +82,7 @@ def export(vector: SteeringVector, to: str, output: Path) -> Written:
     blocks = _blocks(vector)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        return FORMATS[to].write(blocks, output)
+        return WRITERS[to](blocks, output)
     except OSError as error:
         raise OutputError(
             f"The vector cannot be written to {output}: {error.strerror or error}.", "Choose another --output."
@@ -219,17 +220,10 @@ def _is_file(output: Path, suffix: str) -> None:
         raise UsageError(f"'{output}' is no name for this file.", f"Let it end in {suffix}.")
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A form of vectors: who reads it, and what writes it."""
-
-    summary: str
-    write: Callable[[_Blocks, Path], Written]
-
-
-FORMATS = {
-    "gguf": Format("control vector, one file, for llama.cpp, repeng and EasySteer", _gguf),
-    "persona-vectors": Format("one .pt file with a row a layer, for persona_vectors", _persona_vectors),
-    "caa": Format("a .pt file a layer, for nrimsky/CAA", _caa),
-    "easyedit": Format("a .pt file a layer, for EasyEdit", _easyedit),
+WRITERS: dict[str, Callable[[_Blocks, Path], Written]] = {
+    "gguf": _gguf,
+    "persona-vectors": _persona_vectors,
+    "caa": _caa,
+    "easyedit": _easyedit,
 }
+"""What writes each of :data:`~psyctl_steering.choices.FORMATS`."""

@@ -15,6 +15,7 @@ from psyctl_core.figures import counted
 from psyctl_core.local_models import LentModel
 from psyctl_core.terminal import NOTICE
 from psyctl_steering import figures
+from psyctl_steering.choices import CONTROLS, DAMAGE, DOSES
 from psyctl_steering.controls import random_directions, shuffled_directions
 from psyctl_steering.damage import Neutral, repetition
 from psyctl_steering.figures import Interval
@@ -27,15 +28,6 @@ from psyctl_steering.vector import SteeringVector
 from psyctl_steering.verdicts import Verdict, verdict
 
 log = logging.getLogger("psyctl")
-
-DOSES = (-0.8, -0.4, -0.2, -0.1, 0.0, 0.1, 0.2, 0.4, 0.8)
-"""Shares of the median norm of the states at which the curve is measured."""
-
-DAMAGE = 0.1
-"""At which damage effects are compared: nats per token of neutral text."""
-
-CONTROLS = 20
-"""Vectors of each kind that an effect is compared with."""
 
 TRIED = (0.4, 0.5, 0.6)
 """Before which share of the blocks a layer is tried where nobody names any. Each one makes the test stricter."""

@@ -7,9 +7,12 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from psyctl_core.terminal import say
-from psyctl_steering.states import Progress
+
+if TYPE_CHECKING:
+    from psyctl_steering.states import Progress
 
 EVERY = 10.0
 """Seconds between lines where there is no terminal."""

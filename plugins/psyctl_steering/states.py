@@ -19,14 +19,12 @@ from psyctl_core.errors import BackendError, OutputError, UsageError
 from psyctl_core.figures import counted
 from psyctl_core.local_models import LentModel, is_out_of_memory
 from psyctl_core.records import CaaRecord, ChatRequest, Message, prompt_of
+from psyctl_steering.choices import POSITIONS
 from psyctl_steering.directions import mean_of
 from psyctl_steering.layers import matching
 from psyctl_steering.steering import States, changed
 
 log = logging.getLogger("psyctl")
-
-POSITIONS = ("answer-mean", "answer-last", "choice")
-"""Which states are read: the mean over the answer's tokens, its last token, or the digit of the choice."""
 
 WINDOW = 256
 """Pairs that are encoded and sorted by length together."""
@@ -154,7 +152,8 @@ def read(
         lent: The model.
         records: The pairs.
         layers: Names and patterns of modules whose output has a state for each token; by default every block.
-        position: One of :data:`POSITIONS`; ``choice`` reads each pair in both orders and averages.
+        position: One of :data:`~psyctl_steering.choices.POSITIONS`; ``choice`` reads each pair in both orders and
+            averages.
         batch_size: Sequences computed together; by default from their length.
         progress: Told after every batch.
 

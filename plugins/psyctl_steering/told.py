@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from psyctl_core.files import write_atomically, writing
-from psyctl_core.local_models import LentModel
 from psyctl_core.terminal import say, visible
 from psyctl_steering.figures import deviations
-from psyctl_steering.measuring import Measured, Measurement
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from psyctl_core.local_models import LentModel
+    from psyctl_steering.measuring import Measured, Measurement
 
 NAME = "steering.json"
 """The file in a dataset's run folder that ``dataset.report`` shows."""
@@ -111,6 +111,9 @@ def show(found: Measurement, name: str) -> None:
 
 
 def _sets(found: Measurement) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False)
     table.add_column("items")
     kinds = list(found.sets[0].controls)
@@ -134,6 +137,9 @@ def _sets(found: Measurement) -> Table:
 
 
 def _curves(found: Measurement) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False)
     table.add_column("dose")
     for dose in found.doses:
@@ -146,4 +152,6 @@ def _curves(found: Measurement) -> Table:
 
 
 def _print(table: Table) -> None:
+    from rich.console import Console
+
     Console(highlight=False, soft_wrap=True).print(table)

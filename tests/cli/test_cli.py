@@ -11,6 +11,10 @@ import sys
 
 import pytest
 
+import psyctl_hub
+import psyctl_report
+import psyctl_steering
+
 BUILD = ("dataset.build.caa", "--personality", "Extroversion", "--output", "out")
 SPECIFIED = (
     "personality", "output", "model", "openrouter-api-key", "openrouter-model", "openrouter-max-workers", "dataset",
@@ -20,18 +24,29 @@ SPECIFIED = (
 LOCAL = (*BUILD, "--model", "embedded", "--prompter", "static")
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("dataset.build.caa", "--help"), ("plugins.list",)])
-def test_help_imports_nothing_heavy(arguments):
-    heavy = {"torch", "transformers", "datasets", "numpy", "pandas", "requests", "jsonschema", "ray"}
+PLUGINS = (psyctl_hub, psyctl_report, psyctl_steering)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",), ("dataset.build.caa", "--help"), ("plugins.list",),
+        *((command.name, "--help") for plugin in PLUGINS for command in plugin.psyctl_commands()),
+    ],
+)  # fmt: skip
+def test_help_imports_nothing_heavy_and_writes_nothing(tmp_path, arguments):
+    heavy = {"torch", "transformers", "safetensors", "gguf", "datasets", "numpy", "pandas", "huggingface_hub", "jinja2",
+             "requests", "jsonschema", "ray"}  # fmt: skip
     code = (
         "import sys\nfrom psyctl_core.cli import main\n"
         f"sys.argv = ['psyctl', *{arguments!r}]\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         f"sys.exit(', '.join({heavy!r} & set(sys.modules)) or 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "psyctl" in done.stdout or "hf" in done.stdout
+    assert " ".join(["psyctl", *arguments[:-1]]) in done.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_names_every_specified_option(psyctl):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,14 @@ import psyctl_steering  # noqa: E402
 from psyctl_core import UsageError  # noqa: E402
 from psyctl_core.testing import FakeBackend  # noqa: E402
 from psyctl_steering import SteeringVector, shown  # noqa: E402
+from psyctl_steering.choices import BIPO, FORMATS, NAMES  # noqa: E402
+from psyctl_steering.command_compare import steering_compare  # noqa: E402
+from psyctl_steering.command_export import vector_export  # noqa: E402
 from psyctl_steering.command_extract import extract_steering  # noqa: E402
+from psyctl_steering.command_measure import steering_measure  # noqa: E402
+from psyctl_steering.command_try import steering_try  # noqa: E402
+from psyctl_steering.directions import METHODS  # noqa: E402
+from psyctl_steering.formats import WRITERS  # noqa: E402
 
 
 @pytest.fixture
@@ -64,7 +73,7 @@ def test_where_no_vector_can_be_written_no_model_is_loaded(run, extracted, tmp_p
     run(limit_samples=3)
     (tmp_path / "file").write_text("mine")
     (tmp_path / "loop").symlink_to("loop")
-    monkeypatch.setattr("psyctl_steering.command_extract.lent_model", None)
+    monkeypatch.setattr("psyctl_core.api.lent_model", None)
     for output in (there, f"{there}/deep/v.safetensors"):
         with pytest.raises(UsageError, match=f"{there}' is not a folder"):
             extracted(output=output)
@@ -127,12 +136,26 @@ def test_progress_is_a_line_now_and_then_where_nobody_watches(capsys, monkeypatc
         assert tell is None
 
 
-@pytest.mark.slow
-def test_help_loads_no_model_library_and_makes_no_folder(psyctl, tmp_path):
-    ended = psyctl("extract.steering", "--help")
-    assert ended.returncode == 0
-    assert "--held-out" in ended.stdout
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda: extract_steering("m", Path("data"), Path("v.safetensors")),
+        lambda: vector_export(Path("v.safetensors"), "caa", Path("out")),
+        lambda: steering_try("m", Path("v.safetensors")),
+        lambda: steering_measure("m", Path("v.safetensors")),
+        lambda: steering_compare([Path("v.safetensors"), Path("w.safetensors")], "m"),
+    ],
+)
+def test_what_is_not_installed_is_told(monkeypatch, command):
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(UsageError, match=r"packages that are not installed \(gguf\)") as told:
+        command()
+    assert "pip install 'psyctl[hf]'" in told.value.hint
+
+
+def test_what_is_offered_is_what_there_is():
+    assert {*METHODS, BIPO} == set(NAMES)
+    assert WRITERS.keys() == FORMATS.keys()
 
 
 @pytest.mark.slow

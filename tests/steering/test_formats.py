@@ -10,7 +10,8 @@ torch = pytest.importorskip("torch", reason="the extra 'hf' is not installed")
 
 from psyctl_core import OutputError, UsageError  # noqa: E402
 from psyctl_steering import Steering, SteeringVector  # noqa: E402
-from psyctl_steering.formats import FORMATS, export  # noqa: E402
+from psyctl_steering.choices import FORMATS  # noqa: E402
+from psyctl_steering.formats import export  # noqa: E402
 from psyctl_steering.steering import changed  # noqa: E402
 from psyctl_steering.vector import LayerFacts, VectorFacts  # noqa: E402
 

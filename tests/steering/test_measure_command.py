@@ -154,11 +154,3 @@ def test_what_makes_no_sense_is_told_before_a_model_is_loaded(tmp_path):
     assert command_measure.NOT_WORKING == 3
     own = [*items.shipped("Openness"), *items.questionnaire("Openness")]
     assert set(command_measure.OWN) == {"pairs", *(each.name for each in own)}
-
-
-@pytest.mark.parametrize("command", ["steering.measure", "steering.compare"])
-def test_help_makes_nothing(psyctl, tmp_path, command):
-    done = psyctl(command, "--help")
-    assert done.returncode == 0
-    assert "--damage" in done.stdout
-    assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,8 @@ torch = pytest.importorskip("torch", reason="the extra 'hf' is not installed")
 from psyctl_core import BackendError, ChatRequest, Message, OutputError, UsageError  # noqa: E402
 from psyctl_core.records import prompt_of  # noqa: E402
 from psyctl_steering import states  # noqa: E402
-from psyctl_steering.states import POSITIONS, Differences, read, readings_of  # noqa: E402
+from psyctl_steering.choices import POSITIONS  # noqa: E402
+from psyctl_steering.states import Differences, read, readings_of  # noqa: E402
 
 BLOCKS = ["model.layers[0]", "model.layers[1]"]
 
