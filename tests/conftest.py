@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -57,6 +58,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         has_model = item.path.relative_to(tests).parts[0] in ("hf", "openvino")
         if has_model or SLOW & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported out of the garbage collector's sight: to look it through again and again takes long."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

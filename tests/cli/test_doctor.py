@@ -169,13 +169,16 @@ def test_a_look_that_fails_is_a_finding(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_doctor_shows_no_key_and_reads_as_json(psyctl):
-    environment = {"OPENROUTER_API_KEY": KEY, "HF_TOKEN": KEY, "HF_HUB_OFFLINE": "1"}
-    text, rows = psyctl("doctor", **environment), psyctl("doctor", "--json", **environment)
+def test_the_doctor_shows_no_key_and_reads_as_json(typed_here, monkeypatch):
+    for name in ("OPENROUTER_API_KEY", "HF_TOKEN"):
+        monkeypatch.setenv(name, KEY)
+    found = doctor.examine(discover())  # once for both: it imports what every backend needs
+    monkeypatch.setattr(doctor, "examine", lambda registry: found)
+    text, rows = typed_here("doctor"), typed_here("doctor", "--json")
     assert text.returncode == rows.returncode == 0, text.stderr
-    found = json.loads(rows.stdout)
-    assert found["can_run"] is True
-    about = {row["about"]: row for row in found["symptoms"]}
+    told = json.loads(rows.stdout)
+    assert told["can_run"] is True
+    about = {row["about"]: row for row in told["symptoms"]}
     assert about["key OPENROUTER_API_KEY"]["text"] == "is set; for the backend openrouter"
     assert about["backend openrouter"]["state"] == "ok"
     for done in (text, rows):

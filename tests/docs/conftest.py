@@ -10,7 +10,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -173,11 +172,12 @@ def _held() -> SimpleNamespace:
             yield from (replace(known[key], id=id) for id, key in keys.items())
 
     read = loading.load(locate("embedded"), torch.device("cpu"), "float32")
+    gc.freeze()  # each backend that is closed looks for garbage: there is none among what is held
     return SimpleNamespace(read=read, hf=cache(Remembering), openvino=cache(backend._pipeline))
 
 
 @pytest.fixture
-def loaded_once(_held, monkeypatch) -> Iterator[None]:
+def loaded_once(_held, monkeypatch) -> None:
     """Have the embedded model loaded once for all pages and commands, as each backend and the pages have it."""
     import transformers
 
@@ -193,9 +193,6 @@ def loaded_once(_held, monkeypatch) -> Iterator[None]:
             return loaded if gguf_file and "config" not in options else really(path, gguf_file=gguf_file, **options)
 
         monkeypatch.setattr(auto, "from_pretrained", read)
-    gc.freeze()  # each backend that is closed looks for garbage: there is none among what was loaded before
-    yield
-    gc.unfreeze()
 
 
 @cache
