@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("psyctl")
 
 SUFFIX = ".safetensors"
+DTYPES = "auto, bfloat16, float16 or float32; bipo needs float32, and takes it."
 
 
 def extract_steering(
@@ -56,12 +57,7 @@ def extract_steering(
         int | None, typer.Option(help="Answers computed together; by default by their length.", min=1)
     ] = None,
     device: Annotated[str, typer.Option("--device", "--hf-device", help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
-    dtype: Annotated[
-        str,
-        typer.Option(
-            "--dtype", "--hf-dtype", help="auto, bfloat16, float16 or float32; bipo needs float32, and takes it."
-        ),
-    ] = "auto",
+    dtype: Annotated[str, typer.Option("--dtype", "--hf-dtype", help=DTYPES)] = "auto",
     seed: Annotated[int, typer.Option(help="Of the order in which bipo takes pairs.")] = 0,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
@@ -72,13 +68,11 @@ def extract_steering(
     """
     del debug  # read where errors become text
     check_installed()
-    from psyctl_core import lent_model, open_dataset, stored_datasets
+    from psyctl_core import lent_model
 
-    datasets = [open_dataset(dataset, trait)] if trait else stored_datasets(dataset)
+    datasets = _datasets(dataset, trait)
     files = _files(output.expanduser(), datasets)
     _check_place(files[0].parent)
-    for note in (note for stored in datasets for note in stored.state()):
-        log.warning("%s", note)
     if method == BIPO and dtype == "auto":
         dtype = "float32"
     from psyctl_steering.extraction import extract
@@ -94,6 +88,16 @@ def extract_steering(
             vector.save(file)
             _show(lent, vector, file, stored, spent)
     say(_next(model, files[0]))
+
+
+def _datasets(path: Path, trait: str) -> list[StoredDataset]:
+    """What to extract from; what is odd about it is told."""
+    from psyctl_core import open_dataset, stored_datasets
+
+    found = [open_dataset(path, trait)] if trait else stored_datasets(path)
+    for note in (note for each in found for note in each.state()):
+        log.warning("%s", note)
+    return found
 
 
 class _Spent:

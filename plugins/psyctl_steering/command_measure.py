@@ -30,6 +30,8 @@ MOST = 100
 
 DTYPES = "auto, bfloat16, float16 or float32; effects are small differences of large numbers."
 
+HELD_OUT = "Pairs to measure on (default: 30, and a quarter at most)."
+
 OWN = ("statements", "pairs", "ipip", "ipip-answers")
 TYPED_DOSES = ",".join(f"{dose:g}" for dose in DOSES)
 
@@ -52,9 +54,7 @@ def steering_measure(
         ),
     ] = None,
     max_items: Annotated[int, typer.Option(help="At most so many statements of a file.", min=2)] = MOST,
-    held_out: Annotated[
-        int | None, typer.Option(help="Pairs to measure on (default: 30, and a quarter at most).", min=0)
-    ] = None,
+    held_out: Annotated[int | None, typer.Option(help=HELD_OUT, min=0)] = None,
     layer: Annotated[
         list[str] | None, typer.Option(help="Where to steer; of several the best is chosen on one half of the items.")
     ] = None,
@@ -95,11 +95,10 @@ def steering_measure(
             doses=wanted, damage=damage, controls=controls, seed=seed, stage=_say_stage,
         )  # fmt: skip
         _tell(found, lent, what, output, as_json)
-    if found.verdict.word != "works":
-        raise typer.Exit(NOT_WORKING)
 
 
 def _tell(found: Measurement, lent: LentModel, what: Subject, output: Path | None, as_json: bool) -> None:
+    """Show and write what was found, and leave with the exit code that says whether the vector works."""
     figures = told.as_json(found, lent)
     if as_json:
         say_json(figures)
@@ -109,6 +108,8 @@ def _tell(found: Measurement, lent: LentModel, what: Subject, output: Path | Non
     if file is not None:
         told.write(figures, file)
         say(f"Wrote {file}", err=as_json)
+    if found.verdict.word != "works":
+        raise typer.Exit(NOT_WORKING)
 
 
 def item_sets(what: Subject, named: Sequence[str], most: int) -> list[ItemSet]:

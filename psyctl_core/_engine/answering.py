@@ -44,7 +44,6 @@ class Answerer:
         budget: What may be spent.
         meter: Where answers are counted.
         stop: Whether the user wants to stop.
-        is_started: Whether somebody else starts the backend.
         is_recorded: Whether the answers lie in a finished dataset: they are not asked for, so neither counted nor kept.
     """
 
@@ -58,7 +57,6 @@ class Answerer:
         meter: Meter,
         stop: Stop,
         *,
-        is_started: bool = False,
         is_recorded: bool = False,
     ) -> None:
         self._pool = pool
@@ -69,7 +67,6 @@ class Answerer:
         self._meter = meter
         self._stop = stop
         self._safe = 0
-        self._started = is_started
         self._is_recorded = is_recorded
         self._asked: dict[str, Asked] = {}
         self._found: deque[Completion] = deque()
@@ -131,8 +128,7 @@ class Answerer:
 
     def start(self) -> None:
         """Make the backend ready, once."""
-        if not self._started:
-            self._started = True
+        if not self._pool.is_started:
             with self._meter.phase("loading"):
                 self._pool.start(self._budget, self._folder)
 

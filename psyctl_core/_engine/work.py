@@ -184,8 +184,8 @@ class Work:
         budget = Budget(limit, flag, self.usage.likely_cost())
         folder = self._datasets[0].run.path
 
-        def answerer(pool: GuardedPool, journal: Journal, **is_so: bool) -> Answerer:
-            return Answerer(pool, folder, journal, self.usage, budget, self.meter, self._stop, **is_so)
+        def answerer(pool: GuardedPool, journal: Journal, *, is_recorded: bool = False) -> Answerer:
+            return Answerer(pool, folder, journal, self.usage, budget, self.meter, self._stop, is_recorded=is_recorded)
 
         def lend(backend: GuardedBackend, role: str, answerer: Answerer) -> None:
             kept = elsewhere.folder_of(folder, role)
@@ -204,7 +204,7 @@ class Work:
             )
             if job.backend.is_free:  # a local model: two kinds of requests in one batch would slow down both
                 writer.start()
-                return writer, answerer(job.pool, self._journal, is_started=True)
+                return writer, answerer(job.pool, self._journal)
         return writer, writer
 
     def _trial(self, dataset: Dataset) -> Trial:

@@ -315,11 +315,13 @@ class GuardedPool(_GuardedAnswers[WorkerPool]):
 
     Attributes:
         is_free: Whether an answer costs no money.
+        is_started: Whether it was made ready, or that was tried.
     """
 
     def __init__(self, component: WorkerPool, origin: Origin, *, is_free: bool = False) -> None:
         super().__init__(component, origin)
         self.is_free = is_free
+        self.is_started = False
 
     @property
     def workers(self) -> int:
@@ -328,6 +330,7 @@ class GuardedPool(_GuardedAnswers[WorkerPool]):
 
     def start(self, budget: Budget, folder: Path) -> None:
         """Make it ready to answer."""
+        self.is_started = True
         with blamed(self.origin):
             self._component.start(budget, folder)
 
