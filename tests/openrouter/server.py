@@ -1055,12 +1055,13 @@ def running(script: Script | None = None, port: int = 0) -> Iterator[Server]:
         ready.set()
         loop.run_forever()
         listener.close()
-        for _ in range(3):  # a connection may just be on its way in
-            loop.run_until_complete(asyncio.sleep(0))
-            for transport in _TRANSPORTS.get(id(loop), []):
-                transport.abort()
         loop.run_until_complete(asyncio.sleep(0))
-        del _TRANSPORTS[id(loop)]
+        while coming := asyncio.all_tasks(loop):  # connections that are just on their way in
+            loop.run_until_complete(asyncio.wait(coming))
+        for transport in _TRANSPORTS.pop(id(loop)):
+            transport.abort()
+        for _ in range(2):  # what is aborted is closed in a later round
+            loop.run_until_complete(asyncio.sleep(0))
         loop.close()
 
     thread = threading.Thread(target=serve, name="stand-in", daemon=True)
