@@ -47,8 +47,8 @@ CHROMIUM_ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
 
-SLOW = {"psyctl", "typed", "held", "hub", "with_hub", "loopback", "typed_here"}
-"""Fixtures that start a program, or type what computes with a model: what takes one is left to `make test`."""
+SLOW = {"psyctl", "typed", "held", "hub", "with_hub", "loopback", "typed_here", "tiny_model"}
+"""Fixtures that start a program, or are for what computes with a model: what takes one is left to `make test`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
