@@ -50,8 +50,9 @@ def report(
         raise OutputError(
             f"Cannot write {file}: {error.strerror or error}.", "Name a place with --html where you may write."
         ) from error
-    for line in (line for each in traits for line in told(each.problems)):
-        say(line, err=True)
+    for each in traits:
+        for line in told(each.problems):
+            say(line, err=True)
     say(f"Wrote {file}: {'; '.join(map(_shown, traits))}.")
 
 
